@@ -1,0 +1,302 @@
+/* taba.h - the native core of Taba: sketches, windows, States, Partials, protocol 1, the accumulator.
+ *
+ * This header is the manual. The bytes of every encoding are specified in docs/reference/states-and-partials.md
+ * and docs/reference/batches.md; the rules of protocol 1 in docs/reference/protocol-1.md.
+ *
+ * Conventions
+ *   Status    Functions that can fail return TABA_OK (0) or a negative TABA_E... code; results go through pointers.
+ *             taba_strerror() puts a code into words. Out-parameters are written on TABA_OK only, unless said.
+ *   Failure   After any failure the handles named in the call are as they were before it, unless the function says
+ *             otherwise, and may be used or freed.
+ *   Bytes     A blob is (const uint8_t *bytes, size_t length), read only, needs no alignment, need not outlive the
+ *             call. NULL is allowed when the length is 0. Decoders trust nothing: any bytes give TABA_OK or an error.
+ *   Time      Seconds since 1970 (UTC) as a double, or as an int64_t where whole. Nothing here reads a clock.
+ *   Memory    Handles are made by ..._new and released by ..._free (which takes NULL). All memory comes from the
+ *             allocator given to ..._new; stateless functions use that of their `out` buffer. Nothing is printed.
+ *   Threads   No global state. A handle belongs to one thread at a time; blobs may be shared freely.
+ *   Numbers   IEEE 754 doubles, round to nearest; build with -ffp-contract=off, so that results agree everywhere.
+ *             A sum that would overflow stays at +-DBL_MAX. Negative zero is taken as zero.
+ */
+#ifndef TABA_H
+#define TABA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---------------------------------------------------------------------------------------------- status */
+
+#define TABA_OK 0
+#define TABA_ENOMEM (-1)    /* the allocator returned NULL */
+#define TABA_ECORRUPT (-2)  /* a blob breaks the rules of its encoding (cut short, too long, not canonical) */
+#define TABA_ETYPE (-3)     /* a blob is of another Type, or a Partial where a State is due, or the reverse */
+#define TABA_EVERSION (-4)  /* a blob is of a version this build does not know */
+#define TABA_EDOMAIN (-5)   /* an argument is NaN, infinite or out of its range */
+#define TABA_ESYNTAX (-6)   /* the structure of a protocol 1 body is wrong */
+#define TABA_ELIMIT (-7)    /* a limit given by the caller is reached */
+
+/* The sentence for a code, in English, for ever valid; "unknown error" for any other number. */
+const char *taba_strerror(int code);
+
+/* The version of the package this was built for, as "1.2.3". */
+const char *taba_version(void);
+
+/* ---------------------------------------------------------------------------------------------- memory */
+
+/* resize(context, pointer, old_size, new_size) allocates (pointer NULL, old_size 0), grows or shrinks, or frees
+ * (new_size 0; must return NULL). On failure it returns NULL and leaves the old block alone. */
+typedef struct taba_allocator {
+    void *(*resize)(void *context, void *pointer, size_t old_size, size_t new_size);
+    void *context;
+} taba_allocator;
+
+/* A byte string that grows; functions append to it. NULL as allocator means malloc and free. */
+typedef struct taba_buffer taba_buffer;
+taba_buffer *taba_buffer_new(const taba_allocator *allocator);  /* NULL when out of memory */
+void taba_buffer_free(taba_buffer *buffer);
+void taba_buffer_clear(taba_buffer *buffer);                    /* length 0; keeps its memory */
+const uint8_t *taba_buffer_bytes(const taba_buffer *buffer);    /* valid until the next change of the buffer */
+size_t taba_buffer_length(const taba_buffer *buffer);
+
+typedef struct taba_blob {
+    const uint8_t *bytes;
+    size_t length;
+} taba_blob;
+
+/* ---------------------------------------------------------------------------------------------- checksums */
+
+/* CRC-32C (Castagnoli), as in iSCSI and ext4; start with crc 0; feeding parts in turn equals feeding the whole. */
+uint32_t taba_crc32c(uint32_t crc, const uint8_t *bytes, size_t length);
+
+/* CRC-32 of zlib; the vbucket of a tab is taba_crc32(0, tab) % NUM_VBUCKETS. */
+uint32_t taba_crc32(uint32_t crc, const uint8_t *bytes, size_t length);
+
+/* ---------------------------------------------------------------------------------------------- sketch
+ *
+ * An exponential histogram of base 2**(2**-scale): the buckets of OpenTelemetry and of Prometheus native histograms.
+ * Bucket i holds (base**i, base**(i+1)]. Scale 6 while each sign spans at most TABA_SKETCH_BUCKETS buckets, else the
+ * largest scale at which it does (never below 0). Up to TABA_SKETCH_EXACT values are kept as they are.
+ * The result depends on the multiset of values only; the sum of fractions depends on order, by rounding.
+ */
+#define TABA_SKETCH_SCALE 6
+#define TABA_SKETCH_BUCKETS 4096
+#define TABA_SKETCH_EXACT 32
+
+typedef struct taba_sketch taba_sketch;
+
+typedef struct taba_sketch_summary {
+    uint64_t count;
+    double sum, min, max;  /* 0 while count is 0 */
+    double error;          /* bound of the relative error of quantiles: 0 while exact, 0.00542 at scale 6 */
+} taba_sketch_summary;
+
+taba_sketch *taba_sketch_new(const taba_allocator *allocator);  /* empty; NULL when out of memory */
+void taba_sketch_free(taba_sketch *sketch);
+void taba_sketch_clear(taba_sketch *sketch);
+
+/* Add `n` finite values. TABA_EDOMAIN if one is NaN or infinite (none is added). O(n). */
+int taba_sketch_add(taba_sketch *sketch, const double *values, size_t n);
+
+/* Add all that `other` holds. `other` is not changed and must not be `sketch`. */
+int taba_sketch_merge(taba_sketch *sketch, const taba_sketch *other);
+
+void taba_sketch_summary_of(const taba_sketch *sketch, taba_sketch_summary *out);
+
+/* For each of `n` quantiles q in [0, 1] the value of rank min(trunc(q * count), count - 1), counted from 0 in
+ * ascending order: exact up to TABA_SKETCH_EXACT values, else within `error`, clamped to [min, max]. 0.0 when empty.
+ * TABA_EDOMAIN for a q outside [0, 1]. */
+int taba_sketch_quantiles(const taba_sketch *sketch, const double *q, size_t n, double *out);
+
+/* Append the encoding to `out`; decode one from the front of `bytes` into `sketch` (replaced) and tell its length. */
+int taba_sketch_encode(const taba_sketch *sketch, taba_buffer *out);
+int taba_sketch_decode(taba_sketch *sketch, const uint8_t *bytes, size_t length, size_t *used);
+
+/* ---------------------------------------------------------------------------------------------- Types
+ *
+ * States and Partials are byte strings; these functions are pure. A length of 0 stands for the empty State.
+ * Laws: fold(s, p + q) == fold(fold(s, p), q); reduce is associative and commutative with the empty State as identity;
+ * fold(s, partials) == reduce(s, fold(empty, partials)) for the Types with TABA_FOLDS_AGGREGATE. Bit for bit, but
+ * for totals of fractions, which agree to rounding.
+ */
+#define TABA_RAW 0               /* Partial only: raw events of a Type that is not native */
+#define TABA_COUNTER_GROUP 1
+#define TABA_PERCENTILE_GROUP 2
+#define TABA_GAUGE 3
+
+#define TABA_PARTIAL 0x80        /* or-ed to the Type in the first byte of a Partial */
+
+/* Windows end MAX_CLOCK_SKEW (60 s) + 30 s before the newest event at the earliest: so long buckets are kept on. */
+#define TABA_RETENTION_MARGIN 90
+
+/* Fold `n` Partials, in their order, into a State, and append the new State to `out`. All blobs must be of `type`.
+ * For TABA_GAUGE the State must hold at most one client (TABA_EDOMAIN). On error `out` is unchanged. */
+int taba_fold(int type, taba_blob state, const taba_blob *partials, size_t n, taba_buffer *out);
+
+/* Reduce `n` States (of several clients or tabs) to one, and append it to `out`. On error `out` is unchanged. */
+int taba_reduce(int type, const taba_blob *states, size_t n, taba_buffer *out);
+
+/* Whether `blob` is a whole, canonical State or Partial of a Type known here. `type` gets its first byte. */
+int taba_check(taba_blob blob, int *type);
+
+/* The number of events in a Partial, and the time of the newest one, rounded down to its bucket (1 s; 15 s for
+ * PercentileGroup; not rounded for Gauge and raw). TABA_ETYPE for a State. */
+int taba_partial_extent(taba_blob partial, uint64_t *events, double *newest);
+
+/* What a rendering needs. Window i (0..3: 1m, 10m, 1h, 1d) is the TABA_..._BUCKETS[i] buckets that end with the one
+ * which holds `time`. Quantiles as taba_sketch_quantiles. */
+#define TABA_WINDOWS 4
+
+typedef struct taba_window {
+    uint64_t count;
+    double total;
+} taba_window;
+
+/* CounterGroup: the windows into out[4], the sketch of all time into `all`, its `n` quantiles into `values`. */
+int taba_counter_group_summary(taba_blob state, double time, taba_window *out, taba_sketch_summary *all,
+                               const double *q, size_t n, double *values, taba_buffer *workspace);
+
+/* CounterGroup: all buckets of window `level`, oldest first, empty ones too: exactly 60, 60, 120 or 96 into `out`;
+ * `first` gets the start of the oldest, in seconds. */
+int taba_counter_group_buckets(taba_blob state, double time, int level, int64_t *first, taba_window *out);
+
+/* PercentileGroup: per window a summary into out[4] and `n` quantiles into values[4 * n]. */
+int taba_percentile_group_summary(taba_blob state, double time, taba_sketch_summary *out,
+                                  const double *q, size_t n, double *values, taba_buffer *workspace);
+
+/* Gauge: the entry at `*offset` (start with 0) of a State; `*offset` moves to the next. TABA_ELIMIT at the end. */
+typedef struct taba_gauge_entry {
+    double time;
+    uint64_t stamp;        /* microseconds since 1970, by the agent that received it */
+    taba_blob value;       /* JSON text, UTF-8; points into the State */
+} taba_gauge_entry;
+int taba_gauge_next(taba_blob state, size_t *offset, taba_gauge_entry *out);
+
+/* Raw events: the event at `*offset` (start with 0) of a raw Partial, as above. */
+int taba_raw_next(taba_blob partial, size_t *offset, taba_gauge_entry *out);
+
+/* ---------------------------------------------------------------------------------------------- scratch
+ *
+ * What one request holds, before anybody counts it: blocks of events, (client, tab, Type) each, in columns of times and
+ * values, or JSON payloads. A scratch is filled by a parser and merged once, whole, or dropped.
+ */
+typedef struct taba_scratch taba_scratch;
+
+typedef struct taba_limits {
+    size_t max_name;       /* bytes of a client id or tab name; 512 by the protocol */
+    size_t max_payload;    /* bytes of one structured payload, as sent */
+    size_t max_depth;      /* nesting of JSON in a structured payload */
+    size_t max_memory;     /* bytes that the scratch may hold; beyond it TABA_ELIMIT */
+    double newest;         /* events with a later time are refused (TABA_REFUSED_FUTURE) */
+} taba_limits;
+
+/* Why an event was refused, alone. Stable numbers: they index the counts below. */
+#define TABA_REFUSED_JSON 0      /* not JSON, or not [Type, time, payload] */
+#define TABA_REFUSED_TYPE 1      /* the Type is unknown here */
+#define TABA_REFUSED_MIXED 2     /* another Type than the first valid event of its block */
+#define TABA_REFUSED_TIME 3      /* not a finite number of seconds >= 0, or beyond the year 9999 */
+#define TABA_REFUSED_FUTURE 4    /* later than limits.newest */
+#define TABA_REFUSED_VALUE 5     /* a payload that the Type cannot take */
+#define TABA_REFUSED_NAME 6      /* in a block whose tab name, or a client whose id, is too long or has other characters */
+#define TABA_REFUSED_SIZE 7      /* a payload over max_payload or nested deeper than max_depth */
+#define TABA_REFUSED_REASONS 8
+
+/* The name of a reason in the ledger: "json", "type", "mixed", "time", "future", "value", "name", "size". */
+const char *taba_refused_name(int reason);
+
+#define TABA_SAMPLES 10
+
+typedef struct taba_sample {
+    uint64_t line;         /* from 1 */
+    int reason;            /* TABA_REFUSED_... */
+} taba_sample;
+
+typedef struct taba_scratch_summary {
+    uint64_t accepted;                          /* events that a merge would count */
+    uint64_t refused[TABA_REFUSED_REASONS];
+    size_t samples;                             /* of the first refused events, at most TABA_SAMPLES */
+    taba_sample sample[TABA_SAMPLES];
+    size_t memory;                              /* bytes held */
+    uint64_t line;                              /* lines begun so far; on TABA_ESYNTAX the line at fault */
+    const char *problem;                        /* on TABA_ESYNTAX what was expected there, else NULL; static */
+} taba_scratch_summary;
+
+taba_scratch *taba_scratch_new(const taba_limits *limits, const taba_allocator *allocator);
+void taba_scratch_free(taba_scratch *scratch);
+
+/* Let events name a Type: `kind` is TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE or TABA_RAW (any JSON payload).
+ * To be called before parsing. */
+int taba_scratch_add_type(taba_scratch *scratch, const char *name, size_t length, int kind);
+
+void taba_scratch_summary_of(const taba_scratch *scratch, taba_scratch_summary *out);
+
+/* ---------------------------------------------------------------------------------------------- protocol 1 */
+
+typedef struct taba_parser taba_parser;
+
+/* A parser that fills `scratch`, which must outlive it. NULL when out of memory. */
+taba_parser *taba_parser_new(taba_scratch *scratch, const taba_allocator *allocator);
+void taba_parser_free(taba_parser *parser);
+
+/* The next bytes of a body, split anywhere. TABA_ESYNTAX, TABA_ELIMIT or TABA_ENOMEM end the parse: the body is to be
+ * refused and the scratch dropped (line and problem stand in its summary). O(length). */
+int taba_parser_feed(taba_parser *parser, const uint8_t *bytes, size_t length);
+
+/* The body is whole: its last blank lines may be missing. Decides whether it was UTF-8 or Latin-1. Once. */
+int taba_parser_finish(taba_parser *parser);
+
+/* ---------------------------------------------------------------------------------------------- accumulator
+ *
+ * (tab, client, Type) -> Partial. Scratches are merged into it, each in one step; a commit encodes it by vbucket.
+ */
+typedef struct taba_accumulator taba_accumulator;
+
+typedef struct taba_accumulator_summary {
+    uint64_t events;
+    size_t partials;
+    size_t memory;         /* bytes held */
+} taba_accumulator_summary;
+
+typedef struct taba_section {
+    uint32_t vbucket;
+    uint64_t events;
+    size_t offset, length; /* within the buffer that was written */
+} taba_section;
+
+taba_accumulator *taba_accumulator_new(const taba_allocator *allocator);
+void taba_accumulator_free(taba_accumulator *accumulator);
+void taba_accumulator_clear(taba_accumulator *accumulator);     /* empty; may keep memory for the next time */
+void taba_accumulator_summary_of(const taba_accumulator *accumulator, taba_accumulator_summary *out);
+
+/* Fold all events of a finished scratch into the Partials: all or, on TABA_ENOMEM, none. Gauge and raw events get
+ * the stamps `stamp`, `stamp` + 1, ... (microseconds) in their order; `next_stamp` gets the first one not used. */
+int taba_accumulator_merge(taba_accumulator *accumulator, const taba_scratch *scratch,
+                           uint64_t stamp, uint64_t *next_stamp);
+
+/* Append one section (docs/reference/batches.md) per vbucket that has Partials, in ascending order of vbuckets, to `out`, and
+ * one taba_section each to `index` (an array as bytes; its length is a multiple of sizeof(taba_section)).
+ * With num_vbuckets 0 there is one section, vbucket 0. The accumulator is not changed. */
+int taba_accumulator_encode(const taba_accumulator *accumulator, uint32_t num_vbuckets,
+                            taba_buffer *out, taba_buffer *index);
+
+/* ---------------------------------------------------------------------------------------------- batches */
+
+typedef struct taba_entry {
+    size_t tab, tab_length, client, client_length, type, type_length;  /* offsets within the batch */
+    size_t partial, partial_length;
+    uint64_t events;
+} taba_entry;
+
+/* Append one taba_entry per Partial of a batch (sections, one after another) to `index`. Checks the sections wholly, and of
+ * each Partial that its bytes are there; not what is in them. */
+int taba_batch_index(taba_blob batch, taba_buffer *index);
+
+/* Cut a batch into one section per vbucket, as taba_accumulator_encode does. */
+int taba_batch_split(taba_blob batch, uint32_t num_vbuckets, taba_buffer *out, taba_buffer *index);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

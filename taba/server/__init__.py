@@ -1,0 +1,1 @@
+"""The server: takes batches into logs (`frontend`), folds logs into States (`backend`, `folding`), answers queries (`query`, `http`)."""

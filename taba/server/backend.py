@@ -1,0 +1,291 @@
+"""be: takes vbuckets by lease, reads their logs, folds, and checkpoints.
+
+One loop reads, one checkpoints, one renews leases; all go on after any failure. Whatever goes wrong with a vbucket comes down to one thing: drop what is held of it, and
+load it again. A checkpoint is made as soon as there is something to write, but at most every `checkpoint_seconds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, inlineCallbacks
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from taba.errors import StoreError
+from taba.handlers.registry import Registry
+from taba.interfaces import Checkpoint, IStore, Lease, LogEntry, Written
+from taba.server.folding import Folding, Key, Refused
+from taba.server.observation import Observer
+from taba.server.state_cache import StateCache
+
+READ_BYTES = 4 << 20
+"""What one read of the logs asks for."""
+READ_WAIT = 30.0
+"""Seconds after which a read that found nothing is asked again."""
+RETRY_SECONDS = 0.5
+"""How long a loop waits after the store failed."""
+STATES_PER_TURN = 2_000
+"""How many States one checkpoint call writes: bounds what is held twice, and how long queries wait."""
+
+
+class Backend(Service):
+    """The be part of a server process. `owner` is its name in leases."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        store: IStore,
+        registry: Registry,
+        clock: IReactorTime,
+        owner: str,
+        observer: Observer,
+        *,
+        checkpoint_seconds: float = 0.5,
+        lease_seconds: float = 2.0,
+        max_clock_skew: float = 60.0,
+        max_cache_bytes: int = 256 << 20,
+        max_pending_bytes: int = 64 << 20,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._owner = owner
+        self._observer = observer
+        self._checkpoint_seconds = checkpoint_seconds
+        self._lease_seconds = lease_seconds
+        self._max_clock_skew = max_clock_skew
+        self._max_pending_bytes = max_pending_bytes
+        self.cache = StateCache(max_cache_bytes)
+        self.folding: dict[int, Folding] = {}
+        self._stopping = False
+        self._reading: Deferred[list[LogEntry]] | None = None
+        self._checkpointing: Deferred[None] | None = None
+        self._loops: list[Deferred[None]] = []
+        self._sleeping: dict[IDelayedCall, Deferred[None]] = {}
+        self._last_checkpoint = -checkpoint_seconds
+        self._more = Deferred[None]()
+        """Fires when there is something to checkpoint."""
+        self._room = Deferred[None]()
+        """Fires when a checkpoint made room for further reading."""
+
+    # ------------------------------------------------------------------------------------------ service
+
+    def startService(self) -> None:
+        """Start the loops."""
+        super().startService()
+        self._stopping = False
+        for loop in (self._lease_loop, self._read_loop, self._checkpoint_loop):
+            done = loop()
+            done.addErrback(lambda failure: self._log.failure("A loop of the be ended", failure))
+            self._loops.append(done)
+
+    @inlineCallbacks
+    def stopService(self):  # type: ignore[no-untyped-def]
+        """Checkpoint what is folded, give the leases back."""
+        super().stopService()
+        self._stopping = True
+        if self._reading is not None:
+            self._reading.cancel()
+        for call, waiter in list(self._sleeping.items()):
+            call.cancel()
+            waiter.callback(None)
+        self._sleeping.clear()
+        self._fire_more()
+        self._fire_room()
+        yield gatherResults(self._loops)
+        self._loops.clear()
+        try:
+            yield self._checkpoint_all()
+            yield self._store.release([each.lease for each in self.folding.values()])
+        except StoreError as problem:
+            self._log.warn("Stopping without a last checkpoint: {problem}", problem=problem)
+        self.folding.clear()
+
+    def _sleep(self, seconds: float) -> Deferred[None]:
+        """Fires after `seconds`, or when the service stops."""
+        waiter: Deferred[None] = Deferred()
+        if self._stopping:
+            waiter.callback(None)
+            return waiter
+
+        def awake() -> None:
+            del self._sleeping[call]
+            waiter.callback(None)
+
+        call = self._clock.callLater(seconds, awake)
+        self._sleeping[call] = waiter
+        return waiter
+
+    def _fire_more(self) -> None:
+        fired, self._more = self._more, Deferred()
+        fired.callback(None)
+
+    def _fire_room(self) -> None:
+        fired, self._room = self._room, Deferred()
+        fired.callback(None)
+
+    # ------------------------------------------------------------------------------------------ leases
+
+    @inlineCallbacks
+    def _lease_loop(self):  # type: ignore[no-untyped-def]
+        """Hold every vbucket that nobody else holds."""
+        while not self._stopping:
+            try:
+                if self.folding:
+                    held = yield self._store.renew(
+                        [each.lease for each in self.folding.values()], self._lease_seconds
+                    )
+                    self._drop(vbucket for vbucket in list(self.folding) if vbucket not in held)
+                missing = [v for v in range(self._store.cluster.vbuckets) if v not in self.folding]
+                if missing:
+                    yield self._acquire(missing)
+            except StoreError as problem:
+                self._log.warn("Leases: {problem}", problem=problem)
+            yield self._sleep(self._lease_seconds / 4)
+
+    @inlineCallbacks
+    def _acquire(self, vbuckets: Sequence[int]):  # type: ignore[no-untyped-def]
+        leases: dict[int, Lease] = yield self._store.acquire(vbuckets, self._owner, self._lease_seconds)
+        for vbucket, lease in leases.items():
+            loaded = yield self._store.load(lease)
+            self.folding[vbucket] = Folding.loaded(lease, loaded, self._registry, self._max_clock_skew)
+        if leases and self._reading is not None:
+            self._reading.cancel()  # read the new ones as well
+
+    def _drop(self, vbuckets: Iterable[int]) -> None:
+        """Forget what is held of vbuckets; the lease loop takes them again."""
+        for vbucket in vbuckets:
+            if self.folding.pop(vbucket, None) is not None:
+                self.cache.drop(vbucket)
+                self._observer.dropped(vbucket)
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    @inlineCallbacks
+    def _read_loop(self):  # type: ignore[no-untyped-def]
+        """Take what the logs have, as it comes."""
+        while not self._stopping:
+            if self._pending_bytes() > self._max_pending_bytes:
+                yield self._room
+                continue
+            if not self.folding:
+                yield self._sleep(self._lease_seconds / 8)
+                continue
+            after = {vbucket: each.folded for vbucket, each in self.folding.items()}
+            try:
+                self._reading = self._store.read(after, READ_BYTES, READ_WAIT)
+                entries = yield self._reading
+            except CancelledError:
+                continue
+            except StoreError as problem:
+                self._log.warn("Logs cannot be read: {problem}", problem=problem)
+                yield self._sleep(RETRY_SECONDS)
+                continue
+            finally:
+                self._reading = None
+            self._take(entries)
+
+    def _take(self, entries: Sequence[LogEntry]) -> None:
+        for entry in entries:
+            folding = self.folding.get(entry.vbucket)
+            if folding is None or entry.id != folding.folded + 1:
+                continue  # dropped or loaded again while the read was under way
+            self._observer.taken(entry)
+            for refused in folding.take(entry):
+                self._refused(refused)
+        if entries:
+            self._fire_more()
+
+    def _refused(self, refused: Refused) -> None:
+        self._observer.refused(refused)
+
+    def _pending_bytes(self) -> int:
+        return sum(each.generation.bytes for each in self.folding.values())
+
+    # ------------------------------------------------------------------------------------------ checkpoints
+
+    @inlineCallbacks
+    def _checkpoint_loop(self):  # type: ignore[no-untyped-def]
+        """Write what is dirty, at most every `checkpoint_seconds`."""
+        while not self._stopping:
+            if not any(each.dirty for each in self.folding.values()):
+                yield self._more
+                continue
+            yield self._sleep(max(0.0, self._last_checkpoint + self._checkpoint_seconds - self._clock.seconds()))
+            self._last_checkpoint = self._clock.seconds()
+            yield self._checkpoint_all()
+            self._fire_room()
+
+    @inlineCallbacks
+    def _checkpoint_all(self):  # type: ignore[no-untyped-def]
+        """Checkpoint every dirty vbucket, some at a time."""
+        started = self._clock.seconds()
+        dirty = [vbucket for vbucket, each in self.folding.items() if each.dirty]
+        prepared: list[Folding] = []
+        states = 0
+        for vbucket in dirty:
+            folding = self.folding.get(vbucket)
+            if folding is None:
+                continue
+            checkpoint = yield self._prepare(vbucket, folding)
+            if checkpoint is None:
+                continue
+            prepared.append(folding)
+            states += len(checkpoint.states)
+            if states >= STATES_PER_TURN:
+                yield self._write(prepared)
+                prepared, states = [], 0
+        if prepared:
+            yield self._write(prepared)
+        self.cache.shrink(())
+        self._observer.checkpointed(len(dirty), self._clock.seconds() - started)
+
+    @inlineCallbacks
+    def _prepare(self, vbucket: int, folding: Folding):  # type: ignore[no-untyped-def]
+        """Fold what waits of one vbucket; None when the store cannot give its States."""
+        folding.close()
+        keys, tabs = folding.needed()
+        states = {key: state for key in keys if (state := self.cache.get(vbucket, key)) is not None}
+        aggregates = {tab: state for tab in tabs if (state := self.cache.get(vbucket, (tab,))) is not None}
+        cold: list[Key] = [key for key in keys if key not in states]
+        cold_tabs = [tab for tab in tabs if tab not in aggregates]
+        try:
+            if cold:
+                states.update((yield self._store.states(vbucket, cold)))
+            if cold_tabs:
+                aggregates.update((yield self._store.aggregates(vbucket, cold_tabs)))
+        except StoreError as problem:
+            self._log.warn("States of vbucket {v} cannot be read: {problem}", v=vbucket, problem=problem)
+            self._drop([vbucket])
+            return None
+        if self.folding.get(vbucket) is not folding:
+            return None
+        checkpoint = folding.prepare(states, aggregates, self._observer.handler_failed)
+        for key, state in checkpoint.states.items():
+            self.cache.put(vbucket, key, state)
+        for tab, aggregate in checkpoint.aggregates.items():
+            self.cache.put(vbucket, (tab,), aggregate)
+        return checkpoint
+
+    @inlineCallbacks
+    def _write(self, prepared: Sequence[Folding]):  # type: ignore[no-untyped-def]
+        """Write prepared checkpoints; drop the vbuckets of those that were not written, or of which nothing is known."""
+        checkpoints: list[Checkpoint] = [each.under_way for each in prepared if each.under_way is not None]
+        try:
+            outcomes: list[Written] = yield self._store.checkpoint(checkpoints)
+        except StoreError as problem:
+            self._log.warn("Checkpoint failed: {problem}", problem=problem)
+            self._drop(each.lease.vbucket for each in prepared)
+            yield self._sleep(RETRY_SECONDS)
+            return
+        for folding, outcome in zip(prepared, outcomes, strict=True):
+            if outcome is Written.DONE:
+                self._observer.written(folding.written())
+            else:
+                self._log.info("Vbucket {v}: checkpoint {what}", v=folding.lease.vbucket, what=outcome.value)
+                self._drop([folding.lease.vbucket])
+
+

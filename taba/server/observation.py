@@ -1,0 +1,94 @@
+"""What a server notes about itself: its own tabs, the latencies, samples of what was refused.
+
+Own tabs keep the original's names (`taba_events_recieved` is spelled as it was) and are recorded through `record`, a client like any other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.logger import Logger
+
+from taba.interfaces import Checkpoint, LogEntry
+from taba.server.folding import Refused
+
+SAMPLES = 100
+"""How many refused Partials are remembered."""
+
+
+class Recorder(Protocol):
+    """Where own events go: the part of `taba.client.Client` that is used here."""
+
+    def counter(self, name: str, value: float = 1) -> None:
+        """Record a CounterGroup event."""
+
+    def percentile(self, name: str, value: float) -> None:
+        """Record a PercentileGroup event."""
+
+
+class Observer:
+    """The notes of one server process. Used in the reactor thread only."""
+
+    _log = Logger()
+
+    def __init__(self, record: Recorder, wall: Callable[[], float]) -> None:
+        self._record = record
+        self._wall = wall
+        self._appended: dict[int, deque[tuple[int, float]]] = {}
+        self.samples: deque[Refused] = deque(maxlen=SAMPLES)
+        self.refusals: Counter[str] = Counter()
+        self.dropped_vbuckets = 0
+        self.checkpoints = 0
+
+    # Front end.
+
+    def appended(self, events: int, oldest: float, seconds: float) -> None:
+        """An append request was answered: its events, the wall time at which the oldest were committed, how long it took."""
+        self._record.counter("taba_events_recieved", events)
+        self._record.percentile("taba_latency_enqueue_sec", max(0.0, self._wall() - oldest))
+        self._record.percentile("taba_post_zip_time_ms", seconds * 1e3)
+
+    # Back end.
+
+    def taken(self, entry: LogEntry) -> None:
+        """An entry of a log was read."""
+        self._record.percentile("taba_latency_task_in_queue_ms", max(0.0, self._wall() - entry.appended) * 1e3)
+        self._appended.setdefault(entry.vbucket, deque()).append((entry.id, entry.appended))
+
+    def written(self, checkpoint: Checkpoint) -> None:
+        """A checkpoint is in the store: its entries are visible to queries."""
+        waiting = self._appended.get(checkpoint.lease.vbucket)
+        now = self._wall()
+        while waiting and waiting[0][0] <= checkpoint.position.folded:
+            _, appended = waiting.popleft()
+            self._record.percentile("taba_latency_task_processed_ms", max(0.0, now - appended) * 1e3)
+
+    def checkpointed(self, vbuckets: int, seconds: float) -> None:
+        """All dirty vbuckets were checkpointed."""
+        self.checkpoints += 1
+        self._record.percentile("task_process_time_time", seconds * 1e3)
+
+    def dropped(self, vbucket: int) -> None:
+        """What was held of a vbucket was dropped, to be loaded again."""
+        self.dropped_vbuckets += 1
+        self._appended.pop(vbucket, None)
+
+    def refused(self, refused: Refused) -> None:
+        """A Partial was refused. The first of each (reason, tab) that is still remembered goes to the log."""
+        if not any((each.reason, each.tab) == (refused.reason, refused.tab) for each in self.samples):
+            self._log.warn(
+                "Refused {events} events of tab {tab}, client {client}, Type {type}: {reason}",
+                events=refused.events,
+                tab=refused.tab,
+                client=refused.client,
+                type=refused.type,
+                reason=refused.reason,
+            )
+        self.samples.append(refused)
+        self.refusals[refused.reason] += refused.events
+
+    def handler_failed(self, type: str, problem: Exception) -> None:
+        """A Handler raised."""
+        self._log.error("The Handler of Type {type} failed: {problem}", type=type, problem=repr(problem))

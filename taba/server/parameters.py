@@ -1,0 +1,102 @@
+"""The parameters of a query: from the URL, from a POSTed JSON object, or both (the URL wins). Pure.
+
+`re` (with any value) makes `name` and `client` regular expressions, matched at the start by RE2, which takes no pattern that could run long; without it they are lists with commas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import re2
+from attrs import frozen
+
+MAX_PATTERN = 1024
+"""Characters of a regular expression."""
+
+
+class ParameterError(ValueError):
+    """A parameter is unknown or has a value that cannot be used; the text says which and why."""
+
+
+@frozen
+class Parameters:
+    """What a query asks for. None: not asked, so all."""
+
+    name: str | None = None
+    client: str | None = None
+    regular: bool = False
+
+    def tabs(self, known: Iterable[str]) -> frozenset[str] | None:
+        """The tabs that `name` selects among the known ones; None for all."""
+        return _selected(self.name, self.regular, known, "name")
+
+    def clients(self, known: Iterable[str]) -> frozenset[str] | None:
+        """The clients that `client` selects among the known ones; None for all."""
+        return _selected(self.client, self.regular, known, "client")
+
+
+def _selected(asked: str | None, regular: bool, known: Iterable[str], parameter: str) -> frozenset[str] | None:
+    if asked is None:
+        return None
+    if not regular:
+        wanted = set(asked.split(","))
+        return frozenset(wanted.intersection(known))
+    pattern = compiled(asked, parameter)
+    return frozenset(each for each in known if pattern.match(each))
+
+
+def compiled(pattern: str, parameter: str) -> re2._Regexp:
+    """A pattern compiled by RE2; ParameterError with RE2's reason."""
+    if len(pattern) > MAX_PATTERN:
+        raise ParameterError(f"The regular expression in {parameter!r} is longer than {MAX_PATTERN} characters.")
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 8 << 20
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as problem:
+        reason = problem.args[0] if problem.args else problem
+        reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else reason
+        raise ParameterError(f"{parameter!r} is not a regular expression that RE2 takes: {reason}")
+
+
+def parse(
+    arguments: Mapping[bytes, Sequence[bytes]], body: bytes, allowed: Collection[str]
+) -> Parameters:
+    """The parameters of a request. `arguments` are those of the URL, `body` is that of a POST or empty."""
+    values: dict[str, str] = _from_body(body)
+    values.update({_text(name): _text(given[-1]) for name, given in arguments.items()})
+    unknown = sorted(values.keys() - set(allowed))
+    if unknown:
+        raise ParameterError(
+            f"Invalid parameters: {', '.join(unknown)}. Here are allowed: {', '.join(sorted(allowed)) or 'none'}."
+        )
+    return Parameters(name=values.get("name"), client=values.get("client"), regular="re" in values)
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _from_body(body: bytes) -> dict[str, str]:
+    if not body.strip():
+        return {}
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError) as problem:
+        raise ParameterError(f"The body is not JSON: {problem}")
+    if not isinstance(given, dict):
+        raise ParameterError("The body must be a JSON object of parameters.")
+    return {name: _joined(name, value) for name, value in given.items()}
+
+
+def _joined(name: str, value: object) -> str:
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ",".join(value)
+    if isinstance(value, str | bool | int) or value is None:
+        return str(value)
+    raise ParameterError(f"The parameter {name!r} must be a string.")

@@ -1,0 +1,67 @@
+"""The States and running Aggregates that a be keeps in memory, bounded in bytes, the least recently used leaving first. Pure.
+
+It holds what the store holds, or what a checkpoint under way is about to write; when that fails the vbucket's part is dropped whole.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from attrs import define, field
+
+OVERHEAD = 200
+"""Bytes of memory that an entry takes beside its names and its State, roughly."""
+
+Name = tuple[str, ...]
+"""(tab, client) of a State, (tab,) of a running Aggregate."""
+
+
+@define
+class StateCache:
+    """Byte strings by (vbucket, name)."""
+
+    max_bytes: int
+    bytes: int = 0
+    _vbuckets: dict[int, dict[Name, bytes]] = field(factory=dict)
+    _order: OrderedDict[tuple[int, Name], None] = field(factory=OrderedDict)
+
+    def get(self, vbucket: int, name: Name) -> bytes | None:
+        """What is kept under a name, None when nothing is."""
+        value = self._vbuckets.get(vbucket, {}).get(name)
+        if value is not None:
+            self._order.move_to_end((vbucket, name))
+        return value
+
+    def put(self, vbucket: int, name: Name, value: bytes | None) -> None:
+        """Keep a value, or with None forget it."""
+        kept = self._vbuckets.setdefault(vbucket, {})
+        old = kept.pop(name, None)
+        if old is not None:
+            self.bytes -= _size(name, old)
+            del self._order[(vbucket, name)]
+        if value is not None:
+            kept[name] = value
+            self._order[(vbucket, name)] = None
+            self.bytes += _size(name, value)
+
+    def shrink(self, busy: Iterable[int]) -> None:
+        """Let the least recently used entries go until the limit holds; those of `busy` vbuckets, whose checkpoint is under way, stay."""
+        if self.bytes <= self.max_bytes:
+            return
+        kept = set(busy)
+        for vbucket, name in list(self._order):
+            if self.bytes <= self.max_bytes:
+                return
+            if vbucket not in kept:
+                self.put(vbucket, name, None)
+
+    def drop(self, vbucket: int) -> None:
+        """Forget all of a vbucket."""
+        for name, value in self._vbuckets.pop(vbucket, {}).items():
+            self.bytes -= _size(name, value)
+            del self._order[(vbucket, name)]
+
+
+def _size(name: Name, value: bytes) -> int:
+    return OVERHEAD + sum(map(len, name)) + len(value)

@@ -1,0 +1,210 @@
+"""The settings of server and agent: one frozen class each, read from the original's JSON files, checked, with a sentence for every mistake.
+
+A field's metadata holds the key under which a settings file has it, and what it means; docs/reference/settings.md lists the same. Sizes are in bytes, times in seconds unless the key
+says otherwise.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import attrs
+import cattrs
+from attrs import field, frozen
+
+from taba.errors import SettingsError
+
+MIB = 1 << 20
+
+
+def setting(key: str, meaning: str, default: Any, *, least: float | None = None) -> Any:
+    """A field of a settings class; `least` is the lowest number allowed."""
+    validators = [] if least is None else [attrs.validators.ge(least)]
+    metadata = {"key": key, "meaning": meaning}
+    if callable(default):
+        return field(factory=default, validator=validators, metadata=metadata)
+    return field(default=default, validator=validators, metadata=metadata)
+
+
+@frozen
+class Endpoint:
+    """Where a server listens, from an agent's point of view."""
+
+    host: str
+    port: int
+
+    def url(self) -> str:
+        """The base URL of its HTTP port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+@frozen
+class AgentSettings:
+    """What an agent can be told."""
+
+    port: int = setting("AGENT_PORT", "TCP port for clients; 0 picks a free one.", 8279, least=0)
+    interface: str = setting("AGENT_INTERFACE", "Address to listen on.", "127.0.0.1")
+    servers: tuple[Endpoint, ...] = setting(
+        "SERVER_ENDPOINTS", "The servers' HTTP ports: a list of {host, port}.", lambda: (Endpoint("127.0.0.1", 8300),)
+    )
+    flush_seconds: float = setting("AGENT_FLUSH_SECONDS", "How often batches are sealed and sent.", 0.25, least=0.01)
+    commit_milliseconds: float = setting("AGENT_COMMIT_MS", "How long a group commit gathers requests.", 100.0, least=0)
+    confirm_seconds: float = setting(
+        "AGENT_CONFIRM_SECONDS", "Time from the first ok of a batch to the second look that confirms it.", 30.0, least=0
+    )
+    queues_per_server: int = setting(
+        "AGENT_QUEUES_PER_SERVER", "Requests under way at a time to one server.", 1, least=1
+    )
+    spool: str = setting("SPOOL_DIR", "Folder of the spool; one agent each.", "taba-spool")
+    max_spool_bytes: int = setting("SPOOL_MAX_BYTES", "What the spool may hold.", 4096 * MIB, least=4 * MIB)
+    max_memory_bytes: int = setting(
+        "AGENT_MEMORY_BYTES", "What events that are not yet on disk may take.", 256 * MIB, least=MIB
+    )
+    max_body_bytes: int = setting(
+        "MAX_BODY_BYTES", "Largest body of a request, before and after inflating.", 32 * MIB, least=1024
+    )
+    instance_days: float = setting("INSTANCE_DAYS", "How long an idle client's numbers are kept.", 2.0, least=0.01)
+    dedup_days: float = setting("DEDUP_DAYS", "How long servers remember lanes; the same on all hosts.", 14.0, least=2)
+    max_clock_skew: float = setting("MAX_CLOCK_SKEW", "How far ahead of the servers' clock an event may be.", 60.0, least=0)
+    insecure: bool = setting(
+        "INSECURE", "Listen on other addresses than loopback although requests are neither encrypted nor checked.", False
+    )
+
+
+@frozen
+class DatabaseSettings:
+    """DB_SETTINGS of a server."""
+
+    memory: bool = setting("USE_MEMORY_DB", "Keep everything in memory; a stop loses it.", False)
+    vbuckets: int = setting("NUM_VBUCKETS", "Slices of the tab name space; fixed when a store is made.", 128, least=1)
+    sentinels: tuple[tuple[str, int], ...] = setting("SENTINELS", "Redis Sentinels: a list of [host, port].", ())
+    shards: tuple[Any, ...] = setting("SHARDS", "Redis shards and their ranges of vbuckets.", ())
+
+
+@frozen
+class ServerSettings:
+    """What a server can be told."""
+
+    roles: str = setting("SERVER_ROLES", "Roles of the process, comma-joined: fe, be, ctrl.", "fe,be")
+    workers: int = setting("SERVER_WORKERS", "Processes; the embedded store takes one.", 1, least=1)
+    port: int = setting("BASE_PORT", "TCP port for agents and queries; 0 picks a free one.", 8300, least=0)
+    interface: str = setting("INTERFACE", "Address to listen on.", "127.0.0.1")
+    agent_port: int = setting("AGENT_PORT", "Port of the agent on this host, to which own events go.", 8279, least=0)
+    embedded_agent: bool = setting("EMBEDDED_AGENT", "Whether this process opens AGENT_PORT itself.", False)
+    data_dir: str = setting("DATA_DIR", "Folder of the embedded store and the spool.", "taba-data")
+    database: DatabaseSettings = setting("DB_SETTINGS", "Which store, and how it is divided.", DatabaseSettings)
+    checkpoint_seconds: float = setting("CHECKPOINT_SECONDS", "How often changed States are written.", 0.5, least=0.01)
+    agent_flush_seconds: float = setting(
+        "AGENT_FLUSH_SECONDS", "How often the agent inside seals and sends.", 0.25, least=0.01
+    )
+    dedup_days: float = setting("DEDUP_DAYS", "How long lanes are remembered; the same on all hosts.", 14.0, least=2)
+    max_clock_skew: float = setting("MAX_CLOCK_SKEW", "How far ahead of this clock an event may be.", 60.0, least=0)
+    queue_capacity: int = setting("QUEUE_CAPACITY", "What logs may hold; beyond it 503.", 1024 * MIB, least=MIB)
+    state_cache_bytes: int = setting("STATE_CACHE_BYTES", "Memory for States that are in use.", 256 * MIB, least=MIB)
+    max_body_bytes: int = setting(
+        "MAX_BODY_BYTES", "Largest body of a request, before and after inflating.", 32 * MIB, least=1024
+    )
+    insecure: bool = setting(
+        "INSECURE", "Listen on other addresses than loopback although requests are neither encrypted nor checked.", False
+    )
+
+
+LATER = {
+    "NAME_BLACKLIST": ([],),
+    "CLIENT_BLACKLIST": ([],),
+    "ADDITIONAL_HANDLERS": ({},),
+    "DEBUG": (False,),
+    "DOUBLE_AGENT": (None, {}),
+}
+"""Keys of the original that are understood, but of which only these values can be had in this version."""
+
+Settings = TypeVar("Settings", AgentSettings, ServerSettings)
+
+
+def load(kind: type[Settings], path: str) -> Settings:
+    """Read a JSON settings file. SettingsError says what is wrong, where, and what might have been meant."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as problem:
+        raise SettingsError(f"The settings file {path} cannot be read: {problem.strerror}.")
+    try:
+        given = json.loads(text)
+    except ValueError as problem:
+        raise SettingsError(f"{path} is not JSON: {problem}.")
+    if not isinstance(given, dict):
+        raise SettingsError(f"{path} must hold a JSON object.")
+    try:
+        return structure(kind, given)
+    except SettingsError as problem:
+        raise SettingsError(f"{path}: {problem}")
+
+
+def structure(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
+    """Settings from the object of a settings file."""
+    wanted = dict(given)
+    for key, possible in LATER.items():
+        if key in wanted and wanted.pop(key) not in possible:
+            raise SettingsError(f"{key} is not supported by this version; take it out.")
+    return _structured(kind, wanted, "")
+
+
+def _structured(kind: Any, given: Mapping[str, Any], path: str) -> Any:
+    keys = {each.metadata["key"]: each for each in attrs.fields(kind)}
+    values = {}
+    for key, value in given.items():
+        each = keys.get(key)
+        if each is None:
+            raise SettingsError(f"{path}{key} is no setting here.{_nearest(key, keys)}")
+        values[each.name] = _value(kind, each, value, path + key)
+    try:
+        return kind(**values)
+    except ValueError as problem:  # a validator of attrs: its arguments are (sentence, attribute, ...)
+        attribute = next(each for each in attrs.fields(kind) if f"'{each.name}'" in str(problem))
+        raise SettingsError(f"{path}{attribute.metadata['key']}: {_sentence(problem, attribute)}")
+
+
+def _sentence(problem: ValueError, attribute: Any) -> str:
+    return str(problem.args[0]).replace(f"'{attribute.name}'", "the value")
+
+
+def _value(kind: Any, each: Any, value: Any, path: str) -> Any:
+    wanted = get_type_hints(kind)[each.name]
+    if attrs.has(wanted):
+        if not isinstance(value, dict):
+            raise SettingsError(f"{path} must be an object.")
+        return _structured(wanted, value, path + ".")
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for plain in (bool, int, float, str):
+        converter.register_structure_hook(plain, _exactly)
+    try:
+        return converter.structure(value, wanted)
+    except (cattrs.BaseValidationError, TypeError, ValueError) as problem:
+        raise SettingsError(f"{path} has a value that cannot be used: {_innermost(problem)}.")
+
+
+def _innermost(problem: BaseException) -> str:
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return str(problem) or type(problem).__name__
+
+
+def _exactly(value: Any, wanted: Any) -> Any:
+    """No conversions: "8300" is no port, 1 is no truth value. Whole numbers serve as seconds, though."""
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not wanted:
+        raise TypeError(f"{json.dumps(value)} is not {_NAMES[wanted]}")
+    return value
+
+
+_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+
+
+def _nearest(key: str, keys: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(key.upper(), keys, n=1, cutoff=0.6)
+    return f" Did you mean {near[0]}?" if near else f" There are: {', '.join(sorted(keys))}."

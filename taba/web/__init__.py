@@ -1,0 +1,1 @@
+"""What every HTTP port of Taba shares: a site with bounded, streamed request bodies, and answers with a reason."""
