@@ -65,6 +65,8 @@ class OpenCommit:
     ledger: Counter[str] = field(factory=Counter)
     opened: float | None = None
     """Wall time of the first request in it; None while it is empty."""
+    memory: int = 0
+    """Bytes that its accumulator held when it was cut."""
 
     @property
     def empty(self) -> bool:
@@ -164,26 +166,15 @@ class Intake:
     def cut(self) -> OpenCommit:
         """Close the open commit, which is not empty, and begin the next one."""
         closed = self.open
-        self.in_flight += closed.accumulator.summary()[2]
+        closed.memory = closed.accumulator.summary()[2]
+        self.in_flight += closed.memory
         self.open = OpenCommit(closed.number + 1)
         return closed
 
     def committed(self, commit: OpenCommit) -> None:
-        """`commit` is durable, and all before it."""
-        self.in_flight -= commit.accumulator.summary()[2]
+        """`commit` is durable, and all before it. Called in the order of the cuts."""
+        self.in_flight -= commit.memory
         self.durable = commit.number
-
-    def committed_instances(self) -> dict[str, tuple[int, float]]:
-        """The numbers that a snapshot may note between two commits: none of a commit that is still open.
-
-        An instance whose latest number is in the open commit is noted with that commit, or not at all; the snapshot names the number before it
-        through `previous_numbers`.
-        """
-        return {
-            name: (self.previous_numbers.get(name, each.last), each.used)
-            for name, each in self.instances.items()
-            if each.commit < self.open.number or name in self.previous_numbers
-        }
 
     def forget_idle(self, before: float) -> int:
         """Forget instances not used since wall time `before`; answers how many."""

@@ -1,0 +1,142 @@
+"""`twistd taba-agent` and the console script `taba-agent`: options, and the assembly of an agent. One of the two places that know the real reactor.
+
+`makeService` opens nothing: twistd forks after it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from attrs import evolve
+from treq.client import HTTPClient
+from twisted.application.service import IService, Service
+from twisted.internet.defer import inlineCallbacks
+from twisted.internet.interfaces import IListeningPort
+from twisted.python.usage import Options as BaseOptions
+from twisted.python.usage import UsageError
+from twisted.web.client import Agent as HTTPAgent
+from twisted.web.client import HTTPConnectionPool
+
+from taba import settings as taba_settings
+from taba.agent.forwarder import HTTPEndpoint
+from taba.agent.http import AgentResources
+from taba.agent.service import Agent
+from taba.agent.site import agent_site
+from taba.binding import check_interface
+from taba.errors import SettingsError
+from taba.handlers.registry import Registry, installed
+from taba.process import Process
+from taba.running import Running, end_with_failure
+from taba.settings import AgentSettings, Endpoint
+from taba.web.listening import listen
+
+
+class Options(BaseOptions):  # type: ignore[misc]
+    """Command line of `twistd taba-agent`."""
+
+    synopsis = "[options]"
+    longdesc = "Takes the events of the applications on this host, keeps them on disk, and forwards them to Taba servers."
+    optParameters = [
+        ["config", "c", None, "Settings file (JSON); options on the command line override it."],
+        ["spool", "d", None, "Folder of the spool [default: taba-spool]"],
+        ["port", "p", None, "TCP port for applications [default: 8279]", int],
+        ["interface", "i", None, "Address to listen on [default: 127.0.0.1]"],
+    ]
+    optFlags = [
+        ["check-config", None, "Read the settings, say what is wrong with them, and exit."],
+        ["insecure", None, "Listen on other addresses than loopback, unencrypted and for everybody."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["servers"] = []
+
+    def opt_server(self, value: str) -> None:
+        """HOST:PORT of a server's HTTP port; may be given several times [default: 127.0.0.1:8300]"""
+        host, separator, port = value.rpartition(":")
+        if not separator or not port.isdigit() or not host:
+            raise UsageError(f"--server takes HOST:PORT, not {value!r}")
+        self["servers"].append(Endpoint(host.strip("[]"), int(port)))
+
+    def postOptions(self) -> None:
+        """Read the settings, so that a mistake ends twistd with a sentence before it forks."""
+        try:
+            self["settings"] = self._settings()
+        except SettingsError as problem:
+            raise UsageError(str(problem))
+        if self["check-config"]:
+            print("The settings are in order.")
+            raise SystemExit(0)
+
+    def _settings(self) -> AgentSettings:
+        settings = AgentSettings() if self["config"] is None else taba_settings.load(AgentSettings, self["config"])
+        given = {"spool": self["spool"], "port": self["port"], "interface": self["interface"]}
+        settings = evolve(settings, **{name: value for name, value in given.items() if value is not None})
+        if self["servers"]:
+            settings = evolve(settings, servers=tuple(self["servers"]))
+        if self["insecure"]:
+            settings = evolve(settings, insecure=True)
+        if not settings.servers:
+            raise SettingsError("SERVER_ENDPOINTS: an agent needs one server at least.")
+        check_interface(settings.interface, settings.insecure)
+        # twistd changes its folder when it daemonizes; what was meant is the folder it was started in.
+        return evolve(settings, spool=os.path.abspath(settings.spool))
+
+
+class StandaloneAgent(Service):
+    """An agent in a process of its own, in front of servers elsewhere."""
+
+    def __init__(self, settings: AgentSettings, process: Process, registry: Registry) -> None:
+        self.settings = settings
+        self._process = process
+        http = HTTPClient(HTTPAgent(process.reactor, pool=HTTPConnectionPool(process.reactor)))
+        endpoints = [HTTPEndpoint(each.url(), http, process.reactor) for each in settings.servers]
+        self.agent = Agent(settings, process, registry.kinds(), endpoints)
+        self._site = agent_site(AgentResources(self.agent), process)
+        self._port: IListeningPort | None = None
+
+    @inlineCallbacks
+    def startService(self):  # type: ignore[no-untyped-def]
+        """Fires when events are taken."""
+        super().startService()
+        yield self.agent.startService()
+        self._port = yield listen(self._process.reactor, self.settings.interface, self.settings.port, self._site)
+        self._process.say(
+            f"Taba agent: applications on http://{self.settings.interface}:{self._port.getHost().port}/post, "
+            f"spool in {self.settings.spool}, servers {', '.join(each.url() for each in self.settings.servers)}. Ready."
+        )
+
+    @inlineCallbacks
+    def stopService(self):  # type: ignore[no-untyped-def]
+        """Fires when everything acknowledged is on disk."""
+        super().stopService()
+        if self._port is not None:
+            yield self._port.stopListening()
+        yield self.agent.stopService()
+
+
+def make_agent(settings: AgentSettings, process: Process) -> IService:
+    """The service of an agent on any machine, the simulated one included. StartError when its folder cannot be used."""
+    return StandaloneAgent(settings, process, installed())
+
+
+def makeService(options: Any, process: Process | None = None, reactor: Any = None) -> IService:
+    """Called by twistd. Opens nothing."""
+    if reactor is None:
+        from twisted.internet import reactor
+    from taba.real import monotonic, real_process
+
+    if process is None:
+        monotonic(reactor)
+        process = real_process(reactor)
+    settings, machine = options["settings"], process
+    return Running(lambda: make_agent(settings, machine), end_with_failure(reactor))
+
+
+def main() -> None:
+    """The console script `taba-agent SETTINGS`."""
+    from taba.console import run_twistd
+
+    run_twistd("taba-agent", sys.argv[1:])

@@ -1,0 +1,80 @@
+"""Runs a service whose start takes time and may fail, as a child of twistd.
+
+Start and stop follow one another, whatever comes between; a start that fails tells the operator one sentence and ends the process with status 1.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from taba.errors import StartError
+
+
+class Running(Service):
+    """`make` builds the service, in the process that is to run it: twistd forks after makeService. `end` ends the process after a failed start."""
+
+    _log = Logger()
+
+    def __init__(self, make: Callable[[], IService], end: Callable[[], None]) -> None:
+        self._make = make
+        self._end = end
+        self.service: IService | None = None
+        self._started: Deferred[Any] | None = None
+
+    def startService(self) -> None:
+        """Begin to start."""
+        super().startService()
+        self._started = maybeDeferred(self._start)
+        self._started.addErrback(self._failed)
+
+    def _start(self) -> Any:
+        self.service = self._make()
+        return self.service.startService()
+
+    def _failed(self, failure: Failure) -> None:
+        self.service = None
+        if failure.check(StartError):
+            self._log.critical("{problem}", problem=str(failure.value))
+            print(f"Taba cannot start: {failure.value}", file=sys.stderr, flush=True)
+        else:
+            self._log.failure("Taba cannot start", failure)
+        self._end()
+
+    def stopService(self) -> Deferred[Any]:
+        """Fires when the service has stopped; a start that is under way is waited for."""
+        super().stopService()
+        stopped: Deferred[Any] = Deferred()
+        if self._started is None:
+            stopped.callback(None)
+            return stopped
+
+        def stop(_: Any) -> None:
+            service, self.service = self.service, None
+            ended = maybeDeferred(service.stopService) if service is not None else maybeDeferred(lambda: None)
+            ended.addErrback(lambda failure: self._log.failure("Stopping failed", failure))
+            ended.addCallback(stopped.callback)
+
+        self._started.addCallback(stop)
+        return stopped
+
+
+def end_with_failure(reactor: Any) -> Callable[[], None]:
+    """What ends a twistd process whose service cannot start: its status is 1, which twistd itself does not offer."""
+
+    def end() -> None:
+        atexit.register(os._exit, 1)
+        if reactor.running:
+            reactor.stop()
+        else:
+            reactor.callWhenRunning(reactor.stop)
+
+    return end

@@ -1,0 +1,130 @@
+"""A whole server: store, be, fe, queries and the HTTP port, started and stopped in order.
+
+Start: folder and store, be, then the port, then own instrumentation. Stop: the port, own instrumentation, be with its last checkpoint, the store. The agent inside the
+process is not made here (a server does not know agents): the tap gives its resources and bodies for `/post`, and starts and stops it between store and port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import inlineCallbacks
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+
+from taba.handlers.registry import Registry
+from taba.interfaces import IStore
+from taba.process import Process
+from taba.server.backend import Backend
+from taba.server.frontend import Frontend
+from taba.server.http import PARAMETERS_LIMIT, AppendResources, QueryResources
+from taba.server.observation import Observer, Recorder
+from taba.server.query import Query
+from taba.server.status import ServerStatus
+from taba.settings import ServerSettings
+from taba.web.answers import Leaf, Root, write_text
+from taba.web.listening import listen
+from taba.web.site import BoundedSite, BufferedBody
+
+
+class Server(Service):
+    """One server process that is fe, be and ctrl. `inside` is the service of the agent in it."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        process: Process,
+        store: IStore,
+        registry: Registry,
+        record: Recorder,
+        inside: IService,
+        intake: Mapping[str, Resource],
+        bodies: Mapping[bytes, Callable[[], Any]],
+    ) -> None:
+        self.settings = settings
+        self._process = process
+        self.store = store
+        self._inside = inside
+        self._port: IListeningPort | None = None
+        name = f"taba_server.{process.host}.{settings.port}"
+        clock, wall = process.reactor, process.wall
+        self.observer = Observer(record, wall)
+        self.frontend = Frontend(
+            store,
+            registry,
+            clock,
+            wall,
+            self.observer,
+            queue_capacity=settings.queue_capacity,
+            max_body=settings.max_body_bytes,
+        )
+        self.backend = Backend(
+            store,
+            registry,
+            clock,
+            f"{name}.{process.new_id()[:8]}",
+            self.observer,
+            checkpoint_seconds=settings.checkpoint_seconds,
+            max_clock_skew=settings.max_clock_skew,
+            max_cache_bytes=settings.state_cache_bytes,
+        )
+        self.status = ServerStatus(name, store, self.backend, self.observer, wall)
+        self.query = Query(store, registry, wall)
+        self._site = self._make_site(intake, bodies)
+
+    def _make_site(
+        self, intake: Mapping[str, Resource], bodies: Mapping[bytes, Callable[[], Any]]
+    ) -> BoundedSite:
+        limit = self.settings.max_body_bytes
+        leaves = {
+            **intake,
+            **QueryResources(self.query, self.status).leaves(),
+            **AppendResources(self.frontend, limit).leaves(),
+            "healthz": Leaf(get=lambda request: write_text(request, "ok\n")),
+            "readyz": Leaf(get=self._readyz),
+        }
+        return BoundedSite(
+            Root(leaves),
+            self._process.reactor,
+            {**bodies, b"/v2/append": lambda: BufferedBody(limit)},
+            default_limit=PARAMETERS_LIMIT,
+        )
+
+    def _readyz(self, request: Any) -> None:
+        problem = self.status.ready()
+        write_text(request, f"{problem}\n" if problem else "ok\n", 503 if problem else 200)
+
+    @property
+    def port(self) -> int:
+        """The TCP port that is open."""
+        if self._port is None:
+            raise ValueError("the server does not listen")
+        return int(self._port.getHost().port)
+
+    @inlineCallbacks
+    def startService(self):  # type: ignore[no-untyped-def]
+        """Fires when events are taken and queries answered; StartError when that cannot be had."""
+        super().startService()
+        yield self.store.startService()
+        self.backend.startService()
+        yield self._inside.startService()
+        self._port = yield listen(self._process.reactor, self.settings.interface, self.settings.port, self._site)
+        self._process.say(
+            f"Taba server: agents and queries on http://{self.settings.interface}:{self.port}/, "
+            f"{self.store.cluster.vbuckets} vbuckets, durability {self.store.cluster.durability}."
+        )
+
+    @inlineCallbacks
+    def stopService(self):  # type: ignore[no-untyped-def]
+        """Fires when everything is written and closed."""
+        super().stopService()
+        if self._port is not None:
+            yield self._port.stopListening()
+        yield self._inside.stopService()
+        yield self.backend.stopService()
+        yield self.store.stopService()

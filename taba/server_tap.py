@@ -1,0 +1,229 @@
+"""`twistd taba-server` and the console script `taba-server`: options, and the assembly of a server. One of the two places that know the real reactor.
+
+`makeService` opens nothing: twistd forks after it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from attrs import evolve
+from twisted.application.service import IService, Service
+from twisted.internet.defer import inlineCallbacks
+from twisted.internet.interfaces import IListeningPort
+from twisted.python.usage import Options as BaseOptions
+from twisted.python.usage import UsageError
+
+from taba import settings as taba_settings
+from taba.agent.http import AgentResources
+from taba.agent.service import Agent
+from taba.agent.site import agent_site
+from taba.binding import check_interface
+from taba.client.api import Client
+from taba.client.engines.twisted import TwistedEngine
+from taba.errors import SettingsError
+from taba.handlers.registry import Registry, installed
+from taba.interfaces import IStore
+from taba.local_endpoint import LocalEndpoint
+from taba.process import Process
+from taba.running import Running, end_with_failure
+from taba.server.service import Server
+from taba.settings import AgentSettings, Endpoint, ServerSettings
+from taba.store.embedded import EmbeddedStore
+from taba.store.memory import MemoryStore
+from taba.web.listening import listen
+
+OWN_FLUSH_SECONDS = 10.0
+"""How often the server records its own events."""
+
+
+class Options(BaseOptions):  # type: ignore[misc]
+    """Command line of `twistd taba-server`."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "A complete Taba in one process: takes events, folds them durably, answers queries. Without --config it also "
+        "opens an agent's port for applications on this host."
+    )
+    optParameters = [
+        ["config", "c", None, "Settings file (JSON); options on the command line override it."],
+        ["data-dir", "d", None, "Folder of the embedded store and the spool [default: taba-data]"],
+        ["port", "p", None, "TCP port for agents and queries [default: 8300]", int],
+        ["agent-port", None, None, "TCP port for applications on this host [default: 8279]", int],
+        ["interface", "i", None, "Address to listen on [default: 127.0.0.1]"],
+    ]
+    optFlags = [
+        ["memory", None, "Keep everything in memory: a stop loses it."],
+        ["check-config", None, "Read the settings, say what is wrong with them, and exit."],
+        ["insecure", None, "Listen on other addresses than loopback, unencrypted and for everybody."],
+    ]
+
+    def postOptions(self) -> None:
+        """Read the settings, so that a mistake ends twistd with a sentence before it forks."""
+        try:
+            self["settings"] = self._settings()
+        except SettingsError as problem:
+            raise UsageError(str(problem))
+        if self["check-config"]:
+            print("The settings are in order.")
+            raise SystemExit(0)
+
+    def _settings(self) -> ServerSettings:
+        if self["config"] is None:
+            settings = ServerSettings(embedded_agent=True)
+        else:
+            settings = taba_settings.load(ServerSettings, self["config"])
+        given = {
+            "data_dir": self["data-dir"],
+            "port": self["port"],
+            "agent_port": self["agent-port"],
+            "interface": self["interface"],
+        }
+        settings = evolve(settings, **{name: value for name, value in given.items() if value is not None})
+        if self["memory"]:
+            settings = evolve(settings, database=evolve(settings.database, memory=True))
+        if self["insecure"]:
+            settings = evolve(settings, insecure=True)
+        check(settings)
+        # twistd changes its folder when it daemonizes; what was meant is the folder it was started in.
+        return evolve(settings, data_dir=os.path.abspath(settings.data_dir))
+
+
+def check(settings: ServerSettings) -> None:
+    """SettingsError for what each setting alone does not show."""
+    if settings.database.sentinels or settings.database.shards:
+        raise SettingsError(
+            "DB_SETTINGS with SENTINELS and SHARDS needs the Redis store, which this version does not have yet: "
+            "take them out to use the embedded store."
+        )
+    roles = set(settings.roles.split(","))
+    unknown = sorted(roles - {"fe", "be", "ctrl"})
+    if unknown:
+        raise SettingsError(f"SERVER_ROLES: {', '.join(unknown)} is no role; there are fe, be, ctrl.")
+    if not {"fe", "be"} <= roles:
+        raise SettingsError("SERVER_ROLES: the embedded store is of one process, which has to be fe and be.")
+    if settings.workers != 1:
+        raise SettingsError("SERVER_WORKERS: the embedded store takes one process.")
+    check_interface(settings.interface, settings.insecure)
+
+
+def open_store(settings: ServerSettings, process: Process) -> IStore:
+    """The store that the settings ask for, not started yet."""
+    clock, wall, new_id = process.reactor, process.wall, process.new_id
+    vbuckets, dedup_days = settings.database.vbuckets, settings.dedup_days
+    if settings.database.memory:
+        return MemoryStore(vbuckets, clock, wall, new_id, dedup_days=dedup_days)
+    return EmbeddedStore(
+        process.open_folder(settings.data_dir),
+        vbuckets,
+        clock,
+        wall,
+        new_id,
+        process.worker("taba-store"),
+        process.worker("taba-queries"),
+        dedup_days=dedup_days,
+    )
+
+
+def inside_agent(settings: ServerSettings, process: Process, registry: Registry) -> tuple[Agent, LocalEndpoint]:
+    """The agent in the server's process: it serves `/post`, and the local applications' port where that is open."""
+    endpoint = LocalEndpoint()
+    agent_settings = AgentSettings(
+        port=settings.agent_port,
+        interface=settings.interface,
+        servers=(Endpoint(settings.interface, settings.port),),
+        flush_seconds=settings.agent_flush_seconds,
+        spool=os.path.join(settings.data_dir, "spool"),
+        max_body_bytes=settings.max_body_bytes,
+        max_clock_skew=settings.max_clock_skew,
+        dedup_days=settings.dedup_days,
+        insecure=settings.insecure,
+    )
+    return Agent(agent_settings, process, registry.kinds(), [endpoint]), endpoint
+
+
+class EmbeddedServer(Service):
+    """A server with its agent and its own instrumentation."""
+
+    def __init__(self, settings: ServerSettings, process: Process, registry: Registry) -> None:
+        self.settings = settings
+        self._process = process
+        self.agent, endpoint = inside_agent(settings, process, registry)
+        resources = AgentResources(self.agent)
+        self.record = Client(wall=process.wall, jitter=process.random.random)
+        self.server = Server(
+            settings,
+            process,
+            open_store(settings, process),
+            registry,
+            self.record,
+            self.agent,
+            resources.intake(),
+            resources.bodies(),
+        )
+        endpoint.serve(self.server.frontend)
+        self._site = agent_site(resources, process)
+        self._agent_port: IListeningPort | None = None
+
+    @inlineCallbacks
+    def startService(self):  # type: ignore[no-untyped-def]
+        """Fires when everything is ready."""
+        super().startService()
+        yield self.server.startService()
+        if self.settings.embedded_agent:
+            self._agent_port = yield listen(
+                self._process.reactor, self.settings.interface, self.settings.agent_port, self._site
+            )
+            self._process.say(
+                f"Taba agent: applications on http://{self.settings.interface}:{self._agent_port.getHost().port}/post"
+            )
+        yield self.record.initialize(
+            f"taba_server.{self._process.host}",
+            f"http://127.0.0.1:{self._own_agent_port()}/post",
+            OWN_FLUSH_SECONDS,
+            lambda sender, url: TwistedEngine(sender, url, reactor=self._process.reactor),
+        )
+        kept = "in memory only" if self.settings.database.memory else f"in {self.settings.data_dir}"
+        self._process.say(f"Taba keeps its data {kept}. Ready.")
+
+    def _own_agent_port(self) -> int:
+        """Where own events go: the agent in this process when it listens, else the agent of this host."""
+        return self.settings.agent_port if self._agent_port is None else int(self._agent_port.getHost().port)
+
+    @inlineCallbacks
+    def stopService(self):  # type: ignore[no-untyped-def]
+        """Fires when everything is written and closed."""
+        super().stopService()
+        yield self.record.stop()
+        if self._agent_port is not None:
+            yield self._agent_port.stopListening()
+        yield self.server.stopService()
+
+
+def make_server(settings: ServerSettings, process: Process) -> IService:
+    """The service of a server on any machine, the simulated one included. StartError when its folder cannot be used."""
+    return EmbeddedServer(settings, process, installed())
+
+
+def makeService(options: Any, process: Process | None = None, reactor: Any = None) -> IService:
+    """Called by twistd. Opens nothing."""
+    if reactor is None:
+        from twisted.internet import reactor
+    from taba.real import monotonic, real_process
+
+    if process is None:
+        monotonic(reactor)
+        process = real_process(reactor)
+    settings, machine = options["settings"], process
+    return Running(lambda: make_server(settings, machine), end_with_failure(reactor))
+
+
+def main() -> None:
+    """The console script `taba-server SETTINGS`."""
+    from taba.console import run_twistd
+
+    run_twistd("taba-server", sys.argv[1:])
+
+

@@ -1,0 +1,195 @@
+"""be over a memory store: what was appended becomes visible, and nothing that goes wrong loses or doubles an event."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from taba.errors import StoreUnavailable
+from taba.interfaces import Style
+from taba.server.backend import Backend
+from taba.server.observation import Observer
+from taba.server.parameters import Parameters
+from taba.server.query import Query
+from taba.testing.stores import FaultyStore
+from tests.server.making import NOW, Lanes, Silent, memory_store, registry, sections
+
+
+class BackendTests(SynchronousTestCase):
+    """One be, one store, a virtual clock."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.memory = memory_store(self.clock, vbuckets=4)
+        self.store = FaultyStore(self.memory)
+        self.lanes = Lanes()
+        self.recorder = Silent()
+        self.backend = self.make_backend("be-1")
+        self.backend.startService()
+
+    def make_backend(self, owner: str) -> Backend:
+        """Another be on the same store."""
+        return Backend(self.store, registry(), self.clock, owner, Observer(self.recorder, lambda: NOW))
+
+    def append(self, *events: tuple[str, str, str, float, str]) -> None:
+        """Append events as one agent's next batches."""
+        self.successResultOf(self.memory.append(self.lanes.appends(sections(events, 4))))
+
+    def pump(self, seconds: float = 1.0) -> None:
+        """Let time pass in small steps."""
+        for _ in range(int(seconds * 20)):
+            self.clock.advance(0.05)
+
+    def tabs(self, style: Style = Style.TEXT, **asked: str) -> dict[str, str]:
+        """What /tabs would show."""
+        shown: list[tuple[str, str]] = []
+        query = Query(self.memory, registry(), lambda: NOW)
+        self.successResultOf(query.aggregates(Parameters(**asked), style, shown.extend))
+        return dict(shown)
+
+    def count(self, tab: str) -> int:
+        """The all-time count of a CounterGroup."""
+        shown = self.tabs(name=tab).get(tab)
+        return int(shown.rsplit('"count": ', 1)[1].split(",")[0]) if shown else 0
+
+    def test_events_become_visible(self) -> None:
+        """What was appended is in the Aggregate after a checkpoint."""
+        self.append(("c", "a", "CounterGroup", NOW, "100"), ("d", "a", "CounterGroup", NOW, "1000"))
+        self.pump()
+        self.assertEqual(
+            self.tabs(name="a")["a"][:62], '{"1m": {"count": 2, "total": 1100.00, "average": 550.00}, "10m'
+        )
+
+    def test_gauges_are_reduced_from_states(self) -> None:
+        """A Gauge counts clients by their latest value, beside counters in one sorted listing."""
+        self.append(
+            ("c", "g", "Gauge", NOW - 1, '"old"'),
+            ("c", "g", "Gauge", NOW, '"new"'),
+            ("d", "g", "Gauge", NOW, '"new"'),
+            ("c", "z", "CounterGroup", NOW, "1"),
+            ("c", "b", "CounterGroup", NOW, "1"),
+        )
+        self.pump()
+        shown = self.tabs()
+        self.assertEqual(list(shown), ["b", "g", "z"])
+        self.assertEqual(shown["g"], '{"new": 2}')
+
+    def test_aggregate_equals_reduced_states(self) -> None:
+        """The running Aggregate is what reducing all States gives, over many checkpoints."""
+        for turn in range(5):
+            for client in ("c", "d", "e"):
+                self.append((client, "a", "CounterGroup", NOW - turn, str(turn)))
+            self.pump()
+        self.assertEqual(self.tabs(name="a"), self.tabs(name="a", client="c,d,e"))
+
+    def test_other_type_is_refused(self) -> None:
+        """A tab keeps its first Type; events of another one are in the ledger as refused."""
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.append(("c", "a", "PercentileGroup", NOW, "1"))
+        self.pump()
+        ledger = self.successResultOf(self.memory.ledger())
+        self.assertEqual({key: n for key, n in ledger.items() if n}, {"folded": 1, "refused.other type": 1})
+
+    def test_future_is_refused(self) -> None:
+        """A Partial that was too far in the future when its batch was appended is refused, however late it is folded."""
+        self.append(("c", "a", "CounterGroup", NOW + 62, "1"))
+        self.append(("c", "a", "CounterGroup", NOW + 59, "1"))
+        self.pump()
+        ledger = self.successResultOf(self.memory.ledger())
+        self.assertEqual(ledger["refused.future"], 1)
+        self.assertEqual(self.count("a"), 1)
+
+    def test_unknown_type_is_set_aside(self) -> None:
+        """A Partial of a Type without Handler is kept for later and stops nothing."""
+        made = sections([("c", "a", "Novel", NOW, "1"), ("c", "b", "CounterGroup", NOW, "1")], 4, {
+            "Novel": 0, "CounterGroup": 1,
+        })
+        self.successResultOf(self.memory.append(self.lanes.appends(made)))
+        self.pump()
+        kept = self.successResultOf(self.memory.aside(10))
+        self.assertEqual([(each.reason, each.tab, each.events) for each in kept], [("unknown type", "a", 1)])
+        self.assertEqual(self.count("b"), 1)
+
+    def test_unknown_outcome_of_a_checkpoint(self) -> None:
+        """A checkpoint that was written although its answer was lost is not folded a second time."""
+        self.store.fail_after("checkpoint")
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump(5)
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump(5)
+        self.assertEqual(self.count("a"), 2)
+
+    def test_checkpoint_not_written(self) -> None:
+        """A checkpoint that failed is made again from the log."""
+        self.store.fail_before("checkpoint")
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump(5)
+        self.assertEqual(self.count("a"), 1)
+
+    def test_states_cannot_be_read(self) -> None:
+        """When the States of a checkpoint cannot be read, nothing is overwritten: it is made later."""
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump()
+        self.successResultOf(self.backend.stopService())
+        self.backend = self.make_backend("be-2")
+        self.backend.startService()
+        self.store.fail_before("states")
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump(5)
+        self.assertEqual(self.count("a"), 2)
+
+    def test_events_while_states_are_read(self) -> None:
+        """Events that arrive while a checkpoint reads its States wait for the next one: they do not take a State for new."""
+        self.append(("c", "a", "CounterGroup", NOW, "1"), ("d", "a", "CounterGroup", NOW, "1"))
+        self.pump()
+        self.successResultOf(self.backend.stopService())
+        self.backend = self.make_backend("be-2")
+        self.backend.startService()
+        self.pump()
+        self.store.hold("states")
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump()
+        self.append(("d", "a", "CounterGroup", NOW, "1"))
+        self.pump()
+        self.store.let_go("states")
+        self.pump(3)
+        self.assertEqual(self.count("a"), 4)
+        self.assertEqual(self.tabs(name="a"), self.tabs(name="a", client="c,d"))
+
+    def test_takes_over(self) -> None:
+        """Another be goes on from the last checkpoint once the lease of a dead one has expired."""
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump()
+        self.store.unavailable()
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        other = Backend(self.memory, registry(), self.clock, "be-2", Observer(self.recorder, lambda: NOW))
+        other.startService()
+        self.pump(5)
+        self.assertEqual(self.count("a"), 2)
+        self.store.unavailable(False)
+        self.successResultOf(other.stopService())
+
+    def test_stops_with_nothing_pending(self) -> None:
+        """After stopService no delayed call is left, and what was folded is written."""
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.clock.advance(0)
+        self.successResultOf(self.backend.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.count("a"), 1)
+
+    def test_own_tabs(self) -> None:
+        """A server records the original's tabs about its own work."""
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump()
+        self.assertEqual(
+            {name for name, _ in self.recorder.percentiles},
+            {"taba_latency_task_in_queue_ms", "taba_latency_task_processed_ms", "task_process_time_time"},
+        )
+
+    def test_store_unavailable_is_survived(self) -> None:
+        """Reading goes on when the store is there again."""
+        self.store.fail_before("read", times=3)
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump(40)
+        self.assertEqual(self.count("a"), 1)
+        self.assertEqual(self.flushLoggedErrors(StoreUnavailable), [])
