@@ -1,4 +1,5 @@
-"""`twistd taba-agent` and the console script `taba-agent`: options, and the assembly of an agent. One of the two places that know the real reactor.
+"""`twistd taba-agent` and the console script `taba-agent`: options, and the assembly of an agent. One of the two
+places that know the real reactor.
 
 `makeService` opens nothing: twistd forks after it.
 """
@@ -37,7 +38,7 @@ class Options(BaseOptions):  # type: ignore[misc]
     """Command line of `twistd taba-agent`."""
 
     synopsis = "[options]"
-    longdesc = "Takes the events of the applications on this host, keeps them on disk, and forwards them to Taba servers."
+    longdesc = "Takes the events of applications on this host, keeps them on disk, and forwards them to Taba servers."
     optParameters = [
         ["config", "c", None, "Settings file (JSON); options on the command line override it."],
         ["spool", "d", None, "Folder of the spool [default: taba-spool]"],

@@ -1,4 +1,5 @@
-"""The console scripts of the original: `taba-server SETTINGS` and `taba-agent SETTINGS` are twistd in the foreground."""
+"""The console scripts of the original: `taba-server SETTINGS` and `taba-agent SETTINGS` are twistd in the foreground.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The exceptions of Taba.
 
-Whatever a peer sends is either understood or raises `RemoteProtocolError`; whatever a store cannot do raises a `StoreError`;
-what is wrong with a setting or a folder raises `StartError`, whose text says what to do. Facts stand in attributes, not only in the text.
+Whatever a peer sends is either understood or raises `RemoteProtocolError`; whatever a store cannot do raises a
+`StoreError`; what is wrong with a setting or a folder raises `StartError`, whose text says what to do. Facts stand in
+attributes, not only in the text.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class StoreError(TabaError):
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached, or failed. What was asked may or may not have been done: ask again, or load again."""
+    """The store cannot be reached, or failed. What was asked may or may not have been done: ask again, or load again.
+    """
 
 
 class NotHere(StoreError):
@@ -89,7 +91,8 @@ class FolderLocked(StartError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{path} is in use by another Taba process. Stop that one, or give this one a folder of its own (--data-dir)."
+            f"{path} is in use by another Taba process. Stop that one, or give this one a folder of its own "
+            "(--data-dir)."
         )
         self.path = path
 

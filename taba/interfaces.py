@@ -1,8 +1,8 @@
 """The seams of Taba: what stores, folders and endpoints promise, in one place.
 
-Implementations say `@implementer(...)` and pass the contract suite of the interface in tests/contracts/. The frozen classes here are
-what travels across the seams. Times are seconds since 1970 (wall time) unless said to be monotonic; incarnations, cluster ids and lineages are
-32 hexadecimal digits; checksums are CRC-32C.
+Implementations say `@implementer(...)` and pass the contract suite of the interface in tests/contracts/. The frozen
+classes here are what travels across the seams. Times are seconds since 1970 (wall time) unless said to be monotonic;
+incarnations, cluster ids and lineages are 32 hexadecimal digits; checksums are CRC-32C.
 
 All methods that return a Deferred must be called in the reactor thread, and their Deferreds fire there.
 """
@@ -15,11 +15,14 @@ from enum import Enum
 from typing import Any
 
 from attrs import field, frozen
+from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 RETIRED = " "
-"""The client under which a tab's retired State is kept: the States that were pruned, merged. No client id has a blank."""
+"""The client under which a tab's retired State is kept: the States that were pruned, merged. No client id has a
+blank.
+"""
 
 
 # --------------------------------------------------------------------------------------------------------- handlers
@@ -34,15 +37,17 @@ class Style(Enum):
 
 
 class IHandler(Interface):
-    """The code of one Type. Stateless: States and Partials are byte strings, b"" is the empty State; nothing here reads a clock.
+    """The code of one Type. Stateless: States and Partials are byte strings, b"" is the empty State; nothing here
+    reads a clock.
 
-    Laws: fold(s, [p, q]) == fold(fold(s, [p]), [q]); reduce is associative and commutative with b"" as identity; where `running_aggregate` holds, fold(reduce(s),
-    [p]) == reduce(s with p folded into one of them). Malformed bytes raise `taba.errors.CodecError`. May be called in any thread.
+    Laws: fold(s, [p, q]) == fold(fold(s, [p]), [q]); reduce is associative and commutative with b"" as identity;
+    where `running_aggregate` holds, fold(reduce(s), [p]) == reduce(s with p folded into one of them). Malformed bytes
+    raise `taba.errors.CodecError`. May be called in any thread.
     """
 
     name = Attribute("The Type's name, as events carry it.")
     kind = Attribute("How its events travel: native.RAW (as they came), or the native kind whose Partials it folds.")
-    running_aggregate = Attribute("Whether the Aggregate of a tab is a fold of all its Partials, and be keeps it running.")
+    running_aggregate = Attribute("Whether a tab's Aggregate is a fold of all its Partials: be keeps it running.")
     version = Attribute("The version that its States are written in.")
 
     def fold(state: bytes, partials: Sequence[bytes]) -> bytes:
@@ -180,8 +185,8 @@ class SetAside:
 class Checkpoint:
     """The changed States of a vbucket with the position they stand for: written all, or not at all.
 
-    It is fenced when `lease` is not the newest grant, and refused when `expected` is not the position in the store or `lineage` not the
-    store's. Values of None delete. `ledger` replaces the whole row, but for the store's own lines.
+    It is fenced when `lease` is not the newest grant, and refused when `expected` is not the position in the store or
+    `lineage` not the store's. Values of None delete. `ledger` replaces the whole row, but for the store's own lines.
     """
 
     lease: Lease
@@ -259,12 +264,14 @@ class LogDepth:
     """Wall time of the oldest waiting entry's append; 0.0 when none waits."""
 
 
-class IStore(Interface):
-    """Logs and States of the vbuckets. Atomic where said, durable when the Deferred fires (as `Cluster.durability` says).
+class IStore(IService):
+    """Logs and States of the vbuckets. Atomic where said, durable when the Deferred fires (as `Cluster.durability`
+    says).
 
-    Any method may fail with `StoreUnavailable`; then nothing is known about what was asked: it may have been done, or may still be. Callers append again
-    (duplicates are recognised), and load again after a failed checkpoint. It is a Twisted service too: `startService` may return a Deferred, `stopService`
-    returns one that fires when nothing is under way and the data is closed.
+    Any method may fail with `StoreUnavailable`; then nothing is known about what was asked: it may have been done, or
+    may still be. Callers append again (duplicates are recognised), and load again after a failed checkpoint. It is a
+    Twisted service too: `startService` may return a Deferred, `stopService` returns one that fires when nothing is
+    under way and the data is closed.
     """
 
     cluster = Attribute("The `Cluster`, from the end of startService on.")
@@ -272,18 +279,20 @@ class IStore(Interface):
     def append(batches: Sequence[Append]) -> Deferred[list[Outcome]]:
         """Append what the rules of lanes allow, all of it in one atomic step, and answer for each batch, in order.
 
-        For a lane with last number `last` (0 when unknown): after <= last < seq appends and remembers seq, its checksum and before + events (what `before`
-        exceeds the events remembered by is counted as `lost` in the vbucket's ledger); with after == last and a `previous` that differs from the
-        remembered checksum it is CONFLICT instead; and when sealed more than DEDUP_DAYS - 1 days before now it is REFUSED, "too old". seq <= last is OK, a
-        duplicate (CONFLICT when seq == last and the checksums differ), and keeps the lane's row from being pruned. after > last is GAP. A look is OK when
-        seq <= last, else GAP; it changes nothing.
+        For a lane with last number `last` (0 when unknown): after <= last < seq appends and remembers seq, its
+        checksum and before + events (what `before` exceeds the events remembered by is counted as `lost` in the
+        vbucket's ledger); with after == last and a `previous` that differs from the remembered checksum it is
+        CONFLICT instead; and when sealed more than DEDUP_DAYS - 1 days before now it is REFUSED, "too old". seq <=
+        last is OK, a duplicate (CONFLICT when seq == last and the checksums differ), and keeps the lane's row from
+        being pruned. after > last is GAP. A look is OK when seq <= last, else GAP; it changes nothing.
         """
 
     def read(after: Mapping[int, int], max_bytes: int, wait: float) -> Deferred[list[LogEntry]]:
-        """The entries of each vbucket of `after` with an id above the given one, ascending by id, up to about `max_bytes` in all.
+        """The entries of each vbucket of `after` with an id above the given one, ascending by id, up to about
+        `max_bytes` in all.
 
-        At least one entry, when there is any. When there is none, fires when one is appended, or after `wait` seconds with []. At most one such call
-        waits at a time for a process. Cancelling it is allowed.
+        At least one entry, when there is any. When there is none, fires when one is appended, or after `wait` seconds
+        with []. At most one such call waits at a time for a process. Cancelling it is allowed.
         """
 
     def acquire(vbuckets: Sequence[int], owner: str, ttl: float) -> Deferred[dict[int, Lease]]:
@@ -319,16 +328,19 @@ class IStore(Interface):
     def each_state(
         selection: Selection, consume: Callable[[Sequence[StateRow]], Deferred[Any] | None]
     ) -> Deferred[None]:
-        """Give the selected States to `consume`, page by page, ascending by (tab, client); RETIRED only where `selection.clients` is None.
+        """Give the selected States to `consume`, page by page, ascending by (tab, client); RETIRED only where
+        `selection.clients` is None.
 
-        When `consume` returns a Deferred, the next page waits for it; an error of it ends the query with that error. Each page is
-        of one moment; different pages may be of different ones.
+        When `consume` returns a Deferred, the next page waits for it; an error of it ends the query with that error.
+        Each page is of one moment; different pages may be of different ones.
         """
 
     def each_aggregate(
         selection: Selection, consume: Callable[[Sequence[AggregateRow]], Deferred[Any] | None]
     ) -> Deferred[None]:
-        """The running Aggregates of `selection.tabs`, page by page, ascending by tab. `selection.clients` must be None."""
+        """The running Aggregates of `selection.tabs`, page by page, ascending by tab. `selection.clients` must be
+        None.
+        """
 
     def ledger() -> Deferred[dict[str, int]]:
         """The sum of all vbuckets' ledger rows, line by line, with the store's own lines: `lost`."""
@@ -353,7 +365,9 @@ class IAppendFile(Interface):
         """Append all of `data`, or raise OSError; after an error the tail of the file is unknown."""
 
     def sync() -> None:
-        """Make everything written durable (fdatasync), or raise OSError; after an error the file must not be used again."""
+        """Make everything written durable (fdatasync), or raise OSError; after an error the file must not be used
+        again.
+        """
 
     def size() -> int:
         """The number of bytes written, those before opening included."""
@@ -395,4 +409,6 @@ class IFolder(Interface):
         """The bytes that the disk still has room for."""
 
     def database(name: str) -> sqlite3.Connection:
-        """A connection to the SQLite database of that name (made when missing), usable from any one thread at a time, in autocommit mode."""
+        """A connection to the SQLite database of that name (made when missing), usable from any one thread at a time,
+        in autocommit mode.
+        """

@@ -1,8 +1,8 @@
 """The native core as Python objects: the only module that touches `taba._native`.
 
-Bytes in, bytes out; the manual is native/include/taba.h, the encodings are docs/reference/states-and-partials.md and batches.md. Codes
-become the exceptions of `taba.errors`. Calls release the GIL. A `Sketch`, `Scratch` or `Accumulator` belongs to one thread at a time; the
-functions may be called in any thread.
+Bytes in, bytes out; the manual is native/include/taba.h, the encodings are docs/reference/states-and-partials.md and
+batches.md. Codes become the exceptions of `taba.errors`. Calls release the GIL. A `Sketch`, `Scratch` or
+`Accumulator` belongs to one thread at a time; the functions may be called in any thread.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COUNTER_GROUP_LEVELS: Final = ((1, 60), (10, 60), (30, 120), (900, 96))
 """(width in seconds, number of buckets) of CounterGroup's windows 1m, 10m, 1h, 1d."""
 
 VERSION: Final[str] = ffi.string(lib.taba_version()).decode()
-if VERSION != taba.__version__:
+if taba.__version__ != VERSION:
     raise ImportError(
         f"taba._native is of version {VERSION}, the package of {taba.__version__}. Install Taba again: 'pip install .'"
     )
@@ -77,7 +77,9 @@ class GaugeEntry:
 
 @frozen
 class Limits:
-    """What a request may hold; see `taba_limits` in the header. `newest` is the latest time that is not in the future."""
+    """What a request may hold; see `taba_limits` in the header. `newest` is the latest time that is not in the
+    future.
+    """
 
     newest: float = math.inf
     max_name: int = 512
@@ -238,7 +240,9 @@ def reduce(type: int, states: Sequence[bytes]) -> bytes:
 
 
 def check(blob: bytes) -> int:
-    """The first byte (Type, and 0x80 for a Partial) of a whole, canonical State or Partial; CodecError for other bytes."""
+    """The first byte (Type, and 0x80 for a Partial) of a whole, canonical State or Partial; CodecError for other
+    bytes.
+    """
     type = ffi.new("int *")
     _check(lib.taba_check(_blob(blob), type))
     return int(type[0])
@@ -305,7 +309,9 @@ def raw_events(partial: bytes) -> list[GaugeEntry]:
 
 
 class Scratch:
-    """What one request holds, in columns, and the protocol 1 parser that fills it. Merged once into an Accumulator, or dropped."""
+    """What one request holds, in columns, and the protocol 1 parser that fills it. Merged once into an Accumulator,
+    or dropped.
+    """
 
     def __init__(self, limits: Limits, types: Mapping[str, int]) -> None:
         """`types` maps the names of the Types that events may have to RAW, COUNTER_GROUP, PERCENTILE_GROUP or GAUGE."""
@@ -320,7 +326,9 @@ class Scratch:
         self._parser = _owned(lib.taba_parser_new(self._scratch, ffi.NULL), lib.taba_parser_free)
 
     def feed(self, data: bytes) -> None:
-        """The next bytes of the body. BodySyntaxError, LimitReached and MemoryError end it: the scratch is to be dropped."""
+        """The next bytes of the body. BodySyntaxError, LimitReached and MemoryError end it: the scratch is to be
+        dropped.
+        """
         self._parsed(lib.taba_parser_feed(self._parser, *_blob(data)))
 
     def finish(self) -> None:
@@ -357,14 +365,17 @@ class Accumulator:
         self._accumulator = _owned(lib.taba_accumulator_new(ffi.NULL), lib.taba_accumulator_free)
 
     def merge(self, scratch: Scratch, stamp: int) -> int:
-        """Fold the whole of a finished scratch, or, with MemoryError, nothing. Structured events get the stamps from `stamp`
-        (microseconds) on; answers with the first stamp not used."""
+        """Fold the whole of a finished scratch, or, with MemoryError, nothing. Structured events get the stamps from
+        `stamp` (microseconds) on; answers with the first stamp not used.
+        """
         next_stamp = ffi.new("uint64_t *")
         _check(lib.taba_accumulator_merge(self._accumulator, scratch._scratch, stamp, next_stamp))
         return int(next_stamp[0])
 
     def encode(self, num_vbuckets: int) -> list[Section]:
-        """One section per vbucket that has Partials, ascending. With 0, where the cluster is not known yet, one of vbucket 0."""
+        """One section per vbucket that has Partials, ascending. With 0, where the cluster is not known yet, one of
+        vbucket 0.
+        """
         out, index = _buffer(), _buffer()
         _check(lib.taba_accumulator_encode(self._accumulator, num_vbuckets, out, index))
         return _sections(out, index)

@@ -1,6 +1,7 @@
 """What a process of Taba gets from outside: reactor, wall clock, chance, folders, threads.
 
-Services take a `Process` and nothing else of the machine, so that the simulated world runs the very same code. Only the taps make the real one.
+Services take a `Process` and nothing else of the machine, so that the simulated world runs the very same code. Only
+the taps make the real one.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Worker(Protocol):
 class Process:
     """One life of a process.
 
-    The reactor's `seconds()` is monotonic; wall time, seconds since 1970, is only for stamps. `random` need not be reproducible, except in
-    simulations.
+    The reactor's `seconds()` is monotonic; wall time, seconds since 1970, is only for stamps. `random` need not be
+    reproducible, except in simulations.
     """
 
     reactor: Any

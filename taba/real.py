@@ -59,8 +59,8 @@ class SingleThread:
 def monotonic(reactor: Any) -> None:
     """Let the reactor's timers run on the monotonic clock.
 
-    Twisted's `seconds()` is wall time: a clock set back by an hour would stall every timer for that hour. All timers of a reactor compare with this
-    attribute, so it has to be set before the first one is made.
+    Twisted's `seconds()` is wall time: a clock set back by an hour would stall every timer for that hour. All timers
+    of a reactor compare with this attribute, so it has to be set before the first one is made.
     """
     reactor.seconds = time.monotonic
 

@@ -1,6 +1,7 @@
 """Runs a service whose start takes time and may fail, as a child of twistd.
 
-Start and stop follow one another, whatever comes between; a start that fails tells the operator one sentence and ends the process with status 1.
+Start and stop follow one another, whatever comes between; a start that fails tells the operator one sentence and ends
+the process with status 1.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from taba.errors import StartError
 
 
 class Running(Service):
-    """`make` builds the service, in the process that is to run it: twistd forks after makeService. `end` ends the process after a failed start."""
+    """`make` builds the service, in the process that is to run it: twistd forks after makeService. `end` ends the
+    process after a failed start.
+    """
 
     _log = Logger()
 

@@ -1,4 +1,5 @@
-"""`twistd taba-server` and the console script `taba-server`: options, and the assembly of a server. One of the two places that know the real reactor.
+"""`twistd taba-server` and the console script `taba-server`: options, and the assembly of a server. One of the two
+places that know the real reactor.
 
 `makeService` opens nothing: twistd forks after it.
 """

@@ -1,7 +1,8 @@
-"""The settings of server and agent: one frozen class each, read from the original's JSON files, checked, with a sentence for every mistake.
+"""The settings of server and agent: one frozen class each, read from the original's JSON files, checked, with a
+sentence for every mistake.
 
-A field's metadata holds the key under which a settings file has it, and what it means; docs/reference/settings.md lists the same. Sizes are in bytes, times in seconds unless the key
-says otherwise.
+A field's metadata holds the key under which a settings file has it, and what it means; docs/reference/settings.md
+lists the same. Sizes are in bytes, times in seconds unless the key says otherwise.
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ class AgentSettings:
     )
     instance_days: float = setting("INSTANCE_DAYS", "How long an idle client's numbers are kept.", 2.0, least=0.01)
     dedup_days: float = setting("DEDUP_DAYS", "How long servers remember lanes; the same on all hosts.", 14.0, least=2)
-    max_clock_skew: float = setting("MAX_CLOCK_SKEW", "How far ahead of the servers' clock an event may be.", 60.0, least=0)
+    max_clock_skew: float = setting("MAX_CLOCK_SKEW", "How far ahead of servers' clocks events may be.", 60.0, least=0)
     insecure: bool = setting(
-        "INSECURE", "Listen on other addresses than loopback although requests are neither encrypted nor checked.", False
+        "INSECURE", "Listen on other addresses than loopback, unencrypted and for everybody.", False
     )
 
 
@@ -97,7 +98,9 @@ class ServerSettings:
     agent_port: int = setting("AGENT_PORT", "Port of the agent on this host, to which own events go.", 8279, least=0)
     embedded_agent: bool = setting("EMBEDDED_AGENT", "Whether this process opens AGENT_PORT itself.", False)
     data_dir: str = setting("DATA_DIR", "Folder of the embedded store and the spool.", "taba-data")
-    database: DatabaseSettings = setting("DB_SETTINGS", "Which store, and how it is divided.", DatabaseSettings)
+    database: DatabaseSettings = setting(  # noqa: RUF009 - ruff does not see that this is a field
+        "DB_SETTINGS", "Which store, and how it is divided.", DatabaseSettings
+    )
     checkpoint_seconds: float = setting("CHECKPOINT_SECONDS", "How often changed States are written.", 0.5, least=0.01)
     agent_flush_seconds: float = setting(
         "AGENT_FLUSH_SECONDS", "How often the agent inside seals and sends.", 0.25, least=0.01
@@ -110,7 +113,7 @@ class ServerSettings:
         "MAX_BODY_BYTES", "Largest body of a request, before and after inflating.", 32 * MIB, least=1024
     )
     insecure: bool = setting(
-        "INSECURE", "Listen on other addresses than loopback although requests are neither encrypted nor checked.", False
+        "INSECURE", "Listen on other addresses than loopback, unencrypted and for everybody.", False
     )
 
 
@@ -150,7 +153,8 @@ def structure(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
     for key, possible in LATER.items():
         if key in wanted and wanted.pop(key) not in possible:
             raise SettingsError(f"{key} is not supported by this version; take it out.")
-    return _structured(kind, wanted, "")
+    settings: Settings = _structured(kind, wanted, "")
+    return settings
 
 
 def _structured(kind: Any, given: Mapping[str, Any], path: str) -> Any:

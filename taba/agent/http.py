@@ -167,7 +167,7 @@ def batch_number(header: str | None) -> BatchNumber | None:
         return None
     match = _BATCH.fullmatch(header.strip())
     if match is None:
-        raise Refusal(400, "Taba-Batch must be 0, or an instance of 32 hexadecimal digits, a slash, and a number from 1.")
+        raise Refusal(400, "Taba-Batch must be 0, or an instance (32 hexadecimal digits), a slash and a number from 1.")
     return BatchNumber(match[1], int(match[2])) if match[1] else BatchNumber(None, 0)
 
 

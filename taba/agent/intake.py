@@ -1,9 +1,12 @@
-"""What an agent holds between a request and its commit: the accumulator, the numbers of client batches, and who waits for what. Pure.
+"""What an agent holds between a request and its commit: the accumulator, the numbers of client batches, and who waits
+for what. Pure.
 
-Invariants: `apply` is one step, so that the number of a batch and its events enter the same commit, whatever comes between the chunks of other requests; a duplicate is answered
-only after the commit that holds the first one; an instance is told to its client only after the commit that holds it.
+Invariants: `apply` is one step, so that the number of a batch and its events enter the same commit, whatever comes
+between the chunks of other requests; a duplicate is answered only after the commit that holds the first one; an
+instance is told to its client only after the commit that holds it.
 
-Commits are numbered. `cut` closes the open one; from then on its content never changes, and it is written, again if need be, until it is durable.
+Commits are numbered. `cut` closes the open one; from then on its content never changes, and it is written, again if
+need be, until it is durable.
 """
 
 from __future__ import annotations
@@ -76,7 +79,9 @@ class OpenCommit:
 
 @define
 class Intake:
-    """The intake of one agent. `next_commit` goes on from the spool's; `instances` are those the spool knows, as (last number, time last used)."""
+    """The intake of one agent. `next_commit` goes on from the spool's; `instances` are those the spool knows, as
+    (last number, time last used).
+    """
 
     kinds: Mapping[str, int]
     new_id: Callable[[], str]

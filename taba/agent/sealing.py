@@ -1,85 +1,123 @@
 """Which batches follow from what was committed: the numbers of lanes, and the pieces that wait for a seal. Pure.
 
-A seal takes all pieces of one (incarnation, vbucket) that wait, in the order of their commits, as the lane's next number. What an older incarnation committed but had not sealed is
-sealed alone, under that incarnation, with the time of its commit.
+A seal takes all pieces of one (incarnation, vbucket) that wait, in the order of their commits, as the lane's next
+number. What an older incarnation committed but had not sealed is sealed alone, under that incarnation, with the time
+of its commit.
 
 Invariants: a number is given once, and means the same bytes for ever; a piece is sealed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from taba.agent.records import Commit, Extent, LaneNumbers, Seal
+from taba.agent.numbers import NO_NUMBERS
+from taba.agent.records import Aside, Commit, Extent, LaneKey, LaneNumbers, Seal, Waiting
+from taba.agent.recovery import Recovered
+from taba.native import Section
 
-LaneKey = tuple[str, int]
-"""(incarnation, vbucket)."""
+RIPE_BYTES = 1 << 20
+"""So many waiting bytes of a lane are sealed although earlier batches of it were not sent yet."""
+RIPE_SECONDS = 60.0
+"""So old they may get before."""
+MAX_WAITING = 32 << 20
+"""With so many waiting bytes of all lanes together, all are sealed."""
 
 
 @define(eq=False)
 class Piece:
-    """One vbucket's section of one commit, waiting for its seal. `data` is None when it has to be read from `extent` again."""
+    """One vbucket's section of one commit, waiting for its seal."""
 
     commit: int
     time: float
     events: int
     length: int
     data: bytes | None = field(default=None, repr=False)
+    """None when it has to be read from `extent` again."""
     extent: Extent | None = None
     """Where it stands in the spool; None until it is written."""
 
 
 @define(eq=False)
 class Sealed:
-    """A seal with the pieces it takes."""
+    """A seal with the pieces that it takes, and their bytes."""
 
     seal: Seal
     pieces: Sequence[Piece]
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes = field(repr=False)
 
 
 @define
 class Sealing:
-    """The lanes' numbers and what waits. `vbuckets` is 0 until the cluster is known; nothing is sealed before."""
+    """The lanes' numbers and what waits. Nothing is sealed before the cluster is known."""
 
     checksum: Callable[[bytes], int]
     numbers: dict[LaneKey, LaneNumbers] = field(factory=dict)
     waiting: dict[LaneKey, list[Piece]] = field(factory=dict)
+    undivided: list[tuple[str, Piece]] = field(factory=list)
+    """(incarnation, section) of commits made before the cluster was known, in order."""
+    through: Mapping[LaneKey, int] = field(factory=dict)
+    """Lane -> the last commit that seals of earlier lives hold: parts of undivided sections up to there are sealed."""
+    bytes: int = 0
+    """What waits, of all lanes."""
 
-    @classmethod
-    def recovered(
-        cls,
-        checksum: Callable[[bytes], int],
-        numbers: Mapping[LaneKey, LaneNumbers],
-        waiting: Mapping[LaneKey, Sequence[Piece]],
-    ) -> Sealing:
-        """What a spool gave back."""
-        return cls(checksum, dict(numbers), {key: list(pieces) for key, pieces in waiting.items()})
+    def recover(self, recovered: Recovered) -> None:
+        """Take what a spool gave back."""
+        self.numbers = dict(recovered.snapshot.lanes)
+        self.through = recovered.through
+        for key, waiting in recovered.waiting.items():
+            for each in waiting:
+                self._wait(key, _recovered(each))
+        self.undivided = [(each.incarnation, _recovered(each)) for each in recovered.undivided]
+
+    def _wait(self, key: LaneKey, piece: Piece) -> None:
+        self.waiting.setdefault(key, []).append(piece)
+        self.bytes += piece.length
 
     def add(self, commit: Commit) -> list[Piece]:
         """The sections of a commit wait from now on; answers with their pieces, in the order of the sections."""
         pieces = []
         for section in commit.sections:
             piece = Piece(commit.number, commit.time, section.events, len(section.data), section.data)
-            self.waiting.setdefault((commit.incarnation, section.vbucket), []).append(piece)
             pieces.append(piece)
+            if commit.divided:
+                self._wait((commit.incarnation, section.vbucket), piece)
+            else:
+                self.undivided.append((commit.incarnation, piece))
         return pieces
 
-    def unread(self) -> list[Piece]:
-        """The waiting pieces whose bytes have to be read before they can be sealed."""
-        return [piece for pieces in self.waiting.values() for piece in pieces if piece.data is None]
+    def ripe(self, incarnation: str, now: float, unsent: Callable[[str, int], int]) -> list[LaneKey]:
+        """The lanes to seal at wall time `now`: all of older incarnations, and of this one those whose batches are
+        being sent.
 
-    def seal(self) -> list[Sealed]:
-        """Seal everything that waits; all pieces have their bytes."""
-        sealed = [self._seal(key, pieces) for key, pieces in sorted(self.waiting.items())]
-        self.waiting = {}
-        return sealed
+        `unsent` tells how many batches of a lane still are to be sent. Sealing more of such a lane only makes more
+        and smaller batches, so it waits, within limits, and while the servers are away memory grows slowly.
+        """
+        if self.bytes > MAX_WAITING:
+            return sorted(self.waiting)
+        return sorted(
+            key
+            for key, pieces in self.waiting.items()
+            if key[0] != incarnation
+            or unsent(*key) < 2
+            or pieces[0].time + RIPE_SECONDS <= now
+            or sum(piece.length for piece in pieces) >= RIPE_BYTES
+        )
+
+    def unread(self, keys: Sequence[LaneKey]) -> list[Piece]:
+        """The waiting pieces of these lanes whose bytes have to be read before they can be sealed."""
+        return [piece for key in keys for piece in self.waiting[key] if piece.data is None]
+
+    def seal(self, keys: Sequence[LaneKey]) -> list[Sealed]:
+        """Seal what waits for these lanes; all its pieces have their bytes."""
+        return [self._seal(key, self.waiting.pop(key)) for key in keys]
 
     def _seal(self, key: LaneKey, pieces: list[Piece]) -> Sealed:
-        lane = self.numbers.get(key) or LaneNumbers(given=0, events=0, follows=0)
-        body = b"".join(piece.data or b"" for piece in pieces)
+        lane = self.numbers.get(key, NO_NUMBERS)
+        body = b"".join([_bytes_of(piece) for piece in pieces])
+        self.bytes -= len(body)
         events = sum(piece.events for piece in pieces)
         seal = Seal(
             incarnation=key[0],
@@ -97,23 +135,39 @@ class Sealing:
         self.numbers[key] = LaneNumbers(given=seal.seq, events=lane.events + events, follows=seal.seq)
         return Sealed(seal, pieces, body)
 
-    def pass_over(self, key: LaneKey, seq: int, after: int, events: int) -> None:
-        """The store will never take batch `seq` of a lane: its events were not given, and the next batch does not follow it."""
-        lane = self.numbers[key]
-        self.numbers[key] = LaneNumbers(
-            given=lane.given,
-            events=lane.events - events,
-            follows=after if lane.follows == seq else lane.follows,
-        )
-
-    def divide(self, split: Callable[[bytes], Iterable[tuple[int, int, bytes]]]) -> None:
-        """The cluster is known now: deal what waits undivided (as vbucket 0) to its vbuckets. All pieces have their bytes.
-
-        `split` gives (vbucket, events, bytes) of a section. The parts stand nowhere in the spool by themselves; their batch is read by dividing again.
+    def aside(self, aside: Aside) -> None:
+        """A batch was set aside. When it is passed over its events were not given, and the next batch does not follow
+        it.
         """
-        undivided, self.waiting = self.waiting, {}
-        for (incarnation, _), pieces in undivided.items():
-            for piece in pieces:
-                for vbucket, events, data in split(piece.data or b""):
-                    part = Piece(piece.commit, piece.time, events, len(data), data, piece.extent)
-                    self.waiting.setdefault((incarnation, vbucket), []).append(part)
+        lane = self.numbers.get(aside.key)
+        if aside.pass_over and lane is not None:
+            follows = aside.after if lane.follows == aside.seq else lane.follows
+            self.numbers[aside.key] = LaneNumbers(lane.given, lane.events - aside.events, follows)
+
+    def divide(self, split: Callable[[bytes], Sequence[Section]]) -> dict[str, list[tuple[int, int]]]:
+        """Deal what is undivided to the cluster's vbuckets; all its pieces have their bytes.
+
+        A part has the extent of the whole: where it is read again, the whole is divided again. Answers, by
+        incarnation, with the (vbucket, commit) of the parts that wait now.
+        """
+        undivided, self.undivided = self.undivided, []
+        parts: dict[str, list[tuple[int, int]]] = {}
+        for incarnation, piece in undivided:
+            extent = evolve(piece.extent, undivided=True) if piece.extent is not None else None
+            waiting = parts.setdefault(incarnation, [])
+            for part in split(_bytes_of(piece)):
+                key = (incarnation, part.vbucket)
+                if piece.commit > self.through.get(key, 0):
+                    self._wait(key, Piece(piece.commit, piece.time, part.events, len(part.data), part.data, extent))
+                    waiting.append((part.vbucket, piece.commit))
+        return parts
+
+
+def _recovered(waiting: Waiting) -> Piece:
+    return Piece(waiting.commit, waiting.time, waiting.events, waiting.extent.length, None, waiting.extent)
+
+
+def _bytes_of(piece: Piece) -> bytes:
+    if piece.data is None:
+        raise ValueError(f"the section of commit {piece.commit} was not read")
+    return piece.data

@@ -1,7 +1,7 @@
 """CounterGroup: how many, how much and how much on average over 1m, 10m, 1h and 1d, and percentiles of all time.
 
-Laws (see `taba.interfaces.IHandler`) hold bit for bit while values are whole numbers; totals of fractions agree to rounding. A State never expires: its percentiles
-are of all time.
+Laws (see `taba.interfaces.IHandler`) hold bit for bit while values are whole numbers; totals of fractions agree to
+rounding. A State never expires: its percentiles are of all time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class CounterGroup:
         return native.reduce(self.kind, states)
 
     def render(self, state: bytes, time: float, style: Style) -> str:
-        """The windows that end at `time`, then `pct` of all time; DETAILED gives [start, count, total] of each bucket."""
+        """The windows that end at `time`, then `pct` of all time; DETAILED gives [start, count, total] of each
+        bucket.
+        """
         if style is Style.DETAILED:
             return self._buckets(state, time)
         windows, summary, values = native.counter_group_summary(state, time, QUANTILES)

@@ -1,6 +1,7 @@
 """Gauge: how many clients show which value. Of a client the latest value counts, for 48 hours after its time.
 
-"Latest" is by time, then by the agent's arrival stamp, then by bytes: a total order, so that folding commutes over lanes and agents.
+"Latest" is by time, then by the agent's arrival stamp, then by bytes: a total order, so that folding commutes over
+lanes and agents.
 """
 
 from __future__ import annotations

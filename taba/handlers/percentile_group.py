@@ -1,7 +1,7 @@
 """PercentileGroup: count, total and percentiles over 1m, 10m, 1h and 1d, with a bounded relative error.
 
-Each window is four buckets (15, 150, 900, 21600 s), so that it spans three to four of them. The laws of `taba.interfaces.IHandler` hold bit for bit while values are whole
-numbers; totals of fractions agree to rounding.
+Each window is four buckets (15, 150, 900, 21600 s), so that it spans three to four of them. The laws of
+`taba.interfaces.IHandler` hold bit for bit while values are whole numbers; totals of fractions agree to rounding.
 """
 
 from __future__ import annotations

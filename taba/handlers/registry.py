@@ -1,4 +1,6 @@
-"""Which Handler does which Type: the built-in ones, and those that installed packages name under the entry point group `taba.handlers`."""
+"""Which Handler does which Type: the built-in ones, and those that installed packages name under the entry point
+group `taba.handlers`.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""The server: takes batches into logs (`frontend`), folds logs into States (`backend`, `folding`), answers queries (`query`, `http`)."""
+"""The server: takes batches into logs (`frontend`), folds logs into States (`backend`, `folding`), answers queries
+(`query`, `http`).
+"""

@@ -1,12 +1,14 @@
 """be: takes vbuckets by lease, reads their logs, folds, and checkpoints.
 
-One loop reads, one checkpoints, one renews leases; all go on after any failure. Whatever goes wrong with a vbucket comes down to one thing: drop what is held of it, and
-load it again. A checkpoint is made as soon as there is something to write, but at most every `checkpoint_seconds`.
+One loop reads, one checkpoints, one renews leases; all go on after any failure. Whatever goes wrong with a vbucket
+comes down to one thing: drop what is held of it, and load it again. A checkpoint is made as soon as there is
+something to write, but at most every `checkpoint_seconds`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, inlineCallbacks
@@ -18,7 +20,7 @@ from taba.handlers.registry import Registry
 from taba.interfaces import Checkpoint, IStore, Lease, LogEntry, Written
 from taba.server.folding import Folding, Key, Refused
 from taba.server.observation import Observer
-from taba.server.state_cache import StateCache
+from taba.server.state_cache import Name, StateCache
 
 READ_BYTES = 4 << 20
 """What one read of the logs asks for."""
@@ -248,10 +250,10 @@ class Backend(Service):
         """Fold what waits of one vbucket; None when the store cannot give its States."""
         folding.close()
         keys, tabs = folding.needed()
-        states = {key: state for key in keys if (state := self.cache.get(vbucket, key)) is not None}
-        aggregates = {tab: state for tab in tabs if (state := self.cache.get(vbucket, (tab,))) is not None}
-        cold: list[Key] = [key for key in keys if key not in states]
-        cold_tabs = [tab for tab in tabs if tab not in aggregates]
+        states: dict[Key, bytes] = {}
+        aggregates: dict[str, bytes] = {}
+        cold = [key for key in keys if not self._hot(vbucket, key, states, key)]
+        cold_tabs = [tab for tab in tabs if not self._hot(vbucket, (tab,), aggregates, tab)]
         try:
             if cold:
                 states.update((yield self._store.states(vbucket, cold)))
@@ -270,9 +272,17 @@ class Backend(Service):
             self.cache.put(vbucket, (tab,), aggregate)
         return checkpoint
 
+    def _hot(self, vbucket: int, name: Name, into: dict[Any, bytes], key: Any) -> bool:
+        """Put what is in memory under a name into a dict; whether there was something."""
+        value = self.cache.get(vbucket, name)
+        if value is not None:
+            into[key] = value
+        return value is not None
+
     @inlineCallbacks
     def _write(self, prepared: Sequence[Folding]):  # type: ignore[no-untyped-def]
-        """Write prepared checkpoints; drop the vbuckets of those that were not written, or of which nothing is known."""
+        """Write prepared checkpoints; drop the vbuckets of those that were not written, or of which nothing is known.
+        """
         checkpoints: list[Checkpoint] = [each.under_way for each in prepared if each.under_way is not None]
         try:
             outcomes: list[Written] = yield self._store.checkpoint(checkpoints)

@@ -1,10 +1,12 @@
 """What a be holds of one vbucket: the last checkpoint it knows, and what it folded since. Pure.
 
-Log entries are taken apart as they come; their Partials wait by (tab, client) and are folded into States when a checkpoint is prepared, so that a State which gets many
-Partials between two checkpoints is decoded once. Everything is decided in the order of the log, from the entries and the last checkpoint alone: another be that loads that checkpoint and
-reads the same log comes to the same States and the same ledger.
+Log entries are taken apart as they come; their Partials wait by (tab, client) and are folded into States when a
+checkpoint is prepared, so that a State which gets many Partials between two checkpoints is decoded once. Everything
+is decided in the order of the log, from the entries and the last checkpoint alone: another be that loads that
+checkpoint and reads the same log comes to the same States and the same ledger.
 
-Nothing that a Partial holds can stop a vbucket: what cannot be folded is refused with a reason; what a better build might fold later is set aside, too.
+Nothing that a Partial holds can stop a vbucket: what cannot be folded is refused with a reason; what a better build
+might fold later is set aside, too.
 """
 
 from __future__ import annotations
@@ -66,8 +68,10 @@ class Generation:
 class Folding:
     """One vbucket in the hands of its owner.
 
-    `folded` is the id of the last entry taken, `stored` the position in the store. At most one checkpoint is under way at a time: `close`, get what is `needed`, `prepare`,
-    write it, `written`; entries taken meanwhile wait for the next one. When a step fails, or its outcome is unknown, the whole object is to be dropped and the vbucket loaded again.
+    `folded` is the id of the last entry taken, `stored` the position in the store. At most one checkpoint is under
+    way at a time: `close`, get what is `needed`, `prepare`, write it, `written`; entries taken meanwhile wait for the
+    next one. When a step fails, or its outcome is unknown, the whole object is to be dropped and the vbucket loaded
+    again.
     """
 
     lease: Lease
@@ -195,8 +199,8 @@ class Folding:
     ) -> Checkpoint:
         """Fold what was closed into the States of the last checkpoint.
 
-        `states` and `aggregates` are what the store has of `needed`, missing where it has nothing. `failed` is told (type, exception) of what a
-        Handler could not fold.
+        `states` and `aggregates` are what the store has of `needed`, missing where it has nothing. `failed` is told
+        (type, exception) of what a Handler could not fold.
         """
         generation = self._closed()
         new_states: dict[Key, bytes | None] = {}
@@ -233,7 +237,9 @@ class Folding:
         generation: Generation,
         failed: Callable[[str, Exception], None],
     ) -> tuple[bytes, Sequence[bytes]]:
-        """Fold the Partials of one key: all at once, or, when that fails, one by one without those that cannot be folded."""
+        """Fold the Partials of one key: all at once, or, when that fails, one by one without those that cannot be
+        folded.
+        """
         try:
             return handler.fold(state, pending.partials), pending.partials
         except Exception as problem:  # a Handler may be anybody's code: it must not stop the vbucket
@@ -258,7 +264,9 @@ class Folding:
         generation: Generation,
         failed: Callable[[str, Exception], None],
     ) -> dict[str, bytes | None]:
-        """The running Aggregates with what went into the States. One that is damaged in the store stays as it is, and is counted."""
+        """The running Aggregates with what went into the States. One that is damaged in the store stays as it is, and
+        is counted.
+        """
         changed: dict[str, bytes | None] = {}
         for tab, partials in by_tab.items():
             handler = self.registry.get(self.types[tab])

@@ -1,7 +1,7 @@
 """fe: takes the agents' batches into the logs.
 
-It opens no batch and keeps nothing: what it answers is what the store says, in one atomic step per request. Servers that are full, or whose store fails, answer 503, and
-agents keep what they hold.
+It opens no batch and keeps nothing: what it answers is what the store says, in one atomic step per request. Servers
+that are full, or whose store fails, answer 503, and agents keep what they hold.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Frontend:
         return Topology(
             cluster=cluster.id,
             vbuckets=cluster.vbuckets,
-            partials={name: (1,) for name in self._registry.handlers},
+            partials=dict.fromkeys(self._registry.handlers, (1,)),
             types=tuple(sorted(self._registry.handlers)),
             limits={"body": self._max_body},
             endpoints=(),

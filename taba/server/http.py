@@ -1,4 +1,5 @@
-"""The HTTP resources of a server: the original's query endpoints, and protocol 2 for agents. Thin: parse, call one function, write.
+"""The HTTP resources of a server: the original's query endpoints, and protocol 2 for agents. Thin: parse, call one
+function, write.
 
 Text and JSON look as the original's did; content types are honest, and errors are 400 with the reason.
 """
@@ -128,7 +129,8 @@ class QueryResources:
         return {path: Leaf(get=_refusing(answer), post=_refusing(answer)) for path, answer in answers.items()}
 
     def _parameters(self, request: Request, allowed: Collection[str]) -> Parameters:
-        return parse(request.args or {}, request.content.read(), allowed)
+        body: Any = request.content
+        return parse(request.args or {}, body.read(), allowed)
 
     @inlineCallbacks
     def tabs(self, request: Request):  # type: ignore[no-untyped-def]
@@ -282,7 +284,8 @@ class AppendResources:
 
     def _body(self, request: Request) -> bytes:
         """The frame, inflated up to the limit."""
-        body: bytes = request.content.read()
+        content: Any = request.content
+        body: bytes = content.read()
         encoding = (request.getHeader("content-encoding") or "identity").lower()
         if encoding == "identity":
             return body

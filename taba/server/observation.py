@@ -1,6 +1,7 @@
 """What a server notes about itself: its own tabs, the latencies, samples of what was refused.
 
-Own tabs keep the original's names (`taba_events_recieved` is spelled as it was) and are recorded through `record`, a client like any other.
+Own tabs keep the original's names (`taba_events_recieved` is spelled as it was) and are recorded through `record`, a
+client like any other.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Observer:
     # Front end.
 
     def appended(self, events: int, oldest: float, seconds: float) -> None:
-        """An append request was answered: its events, the wall time at which the oldest were committed, how long it took."""
+        """An append request was answered: its events, the wall time at which the oldest were committed, how long it
+        took.
+        """
         self._record.counter("taba_events_recieved", events)
         self._record.percentile("taba_latency_enqueue_sec", max(0.0, self._wall() - oldest))
         self._record.percentile("taba_post_zip_time_ms", seconds * 1e3)

@@ -1,6 +1,7 @@
 """The parameters of a query: from the URL, from a POSTed JSON object, or both (the URL wins). Pure.
 
-`re` (with any value) makes `name` and `client` regular expressions, matched at the start by RE2, which takes no pattern that could run long; without it they are lists with commas.
+`re` (with any value) makes `name` and `client` regular expressions, matched at the start by RE2, which takes no
+pattern that could run long; without it they are lists with commas.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class Parameters:
     name: str | None = None
     client: str | None = None
     regular: bool = False
+    raw: bool = False
+    """Whether States are wanted as they are stored."""
 
     def tabs(self, known: Iterable[str]) -> frozenset[str] | None:
         """The tabs that `name` selects among the known ones; None for all."""
@@ -72,7 +75,7 @@ def parse(
         raise ParameterError(
             f"Invalid parameters: {', '.join(unknown)}. Here are allowed: {', '.join(sorted(allowed)) or 'none'}."
         )
-    return Parameters(name=values.get("name"), client=values.get("client"), regular="re" in values)
+    return Parameters(name=values.get("name"), client=values.get("client"), regular="re" in values, raw="raw" in values)
 
 
 def _text(value: bytes) -> str:

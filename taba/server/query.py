@@ -1,7 +1,7 @@
 """Answers queries from the store: Aggregates, Projections, names.
 
-Rows come page by page and are rendered as they come, so that an answer of any length needs the memory of one page. Rendering takes the time `now - latency`: windows
-end there.
+Rows come page by page and are rendered as they come, so that an answer of any length needs the memory of one page.
+Rendering takes the time `now - latency`: windows end there.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from taba.errors import CodecError
@@ -38,18 +39,19 @@ class Query:
         self._wall = wall
         self._latency = latency
 
-    def _time(self) -> float:
-        return self._wall() - min(30.0, self._latency())
+    def _shown(self, asked: Parameters, style: Style) -> _Shown:
+        """How the States of this query are shown: all as of one time."""
+        return _Shown(self._registry, self._wall() - min(30.0, self._latency()), style, asked.raw)
 
     @inlineCallbacks
     def aggregates(self, asked: Parameters, style: Style, emit: Emit):  # type: ignore[no-untyped-def]
         """Give the Aggregates of the selected tabs to `emit`; with `client`, of the selected clients only."""
         types = yield self._store.tabs()
         tabs = asked.tabs(types)
-        time = self._time()
+        shown = self._shown(asked, style)
         if asked.client is not None:
             clients = asked.clients((yield self._store.clients(None)))
-            yield self._reduced(Selection(tabs, clients), time, style, emit)
+            yield self._reduced(Selection(tabs, clients), shown, emit)
             return
         reduced = frozenset(
             tab for tab, type in types.items() if (tabs is None or tab in tabs) and not self._runs(type)
@@ -57,12 +59,12 @@ class Query:
         running = None if tabs is None and not reduced else frozenset(tabs if tabs is not None else types) - reduced
         collected: list[tuple[str, str]] = []
         if reduced:
-            yield self._reduced(Selection(reduced), time, style, collected.extend)
+            yield self._reduced(Selection(reduced), shown, collected.extend)
         merge = _Merge(collected, emit)
         if running is None or running:
             yield self._store.each_aggregate(
                 Selection(running),
-                lambda rows: merge.add([(row.tab, self._render(row.type, row.aggregate, time, style)) for row in rows]),
+                lambda rows: merge.add([(row.tab, shown.state(row.type, row.aggregate)) for row in rows]),
             )
         yield merge.end()
 
@@ -70,17 +72,7 @@ class Query:
         handler = self._registry.get(type)
         return handler is not None and handler.running_aggregate
 
-    def _render(self, type: str, state: bytes, time: float, style: Style) -> str:
-        """One State; what cannot be rendered says so in its place, so that it breaks no listing."""
-        handler = self._registry.get(type)
-        if handler is None:
-            return f'{{"error": "no Handler for Type {type}"}}'
-        try:
-            return handler.render(state, time, style)
-        except CodecError as problem:
-            return f'{{"error": "damaged State: {problem}"}}'
-
-    def _reduced(self, selection: Selection, time: float, style: Style, emit: Emit) -> Deferred[None]:
+    def _reduced(self, selection: Selection, shown: _Shown, emit: Emit) -> Deferred[None]:
         """Reduce the selected States tab by tab."""
         waiting: list[StateRow] = []
 
@@ -89,38 +81,24 @@ class Query:
             last = waiting[-1].tab
             whole = [row for row in waiting if row.tab != last]
             del waiting[: len(whole)]
-            return emit([self._one(tab, list(group), time, style) for tab, group in _by_tab(whole)])
+            return emit([shown.reduced(tab, list(group)) for tab, group in _by_tab(whole)])
 
         def end(_: None) -> Any:
-            return emit([self._one(tab, list(group), time, style) for tab, group in _by_tab(waiting)])
+            return emit([shown.reduced(tab, list(group)) for tab, group in _by_tab(waiting)])
 
         done = self._store.each_state(selection, page)
         done.addCallback(end)
         return done
 
-    def _one(self, tab: str, rows: Sequence[StateRow], time: float, style: Style) -> tuple[str, str]:
-        handler = self._registry.get(rows[0].type)
-        state = rows[0].state
-        if handler is not None and len(rows) > 1:
-            try:
-                state = handler.reduce([row.state for row in rows])
-            except CodecError as problem:
-                return tab, f'{{"error": "damaged State: {problem}"}}'
-        return tab, self._render(rows[0].type, state, time, style)
-
     @inlineCallbacks
     def projections(self, asked: Parameters, style: Style, emit: EmitStates):  # type: ignore[no-untyped-def]
         """Give every selected State to `emit`."""
         selection = yield self.selection(asked)
-        time = self._time()
+        shown = self._shown(asked, style)
 
         def page(rows: Sequence[StateRow]) -> Any:
             return emit(
-                [
-                    (row.tab, row.client, self._render(row.type, row.state, time, style))
-                    for row in rows
-                    if row.client != RETIRED
-                ]
+                [(row.tab, row.client, shown.state(row.type, row.state)) for row in rows if row.client != RETIRED]
             )
 
         yield self._store.each_state(selection, page)
@@ -154,7 +132,7 @@ class Query:
         else:
             clients = asked.clients((yield self._store.clients(None))) if asked.client is not None else None
             yield self._store.each_state(Selection(tabs, clients), lambda rows: reduce_page(_states(rows, type)))
-        return self._render(type, states[0], self._time(), style) if states else None
+        return self._shown(asked, style).state(type, states[0]) if states else None
 
     @inlineCallbacks
     def selection(self, asked: Parameters):  # type: ignore[no-untyped-def]
@@ -201,6 +179,39 @@ def _states(rows: Sequence[StateRow], type: str) -> list[bytes]:
 
 def _aggregates(rows: Sequence[AggregateRow], type: str) -> list[bytes]:
     return [row.aggregate for row in rows if row.type == type]
+
+
+@frozen
+class _Shown:
+    """Renders States for one query. What cannot be rendered says so in its place, so that it breaks no listing."""
+
+    registry: Registry
+    time: float
+    style: Style
+    raw: bool
+
+    def state(self, type: str, state: bytes) -> str:
+        """One State; a raw one as the repr of its bytes, in JSON as their hexadecimal digits."""
+        if self.raw:
+            return repr(state) if self.style is Style.TEXT else f'"{state.hex()}"'
+        handler = self.registry.get(type)
+        if handler is None:
+            return f'{{"error": "no Handler for Type {type}"}}'
+        try:
+            return handler.render(state, self.time, self.style)
+        except CodecError as problem:
+            return f'{{"error": "damaged State: {problem}"}}'
+
+    def reduced(self, tab: str, rows: Sequence[StateRow]) -> tuple[str, str]:
+        """The States of a tab as one, with its name."""
+        handler = self.registry.get(rows[0].type)
+        state = rows[0].state
+        if handler is not None and len(rows) > 1:
+            try:
+                state = handler.reduce([row.state for row in rows])
+            except CodecError as problem:
+                return tab, f'{{"error": "damaged State: {problem}"}}'
+        return tab, self.state(rows[0].type, state)
 
 
 class _Merge:

@@ -1,7 +1,8 @@
 """A whole server: store, be, fe, queries and the HTTP port, started and stopped in order.
 
-Start: folder and store, be, then the port, then own instrumentation. Stop: the port, own instrumentation, be with its last checkpoint, the store. The agent inside the
-process is not made here (a server does not know agents): the tap gives its resources and bodies for `/post`, and starts and stops it between store and port.
+Start: folder and store, be, then the port, then own instrumentation. Stop: the port, own instrumentation, be with its
+last checkpoint, the store. The agent inside the process is not made here (a server does not know agents): the tap
+gives its resources and bodies for `/post`, and starts and stops it between store and port.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import inlineCallbacks
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
@@ -50,7 +50,7 @@ class Server(Service):
         self._process = process
         self.store = store
         self._inside = inside
-        self._port: IListeningPort | None = None
+        self._port: Any = None
         name = f"taba_server.{process.host}.{settings.port}"
         clock, wall = process.reactor, process.wall
         self.observer = Observer(record, wall)

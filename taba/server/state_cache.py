@@ -1,6 +1,8 @@
-"""The States and running Aggregates that a be keeps in memory, bounded in bytes, the least recently used leaving first. Pure.
+"""The States and running Aggregates that a be keeps in memory, bounded in bytes, the least recently used leaving
+first. Pure.
 
-It holds what the store holds, or what a checkpoint under way is about to write; when that fails the vbucket's part is dropped whole.
+It holds what the store holds, or what a checkpoint under way is about to write; when that fails the vbucket's part is
+dropped whole.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ class StateCache:
     """Byte strings by (vbucket, name)."""
 
     max_bytes: int
-    bytes: int = 0
+    held: int = 0
+    """Bytes of memory, roughly."""
     _vbuckets: dict[int, dict[Name, bytes]] = field(factory=dict)
     _order: OrderedDict[tuple[int, Name], None] = field(factory=OrderedDict)
 
@@ -38,20 +41,22 @@ class StateCache:
         kept = self._vbuckets.setdefault(vbucket, {})
         old = kept.pop(name, None)
         if old is not None:
-            self.bytes -= _size(name, old)
+            self.held -= _size(name, old)
             del self._order[(vbucket, name)]
         if value is not None:
             kept[name] = value
             self._order[(vbucket, name)] = None
-            self.bytes += _size(name, value)
+            self.held += _size(name, value)
 
     def shrink(self, busy: Iterable[int]) -> None:
-        """Let the least recently used entries go until the limit holds; those of `busy` vbuckets, whose checkpoint is under way, stay."""
-        if self.bytes <= self.max_bytes:
+        """Let the least recently used entries go until the limit holds; those of `busy` vbuckets, whose checkpoint is
+        under way, stay.
+        """
+        if self.held <= self.max_bytes:
             return
         kept = set(busy)
         for vbucket, name in list(self._order):
-            if self.bytes <= self.max_bytes:
+            if self.held <= self.max_bytes:
                 return
             if vbucket not in kept:
                 self.put(vbucket, name, None)
@@ -59,7 +64,7 @@ class StateCache:
     def drop(self, vbucket: int) -> None:
         """Forget all of a vbucket."""
         for name, value in self._vbuckets.pop(vbucket, {}).items():
-            self.bytes -= _size(name, value)
+            self.held -= _size(name, value)
             del self._order[(vbucket, name)]
 
 

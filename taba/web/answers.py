@@ -79,7 +79,7 @@ class Leaf(Resource):
             write_refusal(request, Refusal(405, f"This path takes {allowed}.", Allow=allowed))
             return NOT_DONE_YET
         gone = request.notifyFinish()
-        answering: Deferred[Any] = maybeDeferred(method, request)  # type: ignore[arg-type]
+        answering: Deferred[Any] = maybeDeferred(method, request)
         gone.addErrback(lambda _: answering.cancel())
         answering.addErrback(self._failed, request)
         return NOT_DONE_YET
@@ -94,7 +94,8 @@ class Leaf(Resource):
         if request._disconnected or request.finished:
             return
         if request.startedWriting:
-            request.transport.abortConnection()  # half an answer must not look whole
+            transport: Any = request.transport
+            transport.abortConnection()  # half an answer must not look whole
             return
         write_refusal(request, refusal)
 

@@ -1,27 +1,31 @@
 """A twisted.web site whose request bodies are bounded, and handed on as they arrive.
 
-twisted.web has no limit of body size, and buffers a body, in a temporary file from 100 kB on, before a resource sees it. Here the site
-chooses an `IBody` for each request when its headers are in; the body takes the chunks as they come, and may refuse the request at once: the answer goes out before
-the body was read, what still arrives is dropped, and the connection ends.
+twisted.web has no limit of body size, and buffers a body, in a temporary file from 100 kB on, before a resource sees
+it. Here the site chooses an `IBody` for each request when its headers are in; the body takes the chunks as they come,
+and may refuse the request at once: the answer goes out before the body was read, what still arrives is dropped, and
+the connection ends.
 
-The request learns its method and target before the body from two private attributes of `HTTPChannel` (`_command`, `_path`); tests/web/test_site.py fails where a
-version of Twisted has them no longer.
+The request learns its method and target before the body from two private attributes of `HTTPChannel` (`_command`,
+`_path`); tests/web/test_site.py fails where a version of Twisted has them no longer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
-from typing import Any, ClassVar
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import Interface, implementer
 
 LINGER_SECONDS = 2.0
-"""How long what a refused client still sends is dropped before its connection is aborted, so that it can read the answer."""
+"""How long what a refused client still sends is dropped before its connection is aborted, so that it can read the
+answer.
+"""
 
 
 class IBody(Interface):
@@ -93,8 +97,7 @@ class BoundedRequest(Request):
         """The headers are in. Called by the channel, which has the length None for a chunked body."""
         self.method, self.uri = self.channel._command, self.channel._path
         self.path = self.uri.split(b"?", 1)[0]
-        site: BoundedSite = self.channel.site
-        body = site.body_for(self.method, self.path)
+        body = self._site().body_for(self.method, self.path)
         self.content = body
         body.begin(self, length)
 
@@ -112,6 +115,11 @@ class BoundedRequest(Request):
             self.content = BufferedBody(0)
         super().requestReceived(command, path, version)
 
+    def _site(self) -> BoundedSite:
+        channel: Any = self.channel
+        site: BoundedSite = channel.site
+        return site
+
     def refuse(self, status: int, reason: str, retry_after: int | None = None) -> None:
         """Answer now, before the body was read, and end the connection. Later calls do nothing."""
         if self.refused:
@@ -120,20 +128,25 @@ class BoundedRequest(Request):
         text = reason.encode() + b"\n"
         later = b"" if retry_after is None else b"Retry-After: %d\r\n" % retry_after
         phrase = RESPONSES.get(status, b"Refused")
-        self.channel.transport.write(
+        transport: Any = self.channel.transport
+        transport.write(
             b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\n%bContent-Length: %d\r\n"
             b"Connection: close\r\n\r\n%b" % (status, phrase, later, len(text), text)
         )
         self.channel.setTimeout(None)
-        site: BoundedSite = self.channel.site
-        linger = site.clock.callLater(LINGER_SECONDS, self.channel.transport.abortConnection)
-        self.notifyFinish().addErrback(lambda _: linger.active() and linger.cancel())
+        linger = self._site().clock.callLater(LINGER_SECONDS, self.channel.forceAbortClient)
+
+        def gone(_: Failure) -> None:
+            if linger.active():
+                linger.cancel()
+
+        self.notifyFinish().addErrback(gone)
 
 
 class BoundedSite(Site):
-    """A site with bounded bodies: `bodies` maps a path to the maker of its `IBody`; all others may have `default_limit` bytes."""
-
-    requestFactory: ClassVar[Any] = BoundedRequest
+    """A site with bounded bodies: `bodies` maps a path to the maker of its `IBody`; all others may have
+    `default_limit` bytes.
+    """
 
     def __init__(
         self,

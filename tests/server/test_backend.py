@@ -91,7 +91,8 @@ class BackendTests(SynchronousTestCase):
         self.assertEqual({key: n for key, n in ledger.items() if n}, {"folded": 1, "refused.other type": 1})
 
     def test_future_is_refused(self) -> None:
-        """A Partial that was too far in the future when its batch was appended is refused, however late it is folded."""
+        """A Partial that was too far in the future when its batch was appended is refused, however late it is folded.
+        """
         self.append(("c", "a", "CounterGroup", NOW + 62, "1"))
         self.append(("c", "a", "CounterGroup", NOW + 59, "1"))
         self.pump()
@@ -139,7 +140,9 @@ class BackendTests(SynchronousTestCase):
         self.assertEqual(self.count("a"), 2)
 
     def test_events_while_states_are_read(self) -> None:
-        """Events that arrive while a checkpoint reads its States wait for the next one: they do not take a State for new."""
+        """Events that arrive while a checkpoint reads its States wait for the next one: they do not take a State for
+        new.
+        """
         self.append(("c", "a", "CounterGroup", NOW, "1"), ("d", "a", "CounterGroup", NOW, "1"))
         self.pump()
         self.successResultOf(self.backend.stopService())

@@ -1,0 +1,334 @@
+"""The agent as a service: intake, committer, lanes and forwarder put together, and the account that it gives of
+itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.logger import Logger
+
+from taba import native
+from taba.agent.committer import Committer
+from taba.agent.forwarder import Forwarder, IEndpoint
+from taba.agent.held import Action, Confirmed, Held, Lost, NewIncarnation, SetAside
+from taba.agent.intake import BatchNumber, Intake, Receipt
+from taba.agent.lanes import Lanes
+from taba.agent.records import Aside, LaneKey, Snapshot
+from taba.agent.recovery import Damage, Recovered
+from taba.agent.spool import Spool, SpoolLimits
+from taba.errors import SpoolError, SpoolFull, StartError
+from taba.native import Scratch
+from taba.process import Process
+from taba.settings import AgentSettings
+from taba.wire.v2 import Topology
+
+DAY = 86_400.0
+CACHE_BYTES = 64 << 20
+"""Bodies of batches that were not sent yet are kept in memory up to this size; the others are read from the spool."""
+
+
+class Agent(Service):
+    """One agent. `kinds` are the Types that it takes (see `native.Scratch`)."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        process: Process,
+        kinds: Mapping[str, int],
+        endpoints: Sequence[IEndpoint],
+    ) -> None:
+        self.settings = settings
+        self._process = process
+        self._clock, self._wall = process.reactor, process.wall
+        self._worker = process.worker("taba-spool")
+        self._kinds = kinds
+        self.lanes = Lanes(settings.confirm_seconds)
+        self._bodies: dict[tuple[LaneKey, int], bytes] = {}
+        self._body_bytes = 0
+        self._lost = 0
+        self._renewed = 0.0
+        spool = Spool(
+            process.open_folder(settings.spool),
+            native.crc32c,
+            SpoolLimits(max_bytes=settings.max_spool_bytes),
+        )
+        self.spool = spool
+        self.committer = Committer(
+            spool,
+            self._worker,
+            self._clock,
+            self._wall,
+            commit_seconds=settings.commit_milliseconds / 1e3,
+            flush_seconds=settings.flush_seconds,
+            unsent=self.lanes.unsent,
+            sealed=self._sealed,
+            noted=self._noted,
+            prune=self._prune,
+        )
+        self.forwarder = Forwarder(
+            self.lanes,
+            endpoints,
+            self._read_bodies,
+            self._act,
+            self._joined,
+            self._clock,
+            self._wall,
+            process.random.random,
+            flush_seconds=settings.flush_seconds,
+            requests_per_endpoint=settings.queues_per_server,
+        )
+        self.intake: Intake | None = None
+        self.damage: Damage | None = None
+
+    # ------------------------------------------------------------------------------------------ start and stop
+
+    @inlineCallbacks
+    def startService(self):  # type: ignore[no-untyped-def]
+        """Recover the spool; fires when events are taken. StartError when the spool's folder cannot be used."""
+        super().startService()
+        try:
+            recovered: Recovered = yield self._worker(self.spool.open)
+            yield self._recover(recovered)
+        except (OSError, SpoolError) as problem:
+            raise StartError(f"The spool in {self.settings.spool} cannot be used: {problem}")
+        self.forwarder.startService()
+        self.committer.wake()
+
+    @inlineCallbacks
+    def _recover(self, recovered: Recovered):  # type: ignore[no-untyped-def]
+        """Go on from what an earlier life left, under a new incarnation."""
+        self.damage = recovered.damage
+        if recovered.damage is not None:
+            self._log.error("The spool was damaged: {damage}", damage=recovered.damage)
+        snapshot = recovered.snapshot
+        committer = self.committer
+        committer.holdings = recovered.holdings
+        committer.sealing.recover(recovered)
+        committer.ledger.update(snapshot.ledger)
+        self._renew()
+        self.intake = committer.intake = Intake.recovered(
+            snapshot.instances,
+            snapshot.next_commit,
+            kinds=self._kinds,
+            new_id=self._process.new_id,
+            max_memory=self.settings.max_memory_bytes,
+            max_clock_skew=self.settings.max_clock_skew,
+        )
+        for key, lane in snapshot.lanes.items():
+            batches = [each.held() for each in recovered.batches.get(key, ())]
+            self.lanes.recover(
+                *key, batches, given=lane.given, follows=lane.follows, so_far=lane.events
+            )
+        yield self._worker(
+            self.spool.start_segment, self._prune(evolve(snapshot, incarnation=committer.incarnation))
+        )
+        if snapshot.cluster is not None:
+            yield committer.divide(snapshot.vbuckets)
+            self.forwarder.join(snapshot.cluster)
+        yield committer.measure()
+
+    def _renew(self) -> None:
+        self._renewed = self._clock.seconds()
+        self.committer.incarnation = self._process.new_id()
+
+    @inlineCallbacks
+    def stopService(self):  # type: ignore[no-untyped-def]
+        """Fires when all that was acknowledged is on disk and the spool is closed. What was not sent goes out after
+        the next start.
+        """
+        super().stopService()
+        yield self.forwarder.stopService()
+        if self.intake is not None:
+            yield self.committer.stop()
+        yield self._worker(self.spool.close)
+        yield self._worker.stop()
+
+    # ------------------------------------------------------------------------------------------ intake
+
+    def _taking(self) -> Intake:
+        if self.intake is None:
+            raise SpoolError("The agent is starting; try again.")
+        return self.intake
+
+    def refusing(self) -> str | None:
+        """Why no events are taken now; None when they are."""
+        if self.intake is None:
+            return "The agent is starting; try again."
+        if self.committer.problem is not None:
+            return self.committer.problem
+        if self.intake.memory() > self.settings.max_memory_bytes:
+            return "The agent's memory is full of events that are not yet on disk (AGENT_MEMORY_BYTES)."
+        if self.committer.full:
+            return "The spool is full (SPOOL_MAX_BYTES, or the disk): the servers take less than comes in, or are away."
+        return None
+
+    def begin(self) -> Scratch:
+        """The scratch for a request that begins now."""
+        return self._taking().begin(self._server_time())
+
+    def _server_time(self) -> float:
+        """Now, by the servers' clock where it is known."""
+        return self._wall() + self.forwarder.clock_offset()
+
+    def receiving(self, change: int) -> None:
+        """So many more bytes of bodies are in memory; negative when a request is over."""
+        if self.intake is not None:
+            self.intake.receiving += change
+
+    def apply(self, scratch: Scratch | None, batch: BatchNumber | None, unsent: Mapping[str, int]) -> Receipt:
+        """Take a request: see `Intake.apply`. SpoolFull when there is no room."""
+        intake = self._taking()
+        problem = self.refusing()
+        if problem is not None and not self._known(intake, batch):
+            raise SpoolFull(problem)
+        receipt = intake.apply(scratch, batch, unsent, self._wall())
+        self.committer.wake()
+        return receipt
+
+    def _known(self, intake: Intake, batch: BatchNumber | None) -> bool:
+        """Whether a batch is a duplicate: that needs no room."""
+        known = intake.instances.get(batch.instance or "") if batch is not None else None
+        return known is not None and batch is not None and batch.number <= known.last
+
+    def durable(self, commit: int) -> Deferred[None]:
+        """Fires when a receipt's commit is durable; SpoolError when the disk refuses it for now."""
+        return self.committer.durable(commit)
+
+    # ------------------------------------------------------------------------------------------ lanes
+
+    def _prune(self, snapshot: Snapshot) -> Snapshot:
+        """What a snapshot notes of `snapshot`: without idle instances, and lanes of which nothing is held."""
+        before = self._wall() - self.settings.instance_days * DAY
+        if self.intake is not None:
+            self.intake.forget_idle(before)
+        return self.committer.holdings.trim(snapshot, before)
+
+    def _sealed(self, key: LaneKey, held: Held, body: bytes) -> None:
+        """A batch is sealed, durably: let its lane send it."""
+        if self._body_bytes + len(body) <= CACHE_BYTES:
+            self._bodies[key, held.seq] = body
+            self._body_bytes += len(body)
+        self.lanes.add(*key, held)
+        self.forwarder.wake()
+        if self._clock.seconds() > self._renewed + self.settings.dedup_days * DAY / 2:
+            self._new_incarnation()
+
+    def _noted(self, key: LaneKey) -> None:
+        self.lanes.noted(*key, self._clock.seconds())
+        self.forwarder.wake()
+
+    @inlineCallbacks
+    def _read_bodies(self, batches: Sequence[tuple[LaneKey, Held]]):  # type: ignore[no-untyped-def]
+        """The bodies of batches, None for one that is damaged. One that is in memory leaves it: if it is sent again,
+        it is read again.
+        """
+        bodies = [self._take_body(key, held.seq) for key, held in batches]
+        missing = [(key[1], held) for (key, held), body in zip(batches, bodies, strict=True) if body is None]
+        if missing:
+            read = iter((yield self._worker(self.spool.read_batches, missing, self._split)))
+            bodies = [next(read) if body is None else body for body in bodies]
+        return bodies
+
+    def _split(self, section: bytes) -> list[tuple[int, int, bytes]]:
+        """Deal an undivided section to the cluster's vbuckets."""
+        parts = native.batch_split(section, self.committer.vbuckets)
+        return [(part.vbucket, part.events, part.data) for part in parts]
+
+    def _take_body(self, key: LaneKey, seq: int) -> bytes | None:
+        body = self._bodies.pop((key, seq), None)
+        if body is not None:
+            self._body_bytes -= len(body)
+        return body
+
+    def _act(self, actions: Sequence[Action]) -> None:
+        """Carry out what answers mean."""
+        for action in actions:
+            if isinstance(action, Confirmed):
+                for batch in action.batches:
+                    self._forget((action.incarnation, action.vbucket), batch.seq)
+            elif isinstance(action, SetAside):
+                self._log.error(
+                    "Batch {seq} of vbucket {v} ({events} events) is set aside: {reason}",
+                    seq=action.batch.seq, v=action.vbucket, events=action.batch.events, reason=action.reason,
+                )
+                self._take_body((action.incarnation, action.vbucket), action.batch.seq)
+                self.committer.set_aside(Aside.of(action))
+            elif isinstance(action, NewIncarnation):
+                self._log.error("Another agent uses this one's numbers: {reason}", reason=action.reason)
+                if action.incarnation == self.committer.incarnation:
+                    self._new_incarnation()
+            elif isinstance(action, Lost):
+                self._lost += action.last - action.first + 1
+                self._log.error(
+                    "The store of vbucket {v} lost batches {first} to {last}, which are not held any more",
+                    v=action.vbucket, first=action.first, last=action.last,
+                )
+
+    def _forget(self, key: LaneKey, seq: int) -> None:
+        self._take_body(key, seq)
+        self.committer.release(key, seq)
+
+    def _new_incarnation(self) -> None:
+        old = self.committer.incarnation
+        self._renew()
+        self.committer.renew(self.committer.incarnation)
+        self.lanes.forget(old)
+
+    def _joined(self, topology: Topology) -> None:
+        """The cluster has answered for the first time in this life."""
+        if self.committer.vbuckets == 0:
+            self.committer.join(topology.cluster, topology.vbuckets)
+
+    # ------------------------------------------------------------------------------------------ the account
+
+    def ledger(self) -> dict[str, int]:
+        """Every event this agent received: refused, given up, confirmed, and what is pending."""
+        totals = self.lanes.totals()
+        durable = {line: count for line, count in self.committer.ledger.items() if count}
+        durable["pending"] = totals.events + sum(
+            piece.events for pieces in self.committer.sealing.waiting.values() for piece in pieces
+        ) + sum(piece.events for _, piece in self.committer.sealing.undivided)
+        return durable
+
+    def facts(self) -> dict[str, Any]:
+        """What /status says."""
+        totals = self.lanes.totals()
+        intake = self.intake
+        return {
+            "incarnation": self.committer.incarnation,
+            "cluster": self.forwarder.cluster,
+            "problem": self.refusing(),
+            "ledger": self.ledger(),
+            "spool_bytes": self.committer.held,
+            "memory_bytes": intake.memory() if intake is not None else 0,
+            "instances": len(intake.instances) if intake is not None else 0,
+            "batches_held": totals.batches,
+            "bytes_held": totals.bytes,
+            "events_confirmed": totals.confirmed,
+            "batches_lost_by_store": self._lost,
+            "clock_offset": self.forwarder.clock_offset(),
+        }
+
+    def text(self) -> str:
+        """The same for people."""
+        facts = self.facts()
+        ledger = facts.pop("ledger")
+        lines = [f"{name}: {'none' if value is None else value}" for name, value in facts.items()]
+        return "\n".join([*lines, "ledger:", *(f"  {line}: {ledger[line]}" for line in sorted(ledger))]) + "\n"
+
+    def metrics(self) -> str:
+        """The same as Prometheus text."""
+        facts = self.facts()
+        lines = ["# HELP taba_agent_events Events by ledger line.", "# TYPE taba_agent_events gauge"]
+        lines += [f'taba_agent_events{{line="{line}"}} {count}' for line, count in sorted(facts["ledger"].items())]
+        for name in ("spool_bytes", "memory_bytes", "instances", "batches_held", "bytes_held", "events_confirmed"):
+            lines += [f"# TYPE taba_agent_{name} gauge", f"taba_agent_{name} {facts[name]}"]
+        lines += ["# TYPE taba_agent_taking gauge", f"taba_agent_taking {0 if facts['problem'] else 1}"]
+        return "\n".join(lines) + "\n"
