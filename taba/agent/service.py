@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from taba import native
 from taba.agent.committer import Committer
-from taba.agent.forwarder import Forwarder, IEndpoint
+from taba.agent.forwarder_tmp import Forwarder, IEndpoint
 from taba.agent.held import Action, Confirmed, Held, Lost, NewIncarnation, SetAside
 from taba.agent.intake import BatchNumber, Intake, Receipt
 from taba.agent.lanes import Lanes

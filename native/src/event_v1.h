@@ -1,0 +1,40 @@
+/* event_v1.h - the event lines of protocol 1, read in place. */
+#ifndef TABA_EVENT_V1_H
+#define TABA_EVENT_V1_H
+
+#include "internal.h"
+#include "json.h"
+
+/* An event as its line has it. */
+typedef struct taba_event {
+    taba_json_string type;
+    double time; /* may be negative, or infinite */
+    taba_json_string payload;
+} taba_event;
+
+/* Read a line, without its LF, that is a JSON array of a string, a number and a string; false for any other. O(length). */
+bool taba_event_read(const uint8_t *line, size_t length, taba_event *out);
+
+/* The start of the lines of one Type as json.dumps writes it: [" type ", */
+typedef struct taba_event_prefix {
+    uint8_t bytes[520]; /* TABA_NAME_MAX and five more */
+    size_t length;
+} taba_event_prefix;
+
+void taba_event_prefix_of(const uint8_t *type, size_t length, taba_event_prefix *out);
+
+/* The quick way for nearly all events: read a line of this very start, with at most one space after each comma, and a
+ * plain number, true or false as payload, together with its LF. Returns the byte after the LF; NULL for any other line,
+ * or one not whole in [at, end), about which nothing is said. What it reads taba_event_read and taba_payload_number
+ * read the same. */
+const uint8_t *taba_event_read_quickly(const taba_event_prefix *prefix, const uint8_t *at, const uint8_t *end, double *time,
+                                       double *value);
+
+/* The number that a payload (its escapes undone) stands for: a number, true, false, or an array that begins with one of
+ * these. Returns -1, or the reason why it is refused: TABA_REFUSED_VALUE or TABA_REFUSED_SIZE. */
+int taba_payload_number(const uint8_t *text, size_t length, size_t max_depth, double *value);
+
+/* Whether a payload (its escapes undone) is JSON: -1, TABA_REFUSED_VALUE or TABA_REFUSED_SIZE. */
+int taba_payload_reason(const uint8_t *text, size_t length, size_t max_depth);
+
+#endif

@@ -1,0 +1,246 @@
+/* partial.c - Partials in memory: what the events of one commit for one (tab, client, Type) are folded into.
+ *
+ *     CounterGroup      a distribution per minute, a bucket per second
+ *     PercentileGroup   a distribution per 15 s
+ *     Gauge             the latest event
+ *     raw               the events, encoded one after another
+ *
+ * The hot path is taba_partial_fold. Its columns are cut into runs of one second, and of one minute, so that the
+ * places of their buckets are looked up once a run; a run of values then goes through two tight loops. All memory
+ * was asked for by the reserve before.
+ */
+#include <float.h>
+#include <math.h>
+
+#include "gauge.h"
+#include "level.h"
+#include "number.h"
+#include "raw.h"
+#include "slevel.h"
+#include "types.h"
+#include "window.h"
+
+#define MINUTE 60
+#define FIFTEEN 15
+
+/* Bytes that grow with raw events; `due` are reserved and not yet written. */
+typedef struct log_of_events {
+    void *bytes;
+    size_t length, room, due;
+} log_of_events;
+
+/* The latest event of a Gauge: its payload is copied to `bytes`. */
+typedef struct latest_event {
+    double time;
+    uint64_t stamp;
+    void *bytes;
+    size_t length, room;
+} latest_event;
+
+struct taba_partial {
+    int type;
+    uint64_t events;
+    union {
+        struct {
+            taba_series dists;   /* of taba_slot: minutes, or 15 s */
+            taba_series seconds; /* of taba_bucket; CounterGroup only */
+        } numbers;
+        latest_event latest;
+        log_of_events log;
+    } of;
+};
+
+static bool has_numbers(const taba_partial *p) {
+    return p->type == TABA_COUNTER_GROUP || p->type == TABA_PERCENTILE_GROUP;
+}
+
+taba_partial *taba_partial_new(int type, const taba_allocator *a) {
+    if (type < TABA_RAW || type > TABA_GAUGE)
+        return NULL;
+    taba_partial *p = taba_resize(a, NULL, 0, sizeof *p);
+    if (p == NULL)
+        return NULL;
+    memset(p, 0, sizeof *p);
+    p->type = type;
+    return p;
+}
+
+void taba_partial_free(taba_partial *p, const taba_allocator *a) {
+    if (p == NULL)
+        return;
+    if (has_numbers(p)) {
+        taba_slevel_release(&p->of.numbers.dists, a);
+        taba_series_release(&p->of.numbers.seconds, a, sizeof(taba_bucket));
+    } else if (p->type == TABA_GAUGE) {
+        taba_release(a, p->of.latest.bytes, p->of.latest.room);
+    } else {
+        taba_release(a, p->of.log.bytes, p->of.log.room);
+    }
+    taba_release(a, p, sizeof *p);
+}
+
+uint64_t taba_partial_events(const taba_partial *p) { return p->events; }
+
+size_t taba_partial_memory(const taba_partial *p) {
+    if (p->type == TABA_GAUGE)
+        return sizeof *p + p->of.latest.room;
+    if (p->type == TABA_RAW)
+        return sizeof *p + p->of.log.room;
+    const taba_series *dists = &p->of.numbers.dists, *seconds = &p->of.numbers.seconds;
+    const taba_slot *slots = dists->records;
+    size_t bytes = sizeof *p + taba_series_memory(dists, sizeof *slots) + taba_series_memory(seconds, sizeof(taba_bucket));
+    for (size_t i = 0; i < dists->n; i++)
+        bytes += taba_dist_memory(&slots[i].dist);
+    return bytes;
+}
+
+/* ---------------------------------------------------------------------------------------------- numbers */
+
+static int64_t dist_width(const taba_partial *p) { return p->type == TABA_COUNTER_GROUP ? MINUTE : FIFTEEN; }
+
+static bool columns_are_valid(const double *times, const double *values, size_t n) {
+    bool valid = true;
+    for (size_t i = 0; i < n; i++) /* without a branch per event */
+        valid &= (fabs(values[i]) <= DBL_MAX) & (fabs(times[i]) <= (double)TABA_SECONDS_MAX);
+    return valid;
+}
+
+/* The slot of a run; it is there. */
+static taba_slot *slot_of(const taba_partial *p, int64_t index, size_t *hint) {
+    *hint = taba_series_seek(&p->of.numbers.dists, sizeof(taba_slot), index, *hint);
+    return taba_series_at(&p->of.numbers.dists, sizeof(taba_slot), *hint);
+}
+
+int taba_partial_reserve(taba_partial *p, const taba_allocator *a, const double *times, const double *values, size_t n) {
+    if (!has_numbers(p))
+        return TABA_ETYPE;
+    if (!columns_are_valid(times, values, n))
+        return TABA_EDOMAIN;
+    int64_t width = dist_width(p), index;
+    size_t hint = 0;
+    int status = TABA_OK;
+    if (p->type == TABA_COUNTER_GROUP)
+        status = taba_series_cover(&p->of.numbers.seconds, a, sizeof(taba_bucket), times, n, 1);
+    if (status == TABA_OK)
+        status = taba_series_cover(&p->of.numbers.dists, a, sizeof(taba_slot), times, n, width);
+    for (size_t i = 0, run; i < n && status == TABA_OK; i += run) {
+        run = taba_run(times + i, n - i, width, &index);
+        taba_extent x = taba_extent_of(values + i, run);
+        status = taba_dist_reserve(&slot_of(p, index, &hint)->dist, a, &x);
+    }
+    return status;
+}
+
+static void fold_seconds(taba_series *seconds, const double *times, const double *values, size_t n) {
+    size_t hint = 0;
+    int64_t index;
+    for (size_t i = 0, run; i < n; i += run) {
+        run = taba_run(times + i, n - i, 1, &index);
+        hint = taba_series_seek(seconds, sizeof(taba_bucket), index, hint);
+        taba_bucket *bucket = taba_series_at(seconds, sizeof *bucket, hint);
+        double total = bucket->total;
+        for (size_t j = i; j < i + run; j++)
+            total = taba_sum(total, values[j]);
+        bucket->total = total;
+        bucket->count += run;
+    }
+}
+
+void taba_partial_fold(taba_partial *p, const double *times, const double *values, size_t n) {
+    int64_t width = dist_width(p), index;
+    size_t hint = 0;
+    if (p->type == TABA_COUNTER_GROUP)
+        fold_seconds(&p->of.numbers.seconds, times, values, n);
+    for (size_t i = 0, run; i < n; i += run) {
+        run = taba_run(times + i, n - i, width, &index);
+        taba_dist_add(&slot_of(p, index, &hint)->dist, values + i, run);
+    }
+    p->events += n;
+}
+
+/* ---------------------------------------------------------------------------------------------- JSON */
+
+static int reserve_log(log_of_events *log, const taba_allocator *a, size_t events, size_t payload_bytes) {
+    size_t more, need;
+    if (!taba_size_times(events, TABA_RAW_EVENT_MAX, &more) || !taba_size_plus(more, payload_bytes, &more)
+        || !taba_size_plus(more, log->due, &more) || !taba_size_plus(log->length, more, &need))
+        return TABA_ENOMEM;
+    int status = taba_array_reserve(a, &log->bytes, &log->room, need, 1, 32);
+    if (status == TABA_OK)
+        log->due = more;
+    return status;
+}
+
+int taba_partial_reserve_json(taba_partial *p, const taba_allocator *a, size_t events, size_t payload_bytes) {
+    if (p->type == TABA_RAW)
+        return reserve_log(&p->of.log, a, events, payload_bytes);
+    if (p->type == TABA_GAUGE)
+        return taba_array_reserve(a, &p->of.latest.bytes, &p->of.latest.room, payload_bytes, 1, 8);
+    return TABA_ETYPE;
+}
+
+static void fold_raw(log_of_events *log, const taba_gauge_entry *event) {
+    uint8_t *start = log->bytes;
+    size_t used = TABA_RAW_EVENT_MAX + event->value.length;
+    log->length = (size_t)(taba_raw_store_event(start + log->length, event) - start);
+    log->due = log->due > used ? log->due - used : 0;
+}
+
+static taba_gauge_entry latest_of(const taba_partial *p) {
+    const latest_event *latest = &p->of.latest;
+    taba_gauge_entry entry = {latest->time, latest->stamp, {latest->bytes, latest->length}};
+    return entry;
+}
+
+static void fold_gauge(taba_partial *p, const taba_gauge_entry *event) {
+    taba_gauge_entry held = latest_of(p);
+    latest_event *latest = &p->of.latest;
+    if (p->events != 0 && taba_entry_order(event, &held) <= 0)
+        return;
+    latest->time = event->time;
+    latest->stamp = event->stamp;
+    latest->length = event->value.length;
+    if (latest->length != 0)
+        memcpy(latest->bytes, event->value.bytes, latest->length);
+}
+
+void taba_partial_fold_json(taba_partial *p, double time, uint64_t stamp, const uint8_t *payload, size_t length) {
+    const taba_gauge_entry event = {time + 0.0, stamp, {payload, length}}; /* -0.0 becomes 0.0 */
+    if (p->type == TABA_GAUGE)
+        fold_gauge(p, &event);
+    else
+        fold_raw(&p->of.log, &event);
+    p->events++;
+}
+
+/* ---------------------------------------------------------------------------------------------- encoding */
+
+static int encode_numbers(const taba_partial *p, taba_buffer *out) {
+    int status = taba_put_front(out, (uint8_t)(TABA_PARTIAL | p->type));
+    if (status == TABA_OK)
+        status = taba_slevel_encode(&p->of.numbers.dists, out);
+    if (status == TABA_OK && p->type == TABA_COUNTER_GROUP)
+        status = taba_level_encode(&p->of.numbers.seconds, out);
+    return status;
+}
+
+static int encode(const taba_partial *p, taba_buffer *out) {
+    if (has_numbers(p))
+        return encode_numbers(p, out);
+    if (p->type == TABA_GAUGE) {
+        taba_gauge_entry latest = latest_of(p);
+        return taba_gauge_put_partial(out, p->events, &latest);
+    }
+    const taba_blob events = {p->of.log.bytes, p->of.log.length};
+    return taba_raw_put_partial(out, p->events, events);
+}
+
+int taba_partial_encode(const taba_partial *p, taba_buffer *out) {
+    size_t before = taba_buffer_length(out);
+    if (p->events == 0)
+        return TABA_EDOMAIN;
+    int status = encode(p, out);
+    if (status != TABA_OK)
+        taba_buffer_truncate(out, before);
+    return status;
+}

@@ -1,0 +1,68 @@
+"""Asking a server over HTTP. `urllib` is imported when it is used, so that `--help` does not wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
+
+DEFAULT_SERVER = "http://localhost:8300"
+
+
+class Reply(NamedTuple):
+    """What a server answered."""
+
+    status: int
+    text: str
+
+
+class Unreachable(Exception):
+    """Nobody answered; the text says why, in a few words."""
+
+
+Fetch = Callable[[str, str, float], Reply]
+"""Given a URL, what to accept, and a timeout in seconds: the Reply, whatever its status. Raises Unreachable."""
+
+
+def base_url(server: str) -> str:
+    """A server as the user named it, as the beginning of URLs. Raises ValueError unless it is a host or an http URL."""
+    url = server if "://" in server else f"http://{server}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{server!r} is not a server, such as {DEFAULT_SERVER}")
+    parts.port  # noqa: B018  raises ValueError where it is no port number
+    return url.rstrip("/")
+
+
+def url_of(base: str, path: str, parameters: dict[str, str]) -> str:
+    """A URL below `base`; commas, which stand between names, are left as they are."""
+    query = "&".join(f"{name}={quote(value, safe=',:/')}" for name, value in parameters.items())
+    return f"{base}{path}{'?' if query else ''}{query}"
+
+
+def fetch(url: str, accept: str, timeout: float) -> Reply:
+    """A Fetch by urllib. Proxies of the environment are used, but not to this machine itself."""
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
+    from urllib.request import ProxyHandler, Request, build_opener
+
+    local = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+    opener = build_opener(ProxyHandler({})) if local else build_opener()
+    try:
+        with opener.open(Request(url, headers={"Accept": accept}), timeout=timeout) as answer:
+            return Reply(answer.status, answer.read().decode("utf-8", "replace"))
+    except HTTPError as error:
+        with error:
+            return Reply(error.code, error.read().decode("utf-8", "replace"))
+    except URLError as error:
+        raise Unreachable(_say(error.reason)) from None
+    except (OSError, HTTPException) as error:
+        raise Unreachable(_say(error)) from None
+
+
+def _say(reason: object) -> str:
+    if isinstance(reason, TimeoutError):
+        return "no answer in time"
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror
+    return str(reason) or type(reason).__name__

@@ -1,0 +1,150 @@
+"""The client as an application sees it: `Client`, and `Tab`, which is a tab of a Client.
+
+An application that is one client uses the functions of `taba.client`, which are those of one Client.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from taba.client.names import is_valid_name, parse_url
+from taba.client.recorder import COUNTER_GROUP, DEFAULT_MAX_BYTES, Recorder
+from taba.client.sender import DEFAULT_FLUSH_PERIOD, Sender
+from taba.client.timer import Timer
+
+STOP_TIMEOUT = 5.0  # seconds
+
+
+class Engine(Protocol):
+    """What drives a Sender. Its constructor takes the Sender and the URL to post to."""
+
+    def start(self) -> Any:
+        """Open the Sender and begin to send. What it returns, `Client.initialize` returns."""
+
+    def stop(self, timeout: float) -> Any:
+        """Drain the Sender, for at most `timeout` seconds. What it returns, `Client.stop` returns."""
+
+
+class Client:
+    """One client: its tabs, its buffer, its sender. A process may have several.
+
+    `counter`, `percentile`, `gauge`, `buffer` and `record_event` are the methods of a `taba.client.recorder.Recorder`
+    and documented there. They may be called from any thread, at any time; they neither raise nor wait; before
+    `initialize` and after `stop` they do nothing. `initialize` and `stop` are for one thread at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_buffer_bytes: int = DEFAULT_MAX_BYTES,
+        wall: Callable[[], float] = time.time,
+        jitter: Callable[[], float] | None = None,
+    ) -> None:
+        """`max_buffer_bytes` bounds what is recorded and not yet acknowledged; beyond it the newest events are dropped.
+
+        `wall` gives the time that events are stamped with, in seconds since 1970; `jitter` gives numbers in [0, 1) that
+        spread retries, by default from `random`.
+        """
+        self._recorder = Recorder(wall, max_buffer_bytes)
+        self._jitter = jitter
+        self._sender: Sender | None = None
+        self._engine: Engine | None = None
+        self._identity: dict[str, Any] = {}
+        # Bound here and not defined as methods: a second call would be half of the price of recording.
+        self.counter = self._recorder.counter
+        self.percentile = self._recorder.percentile
+        self.gauge = self._recorder.gauge
+        self.buffer = self._recorder.buffer
+        self.record_event = self._recorder.record_event
+
+    def initialize(
+        self,
+        client_id: str,
+        event_post_url: str,
+        flush_period: float = DEFAULT_FLUSH_PERIOD,
+        engine_class: Callable[[Sender, str], Engine] | None = None,
+    ) -> Any:
+        """Start to record, and to send every `flush_period` seconds to an agent's `/post` URL.
+
+        `client_id` should be durable over restarts, and no other process's at the same time. `engine_class` makes the
+        engine, by default a ThreadEngine. Returns what its `start` does: None, or a Deferred from a TwistedEngine.
+
+        Raises ValueError for an id that is not 1 to 512 characters of ``A-Za-z0-9._~:/?@!$()*+;=-``, a URL that is not
+        http or https, a flush period that is not above 0, and if the client runs already.
+        """
+        if self._engine is not None:
+            raise ValueError("the Taba client is already initialized; stop it first")
+        if not is_valid_name(client_id):
+            raise ValueError(f"a client id is 1 to 512 characters of A-Za-z0-9._~:/?@!$()*+;=-, not {client_id!r:.100}")
+        if not 0 < flush_period < math.inf:
+            raise ValueError(f"flush_period is in seconds and above 0, not {flush_period!r:.100}")
+        parse_url(event_post_url)
+        sender = Sender(self._recorder, client_id, jitter=self._jitter or _chance(), flush_period=float(flush_period))
+        self._engine = (engine_class or _default_engine())(sender, event_post_url)
+        self._sender = sender
+        self._identity = {"client_id": client_id, "event_post_url": event_post_url}
+        return self._engine.start()
+
+    def stop(self, timeout: float = STOP_TIMEOUT) -> Any:
+        """Record nothing more, and send what is recorded, for at most `timeout` seconds.
+
+        Returns True if all of it is accounted for (acknowledged, or in the status as refused or unknown), False if some
+        had to be left; a TwistedEngine makes it a Deferred of that. A client that does not run returns True.
+        """
+        engine, self._engine = self._engine, None
+        return True if engine is None else engine.stop(timeout)
+
+    def get_status(self) -> dict[str, Any]:
+        """How the client does, as a dict that JSON can hold. All counts are of events since `initialize`.
+
+        * `state` (`uninitialized`, `running` or `stopped`), `client_id`, `event_post_url`;
+        * `buffered_events`, `buffered_bytes`: recorded, not yet acknowledged; `in_flight_events`: of these, the ones in
+          the batch that is being sent; `instance`, `number`: where the numbering of batches stands;
+        * `batches`, `acknowledged`: what the agent took; `rejected`: events of these that it found invalid;
+        * `refused`: events of batches that it did not take; `unknown`: of batches that it may or may not have taken;
+        * `full`: dropped for lack of room; `dropped`: tab -> reason (`full`, `name`, `value`) -> events never sent;
+          `not_running`: recorded while the client did not run;
+        * `failed_attempts`, `last_error`.
+        """
+        if self._sender is None:
+            return {"state": "uninitialized", "not_running": self._recorder.not_running}
+        state = "stopped" if self._engine is None else "running"
+        return {"state": state, **self._identity, **self._sender.status()}
+
+    def tab(self, name: str, type: str = COUNTER_GROUP) -> Tab:
+        """The tab `name` of the given Type, to record in."""
+        return Tab(self.record_event, name, type)
+
+    def timer(self, name: str) -> Timer:
+        """A stopwatch for the tab `name`: see `taba.client.timer`."""
+        return Timer(self.percentile, self.counter, name)
+
+
+class Tab:
+    """A tab with a name and a Type. To record in it never raises."""
+
+    def __init__(self, record_event: Callable[[str, str, object], None], name: str, type: str) -> None:
+        self.name = name
+        self.type = type
+        self._record_event = record_event
+
+    def record(self, value: object = 1) -> None:
+        """Record `value` in the tab."""
+        self._record_event(self.name, self.type, value)
+
+    Record = record
+
+
+def _default_engine() -> Callable[[Sender, str], Engine]:
+    from taba.client.engines.thread import ThreadEngine
+
+    return ThreadEngine
+
+
+def _chance() -> Callable[[], float]:
+    from random import random
+
+    return random

@@ -1,0 +1,374 @@
+"""The sending half of a client: what to post, when, and what an answer means. It knows no socket, no clock, no chance.
+
+An engine asks `next_action(now)` and gets a Post to carry out or a Wait. It tells the outcome of a Post by `answered`
+or `failed`, and asks again. `now` is any clock that does not go back, in seconds.
+
+Exactly once, on the hop to the agent, rests on these rules (docs/reference/protocol-1.md has the protocol):
+
+* *Only the agent names instances.* Batch 0, empty, asks for one; a late copy of that request opens one that nobody
+  uses.
+* *A number is never given to other events.* The batch in flight keeps its number and its very bytes until it is
+  answered; what is recorded meanwhile waits. One batch is in flight at a time: an agent remembers only the last number.
+* *Sent is unknown.* An agent that does not know the instance may be one that lost its disk after it took the batch. So
+  the batch is not sent again but counted as `unknown`. For the same reason a batch that is refused (4xx) after an
+  attempt that went unanswered counts as `unknown`, and not as `refused`.
+* *An idle instance is left in time.* After INSTANCE_IDLE the next batch goes under a new one, before the agent forgets.
+
+What the agent has acknowledged is not kept. What could not be recorded for lack of room, or is unknown, is told to the
+agent in `Taba-Unsent` with the next batch, and again until a batch that tells it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from taba.client.encoding import Block, encode_body
+from taba.client.recorder import Recorder, block_bytes
+
+DEFAULT_FLUSH_PERIOD = 1.0  # seconds
+MAX_BATCH_EVENTS = 50_000
+MAX_BATCH_BYTES = 3 << 20  # an agent takes 4 MiB
+INSTANCE_IDLE = 86_400.0  # seconds; half of an agent's INSTANCE_DAYS
+
+FIRST_RETRY = 0.25  # seconds until the second attempt, at most
+MAX_RETRY = 10.0  # seconds between attempts, at most, unless the agent asks for more
+MAX_RETRY_AFTER = 60.0  # seconds; what an agent asks for beyond this is not waited for
+DRAIN_RETRY = 0.5  # seconds between attempts, at most, once the client stops
+
+_INSTANCE = re.compile(r"[0-9a-f]{32}\Z")
+_LATER = frozenset((408, 425, 429))  # the 4xx that mean "again later"
+
+
+class Post(NamedTuple):
+    """A request to carry out."""
+
+    attempt: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Wait(NamedTuple):
+    """Nothing to do for so long, unless `flush_soon` or `drain` is called."""
+
+    seconds: float
+
+
+class Answer(NamedTuple):
+    """What came back for a Post."""
+
+    status: int
+    headers: Mapping[str, str]
+    """With names in lower case."""
+    text: str
+    """The body, or the beginning of it."""
+
+
+class Batch:
+    """A body on its way. It has a number from its first attempt on."""
+
+    __slots__ = ("body", "events", "full", "number", "uncertain", "unknown")
+
+    def __init__(self, body: bytes, events: int, full: int, unknown: int) -> None:
+        self.body = body
+        self.events = events
+        self.full = full
+        """What the batch tells of events dropped for lack of room; `unknown` likewise."""
+        self.unknown = unknown
+        self.number: int | None = None
+        self.uncertain = False
+        """Whether an attempt ended without an answer, so that the agent may have the batch."""
+
+
+class Sender:
+    """One life of a client: an instance after the other, numbered batches, retries.
+
+    One engine drives it in one thread; only `flush_soon`, `status` and `drained` are safe in others.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        client_id: str,
+        *,
+        jitter: Callable[[], float],
+        flush_period: float = DEFAULT_FLUSH_PERIOD,
+        max_batch_events: int = MAX_BATCH_EVENTS,
+        max_batch_bytes: int = MAX_BATCH_BYTES,
+    ) -> None:
+        """`jitter` gives numbers in [0, 1); `flush_period` is in seconds."""
+        self._recorder = recorder
+        self._client_id = client_id
+        self._jitter = jitter
+        self._flush_period = flush_period
+        self._max_batch_events = max_batch_events
+        self._max_batch_bytes = max_batch_bytes
+        self.restart()
+
+    def restart(self, on_revival: Callable[[], None] | None = None) -> None:
+        """Begin a new life, closed, with nothing recorded, nothing to send and no instance.
+
+        In a forked child, what there was is the parent's to send; the first event that is recorded calls `on_revival`.
+        """
+        self._recorder.restart(on_revival)
+        self._pending: deque[Block] = deque()
+        self._batch: Batch | None = None
+        self._instance: str | None = None
+        self._number = 0  # the last one that was used in the instance
+        self._heard = 0.0  # when the last acknowledged request was sent
+        self._attempt = 0
+        self._in_flight: int | None = None
+        self._sent_at = 0.0
+        self._flush_at = float("-inf")
+        self._retry_at = float("-inf")
+        self._failures = 0  # since the last acknowledgement
+        self._unreachable = False
+        self._report_due = False
+        self._draining = self._flushed = False
+        self._full_told = self._unknown_told = 0
+        self._acknowledged = self._rejected = self._refused = self._unknown = 0
+        self._batches = self._attempts_failed = 0
+        self._last_error: str | None = None
+
+    # -- what to do next -------------------------------------------------------------------------------------------
+
+    def open(self, on_pressure: Callable[[], None]) -> None:
+        """Start to record. `on_pressure` is called, in any thread, when the engine should come before the flush period
+        is over; it must return at once."""
+        self._recorder.open(on_pressure)
+
+    def next_action(self, now: float) -> Post | Wait:
+        """What to do at `now`. A Post whose outcome was not told is given up: an answer that still comes is ignored."""
+        self._give_up()
+        if now >= self._flush_at:
+            self._flush(now)
+        if self._batch is None:
+            self._batch = self._cut()
+        if self._batch is None:
+            return Wait(max(0.0, self._flush_at - now))
+        if now < self._retry_at:
+            return Wait(max(0.0, min(self._retry_at, self._flush_at) - now))
+        return self._post(self._batch, now)
+
+    def flush_soon(self) -> None:
+        """Take what is recorded at the next `next_action`, and do not wait for the flush period."""
+        self._flush_at = float("-inf")
+
+    def drain(self) -> None:
+        """Record nothing more; send what there is as fast as it goes. `drained` tells when that is done."""
+        self._recorder.close()
+        self._draining = True
+        self._flushed = False
+        self._retry_at = float("-inf")
+        self.flush_soon()
+
+    @property
+    def drained(self) -> bool:
+        """Whether, after `drain`, every event is acknowledged, or counted as refused, unknown or dropped."""
+        return self._draining and self._flushed and self._batch is None and not self._pending and not self._report_due
+
+    def _flush(self, now: float) -> None:
+        self._flush_at = now + self._flush_period  # first, so that a `flush_soon` meanwhile stands
+        self._pending += self._recorder.collect()
+        self._report_due = self._unsent() != (0, 0)
+        self._flushed = self._draining
+
+    def _cut(self) -> Batch | None:
+        """The next batch: the oldest Blocks, within the limits. An empty one where there are only drops to tell of."""
+        if not self._pending and not self._report_due:
+            return None
+        blocks: list[Block] = []
+        events = size = 0
+        while self._pending:
+            block = self._pending[0]
+            events += block.events
+            size += len(block.lines) + len(block.tab) + 2
+            if blocks and (events > self._max_batch_events or size > self._max_batch_bytes):
+                break
+            blocks.append(self._pending.popleft())
+        body = encode_body(self._client_id, blocks)
+        self._recorder.release(sum(map(block_bytes, blocks)))
+        self._recorder.take(len(body))
+        self._report_due = False
+        return Batch(body, sum(block.events for block in blocks), *self._unsent())
+
+    def _unsent(self) -> tuple[int, int]:
+        """Events dropped for lack of room, and unknown ones, that no acknowledged batch told of."""
+        return self._recorder.full - self._full_told, self._unknown - self._unknown_told
+
+    def _post(self, batch: Batch, now: float) -> Post:
+        self._forget_idle_instance(batch, now)
+        self._attempt += 1
+        self._in_flight = self._attempt
+        self._sent_at = now
+        if self._instance is None:
+            return Post(self._attempt, self._opening(), b"")
+        self._give_number(batch)
+        headers = {"Taba-Batch": f"{self._instance}/{batch.number}"}
+        if batch.full or batch.unknown:
+            headers["Taba-Unsent"] = f"full={batch.full}, unknown={batch.unknown}"
+        return Post(self._attempt, headers, batch.body)
+
+    def _opening(self) -> dict[str, str]:
+        """The headers that ask for an instance."""
+        return {"Taba-Batch": "0"}
+
+    def _give_number(self, batch: Batch) -> None:
+        """Give a batch the number that it keeps."""
+        if batch.number is None:
+            self._number += 1
+            batch.number = self._number
+
+    def _forget_idle_instance(self, batch: Batch, now: float) -> None:
+        """Leave an instance that the agent may soon forget, if the batch was never sent under it."""
+        if batch.number is None and now - self._heard > INSTANCE_IDLE:
+            self._instance = None
+
+    # -- what came of it -------------------------------------------------------------------------------------------
+
+    def answered(self, post: Post, answer: Answer, now: float) -> None:
+        """`post` was answered, whatever the status."""
+        batch = self._batch
+        if post.attempt != self._in_flight or batch is None:
+            return
+        self._in_flight = None
+        again = answer.status in _LATER or not (answer.status == 200 or 400 <= answer.status < 500)
+        if self._instance is None:
+            self._opened(answer, now)
+        elif answer.status == 200:
+            self._acknowledge(batch, answer)
+        elif again:
+            batch.uncertain = batch.uncertain or answer.status != 503
+            self._fail(_describe(answer), now, _whole_number(answer, "retry-after"))
+        elif answer.status == 409:
+            self._instance_unknown(batch, now)
+        else:
+            self._refuse(batch, answer)
+
+    def failed(self, post: Post, reason: str, now: float) -> None:
+        """`post` was not answered; whether the agent has it is not known. `reason` is for people."""
+        if post.attempt == self._in_flight:
+            self._give_up()
+            self._fail(reason, now)
+
+    def _give_up(self) -> None:
+        if self._in_flight is not None and self._batch is not None and self._instance is not None:
+            self._batch.uncertain = True
+        self._in_flight = None
+
+    def _opened(self, answer: Answer, now: float) -> None:
+        instance = answer.headers.get("taba-instance", "")
+        if answer.status == 200 and _INSTANCE.match(instance):
+            self._instance, self._number = instance, 0
+            self._heard = self._sent_at
+        elif answer.status == 200:
+            self._fail("the answer names no instance: is this a Taba agent of version 1.0 or later?", now)
+        else:
+            self._fail(_describe(answer), now, _whole_number(answer, "retry-after"))
+
+    def _acknowledge(self, batch: Batch, answer: Answer) -> None:
+        self._heard = self._sent_at
+        self._full_told += batch.full
+        self._unknown_told += batch.unknown
+        self._acknowledged += batch.events
+        rejected = _whole_number(answer, "taba-rejected")
+        if rejected:
+            self._rejected += rejected
+            self._notice("rejected", f"the agent refused {rejected} events of a batch: {_describe(answer)}")
+        if self._unreachable:
+            self._unreachable = False
+            self._recorder.drops.forget("unreachable")
+            self._notice("recovered", "the agent answers again")
+        self._failures = 0
+        self._batches += 1
+        self._done(batch)
+
+    def _instance_unknown(self, batch: Batch, now: float) -> None:
+        """409: open a new instance. A second 409 in a row (several agents behind one address?) makes it wait."""
+        self._instance = None
+        self._last_error = "409: the agent does not know the instance"
+        if batch.events:
+            self._notice("unknown", "the agent does not know this client's instance: events in flight are unknown")
+        if self._failures:
+            self._back_off(now)
+        self._failures += 1
+        self._count_unknown(batch)
+
+    def _count_unknown(self, batch: Batch) -> None:
+        """The agent may have taken the batch, or not: never send it again."""
+        self._unknown += batch.events
+        self._report_due = self._draining  # there is no later flush that would see to it
+        self._done(batch)
+
+    def _refuse(self, batch: Batch, answer: Answer) -> None:
+        self._last_error = _describe(answer)
+        text = f"the agent refused a batch of {batch.events} events: {_describe(answer)}"
+        self._notice(("refused", answer.status), text)
+        if batch.uncertain:
+            self._count_unknown(batch)
+        else:
+            self._refused += batch.events
+            self._done(batch)
+
+    def _done(self, batch: Batch) -> None:
+        self._batch = None
+        self._recorder.release(len(batch.body))
+
+    def _fail(self, reason: str, now: float, retry_after: float = 0.0) -> None:
+        """Try the same again, later."""
+        self._last_error = reason
+        self._attempts_failed += 1
+        self._unreachable = True
+        self._recorder.drops.forget("recovered")
+        self._notice("unreachable", f"cannot send, will go on trying: {reason}")
+        self._back_off(now, retry_after)
+        self._failures += 1
+
+    def _back_off(self, now: float, retry_after: float = 0.0) -> None:
+        delay = min(MAX_RETRY, FIRST_RETRY * 2.0 ** min(self._failures, 16)) * (1.0 + self._jitter()) / 2.0
+        delay = max(delay, min(retry_after, MAX_RETRY_AFTER) * (1.0 + self._jitter() / 4.0))
+        self._retry_at = now + (min(delay, DRAIN_RETRY) if self._draining else delay)
+
+    def _notice(self, subject: object, text: str) -> None:
+        self._recorder.drops.notice(subject, text)
+
+    # -- for people ------------------------------------------------------------------------------------------------
+
+    def take_notices(self) -> list[str]:
+        """What is to be logged, each text once; the engine does it, outside of the application's calls."""
+        return self._recorder.drops.take_notices()
+
+    def status(self) -> dict[str, Any]:
+        """The account of this life of the client, for `GetStatus`."""
+        batch, recorder = self._batch, self._recorder
+        in_flight = batch.events if batch is not None else 0
+        return {
+            "buffered_events": recorder.buffered() + sum(block.events for block in self._pending.copy()) + in_flight,
+            "buffered_bytes": recorder.used_bytes(),
+            "in_flight_events": in_flight,
+            "instance": self._instance,
+            "number": self._number,
+            "batches": self._batches,
+            "acknowledged": self._acknowledged,
+            "rejected": self._rejected,
+            "refused": self._refused,
+            "unknown": self._unknown,
+            "full": recorder.full,
+            "not_running": recorder.not_running,
+            "dropped": recorder.drops.by_tab(),
+            "failed_attempts": self._attempts_failed,
+            "last_error": self._last_error,
+        }
+
+
+def _describe(answer: Answer) -> str:
+    text = " ".join(answer.text.split())
+    return f"{answer.status}: {text:.300}" if text else f"{answer.status}"
+
+
+def _whole_number(answer: Answer, header: str) -> int:
+    """The number that `header` holds; 0 for none. (Retry-After may hold a date: the back-off is about as good.)"""
+    text = answer.headers.get(header, "").strip()
+    return int(text) if text.isdecimal() and len(text) < 10 else 0

@@ -1,0 +1,163 @@
+"""What the embedded store reads of States, Aggregates and ledgers.
+
+Plain functions are for one transaction. The walks are generators that are resumed in later transactions: within one
+they see one moment, between two of them whatever was written. Ids of tabs and clients are never used twice, so what
+has gone is just not found.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from taba.interfaces import RETIRED, AggregateRow, Loaded, Position, Selection, SetAside, StateRow
+from taba.store.ids import Ids
+from taba.store.judge import LOST
+from taba.store.schema import CLIENT_MASK, STATE_SHIFT
+
+_TABS_AT_A_TIME = 500
+
+
+def load(database: sqlite3.Connection, vbucket: int, lineage: str) -> Loaded:
+    """What a be needs to go on with a vbucket."""
+    folded, commits, ledger = database.execute(
+        "SELECT folded, commits, ledger FROM vbuckets WHERE vbucket = ?", (vbucket,)
+    ).fetchone()
+    types = database.execute("SELECT tab, type FROM tabs WHERE vbucket = ? AND type IS NOT NULL", (vbucket,))
+    return Loaded(vbucket, Position(folded, commits), lineage, dict(types.fetchall()), json.loads(ledger))
+
+
+def states(database: sqlite3.Connection, vbucket: int, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+    """The States of (tab, client) pairs."""
+    ids = Ids(database)
+    found = {}
+    for name in keys:
+        key = ids.find_state(vbucket, *name)
+        row = None if key is None else _state(database, key)
+        if row is not None:
+            found[name] = row
+    return found
+
+
+def _state(database: sqlite3.Connection, key: int) -> bytes | None:
+    row = database.execute("SELECT state FROM states WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else None
+
+
+def aggregates(database: sqlite3.Connection, vbucket: int, tabs: Sequence[str]) -> dict[str, bytes]:
+    """The running Aggregates of tabs."""
+    found = {}
+    for tab in tabs:
+        row = database.execute(
+            "SELECT aggregate FROM tabs JOIN aggregates ON aggregates.tab = tabs.id"
+            " WHERE tabs.tab = ? AND tabs.vbucket = ?",
+            (tab, vbucket),
+        ).fetchone()
+        if row:
+            found[tab] = row[0]
+    return found
+
+
+def all_tabs(database: sqlite3.Connection) -> dict[str, str]:
+    """Tab -> Type."""
+    return dict(database.execute("SELECT tab, type FROM tabs WHERE type IS NOT NULL").fetchall())
+
+
+def all_clients(database: sqlite3.Connection) -> set[str]:
+    """The clients with a State."""
+    return {client for (client,) in database.execute("SELECT client FROM clients WHERE tabs > 0").fetchall()}
+
+
+def clients_of(database: sqlite3.Connection, tabs: frozenset[str]) -> set[str]:
+    """The clients with a State in any of `tabs`."""
+    return {
+        client for tab_id, _, _ in _walk_tabs(database, tabs) for client, _ in _clients_of_tab(database, tab_id)
+    } - {RETIRED}
+
+
+def ledger(database: sqlite3.Connection) -> dict[str, int]:
+    """The sum of all rows, with the line `lost`."""
+    rows = database.execute("SELECT lost, ledger FROM vbuckets").fetchall()
+    total = {LOST: sum(lost for lost, _ in rows)}
+    for _, row in rows:
+        for line, count in json.loads(row).items():
+            total[line] = total.get(line, 0) + count
+    return total
+
+
+def aside(database: sqlite3.Connection, limit: int) -> list[SetAside]:
+    """The newest set-aside Partials, the newest first."""
+    rows = database.execute(
+        "SELECT reason, tab, client, type, events, partial FROM aside ORDER BY id DESC LIMIT ?", (max(0, limit),)
+    )
+    return [SetAside(*row) for row in rows.fetchall()]
+
+
+# ------------------------------------------------------------------------------------------------------------ walks
+
+
+def walk_states(database: sqlite3.Connection, selection: Selection) -> Iterator[StateRow]:
+    """The selected States, ascending by (tab, client)."""
+    clients = None if selection.clients is None else _find_clients(database, selection.clients)
+    for tab_id, tab, type_name in _walk_tabs(database, selection.tabs):
+        for client, client_id in _clients_of_tab(database, tab_id) if clients is None else clients:
+            state = _state(database, tab_id << STATE_SHIFT | client_id)
+            if state is not None:
+                yield StateRow(tab, client, type_name, state)
+
+
+def walk_aggregates(database: sqlite3.Connection, tabs: frozenset[str] | None) -> Iterator[AggregateRow]:
+    """The running Aggregates of `tabs`, ascending by tab."""
+    for tab_id, tab, type_name in _walk_tabs(database, tabs):
+        row = database.execute("SELECT aggregate FROM aggregates WHERE tab = ?", (tab_id,)).fetchone()
+        if row:
+            yield AggregateRow(tab, type_name, row[0])
+
+
+def _walk_tabs(database: sqlite3.Connection, tabs: frozenset[str] | None) -> Iterator[tuple[int, str, str]]:
+    """(id, tab, Type) of the selected tabs, ascending by tab; a tab whose Type was not written has ""."""
+    if tabs is None:
+        yield from _walk_all_tabs(database)
+    else:
+        names = sorted(tabs)
+        for start in range(0, len(names), _TABS_AT_A_TIME):
+            some = names[start : start + _TABS_AT_A_TIME]
+            yield from database.execute(
+                f"SELECT id, tab, coalesce(type, '') FROM tabs WHERE tab IN ({','.join('?' * len(some))})"
+                " ORDER BY tab, vbucket",
+                some,
+            ).fetchall()
+
+
+def _walk_all_tabs(database: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:
+    after = "", -1
+    while True:
+        rows = database.execute(
+            "SELECT id, tab, coalesce(type, ''), vbucket FROM tabs WHERE (tab, vbucket) > (?, ?)"
+            " ORDER BY tab, vbucket LIMIT ?",
+            (*after, _TABS_AT_A_TIME),
+        ).fetchall()
+        for tab_id, tab, type_name, vbucket in rows:
+            yield tab_id, tab, type_name
+            after = tab, vbucket
+        if len(rows) < _TABS_AT_A_TIME:
+            return
+
+
+def _find_clients(database: sqlite3.Connection, clients: frozenset[str]) -> list[tuple[str, int]]:
+    """(client, id) of those of `clients` that there are, ascending by client, without RETIRED."""
+    ids = Ids(database)
+    found = [(client, ids.find_client(client)) for client in sorted(clients - {RETIRED})]
+    return [(client, client_id) for client, client_id in found if client_id is not None]
+
+
+def _clients_of_tab(database: sqlite3.Connection, tab_id: int) -> list[tuple[str, int]]:
+    """(client, id) of all States of a tab, RETIRED among them, ascending by client."""
+    first = tab_id << STATE_SHIFT
+    rows = database.execute(
+        f"SELECT coalesce(client, ?), key & {CLIENT_MASK} FROM states LEFT JOIN clients ON id = key & {CLIENT_MASK}"
+        " WHERE key BETWEEN ? AND ? ORDER BY 1",
+        (RETIRED, first, first | CLIENT_MASK),
+    )
+    return rows.fetchall()

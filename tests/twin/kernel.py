@@ -1,0 +1,123 @@
+"""The twin with the names and signatures of `taba.native`, so that one suite of laws runs on both, and results compare.
+
+Its values compare with those of `taba.native` by `attrs.astuple`; its errors by the names of their classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from tests.twin import accumulator, counter_group, percentile_group, protocol1
+from tests.twin.batches import Entry, Section, batch_entries, batch_split
+from tests.twin.blobs import COUNTER_GROUP, GAUGE, PARTIAL, PERCENTILE_GROUP, RAW
+from tests.twin.crc import crc32, crc32c
+from tests.twin.errors import BodySyntaxError, CorruptBlob, UnknownVersion, WrongType
+from tests.twin.gauge import GaugeEntry, RawPartial, State
+from tests.twin.protocol1 import Limits
+from tests.twin.sketch import Sketch, SketchSummary
+from tests.twin.states import check, fold, partial_extent, reduce
+
+__all__ = [
+    "COUNTER_GROUP",
+    "GAUGE",
+    "PARTIAL",
+    "PERCENTILE_GROUP",
+    "RAW",
+    "Accumulator",
+    "BodySyntaxError",
+    "CorruptBlob",
+    "Entry",
+    "GaugeEntry",
+    "Limits",
+    "Scratch",
+    "Section",
+    "Sketch",
+    "SketchSummary",
+    "UnknownVersion",
+    "WrongType",
+    "batch_entries",
+    "batch_split",
+    "check",
+    "counter_group_buckets",
+    "counter_group_summary",
+    "crc32",
+    "crc32c",
+    "fold",
+    "gauge_entries",
+    "partial_extent",
+    "percentile_group_summary",
+    "raw_events",
+    "reduce",
+]
+
+counter_group_buckets = counter_group.buckets
+counter_group_summary = counter_group.summary
+percentile_group_summary = percentile_group.summary
+
+
+def gauge_entries(state: bytes) -> list[GaugeEntry]:
+    """The entries of a Gauge State, in their order."""
+    return State.decode(state).entries
+
+
+def raw_events(partial: bytes) -> list[GaugeEntry]:
+    """The events of a raw Partial, in their order."""
+    return RawPartial.decode(partial).entries
+
+
+@frozen
+class ScratchSummary:
+    """What a parsed request holds. The twin counts no memory."""
+
+    accepted: int
+    refused: Mapping[str, int]
+    samples: Sequence[tuple[int, str]]
+    line: int
+
+
+class Scratch:
+    """Collects the pieces of a body and reads it once it is whole."""
+
+    def __init__(self, limits: Limits, types: Mapping[str, int]) -> None:
+        self._limits = limits
+        self._types = types
+        self._body = b""
+        self.parsed = protocol1.Parsed()
+
+    def feed(self, data: bytes) -> None:
+        """The next piece."""
+        self._body += data
+
+    def finish(self) -> None:
+        """The body is whole. BodySyntaxError when its structure is wrong."""
+        self.parsed = protocol1.parse(self._body, self._limits, self._types)
+
+    def summary(self) -> ScratchSummary:
+        """What was read."""
+        parsed = self.parsed
+        return ScratchSummary(len(parsed.events), dict(parsed.refused), parsed.samples, parsed.lines)
+
+
+class Accumulator:
+    """(tab, client, Type) -> Partial."""
+
+    def __init__(self) -> None:
+        self._accumulator = accumulator.Accumulator()
+
+    def merge(self, scratch: Scratch, stamp: int) -> int:
+        """Add all events of a finished scratch. Returns the first stamp not used."""
+        return self._accumulator.merge(scratch.parsed.events, stamp)
+
+    def encode(self, num_vbuckets: int) -> list[Section]:
+        """One section per vbucket that has Partials."""
+        return self._accumulator.encode(num_vbuckets)
+
+    def summary(self) -> tuple[int, int, int]:
+        """Events and Partials held; the twin counts no memory."""
+        return self._accumulator.events(), len(self._accumulator.partials), 0
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._accumulator = accumulator.Accumulator()
