@@ -13,15 +13,17 @@ from typing import Any
 from attrs import evolve
 from treq.client import HTTPClient
 from twisted.application.service import IService, Service
-from twisted.internet.defer import inlineCallbacks
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.interfaces import IConsumer, IListeningPort
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 from twisted.web.client import Agent as HTTPAgent
 from twisted.web.client import HTTPConnectionPool
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
 
 from taba import settings as taba_settings
-from taba.agent.forwarder import HTTPEndpoint
+from taba.agent.forwarder_tmp import HTTPEndpoint
 from taba.agent.http import AgentResources
 from taba.agent.service import Agent
 from taba.agent.site import agent_site
@@ -86,13 +88,38 @@ class Options(BaseOptions):  # type: ignore[misc]
         return evolve(settings, spool=os.path.abspath(settings.spool))
 
 
+@implementer(IBodyProducer)
+class WholeBody:
+    """Bytes as the body of a request, written at once. treq's own way cuts them up on the global reactor."""
+
+    def __init__(self, body: bytes) -> None:
+        self.length = len(body)
+        self._body = body
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """See `IBodyProducer`."""
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing is produced after the start."""
+
+    def resumeProducing(self) -> None:
+        """Nothing is produced after the start."""
+
+    def stopProducing(self) -> None:
+        """Nothing is produced after the start."""
+
+
 class StandaloneAgent(Service):
     """An agent in a process of its own, in front of servers elsewhere."""
 
     def __init__(self, settings: AgentSettings, process: Process, registry: Registry) -> None:
         self.settings = settings
         self._process = process
-        http = HTTPClient(HTTPAgent(process.reactor, pool=HTTPConnectionPool(process.reactor)))
+        http = HTTPClient(
+            HTTPAgent(process.reactor, pool=HTTPConnectionPool(process.reactor)), data_to_body_producer=WholeBody
+        )
         endpoints = [HTTPEndpoint(each.url(), http, process.reactor) for each in settings.servers]
         self.agent = Agent(settings, process, registry.kinds(), endpoints)
         self._site = agent_site(AgentResources(self.agent), process)

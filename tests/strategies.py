@@ -202,7 +202,15 @@ def json_values() -> st.SearchStrategy[Any]:
 def json_numbers() -> st.SearchStrategy[str]:
     """Numbers as JSON may write them: all forms, many digits, halfway between two doubles and just beside."""
     plain = st.one_of(st.integers(-1000, 1000).map(str), decimal_values().map(repr), finite_values().map(repr))
-    forms = ["-0", "-0.0e5", "1E+2", "1e-2", "0e999", "1e-999", "-1e-999", "1e308", "2.5e-324", "9007199254740993"]
+    forms = ["-0", "-0.0e5", "1E+2", "1e-2", "1e-999", "-1e-999", "1e308", "2.5e-324", "9007199254740993"]
+    long = [
+        f"0.{'0' * 400}1e400",
+        f"1{'0' * 400}e-400",
+        f"1e{'0' * 40}2",
+        f"1e-{'9' * 30}",
+        f"0e{'9' * 30}",
+        f"1e{'9' * 30}",
+    ]
     built = st.builds(
         "{}{}{}{}".format,
         st.sampled_from(["", "-"]),
@@ -210,13 +218,13 @@ def json_numbers() -> st.SearchStrategy[str]:
         st.one_of(st.just(""), st.from_regex(r"\.[0-9]{1,40}", fullmatch=True)),
         st.one_of(st.just(""), st.from_regex(r"[eE][+-]?[0-9]{1,2}", fullmatch=True)),
     )
-    return st.one_of(plain, st.sampled_from(forms), built, halfway_numbers())
+    return st.one_of(plain, st.sampled_from(forms + long), built, halfway_numbers())
 
 
 @functools.cache
 def halfway_numbers() -> st.SearchStrategy[str]:
     """All digits of the middle between two neighbouring doubles, or a hair above or below it."""
-    drawn = st.tuples(st.integers(2**52, 2**53 - 1), st.integers(-1074, 900), st.sampled_from(["", "0", "1", "-"]))
+    drawn = st.tuples(st.integers(2**52, 2**53 - 1), st.integers(-1074, 971), st.sampled_from(["", "0", "1", "-"]))
     return drawn.map(lambda part: _halfway(*part))
 
 
@@ -362,20 +370,7 @@ def bodies(draw: st.DrawFn, refused: bool = True) -> bytes:
     return body[: draw(st.one_of(st.just(len(body)), st.integers(needed, len(body))))]
 
 
-INSERTIONS = [
-    b"\n",
-    b"\x00",
-    b"\xff",
-    b"\x80",
-    b'"',
-    b"\\",
-    b"\r",
-    b"[",
-    b"\x01",
-    b"\xe9",
-    b"\xc3\xa9",
-    b"\xed\xa0\x80",
-]
+INSERTIONS = [b"\n", b"\x00", b"\xff", b"\x80", b'"', b"\\", b"\r", b"[", b"\x01", b"\xe9", b"\xc3\xa9"]
 
 
 @st.composite

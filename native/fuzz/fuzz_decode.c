@@ -1,8 +1,8 @@
 /* fuzz_decode.c - any bytes to every decoder of States, Partials and sketches.
  *
- * The first byte says how the rest is cut: 0 one blob; 1 two blobs, the length of the first in the next two bytes; 2 one
- * sketch. What is refused must be refused everywhere; what is accepted must come out of the encoder as it went in, and
- * obey the laws that hold bit for bit. A broken promise is an abort.
+ * The first byte says how the rest is cut: 0 one blob; 1 two blobs, the length of the first in the next two bytes; 2
+ * one sketch. What is refused must be refused everywhere; what is accepted must come out of the encoder as it went in,
+ * and obey the laws that hold bit for bit. A broken promise is an abort.
  */
 #include <stdlib.h>
 

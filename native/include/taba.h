@@ -227,7 +227,7 @@ taba_scratch *taba_scratch_new(const taba_limits *limits, const taba_allocator *
 void taba_scratch_free(taba_scratch *scratch);
 
 /* Let events name a Type: `kind` is TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE or TABA_RAW (any JSON payload).
- * To be called before parsing. */
+ * To be called before parsing. TABA_EDOMAIN for a name or kind that cannot be, or a known name with another kind. */
 int taba_scratch_add_type(taba_scratch *scratch, const char *name, size_t length, int kind);
 
 void taba_scratch_summary_of(const taba_scratch *scratch, taba_scratch_summary *out);
@@ -244,7 +244,8 @@ void taba_parser_free(taba_parser *parser);
  * refused and the scratch dropped (line and problem stand in its summary). O(length). */
 int taba_parser_feed(taba_parser *parser, const uint8_t *bytes, size_t length);
 
-/* The body is whole: its last blank lines may be missing. Decides whether it was UTF-8 or Latin-1. Once. */
+/* The body is whole: its last blank lines may be missing. Decides whether it was UTF-8 or Latin-1. Once: afterwards
+ * feed and finish give TABA_EDOMAIN. */
 int taba_parser_finish(taba_parser *parser);
 
 /* ---------------------------------------------------------------------------------------------- accumulator
@@ -271,7 +272,9 @@ void taba_accumulator_clear(taba_accumulator *accumulator);     /* empty; may ke
 void taba_accumulator_summary_of(const taba_accumulator *accumulator, taba_accumulator_summary *out);
 
 /* Fold all events of a finished scratch into the Partials: all or, on TABA_ENOMEM, none. Gauge and raw events get
- * the stamps `stamp`, `stamp` + 1, ... (microseconds) in their order; `next_stamp` gets the first one not used. */
+ * the stamps `stamp`, `stamp` + 1, ... (microseconds) in their order; `next_stamp` gets the first one not used.
+ * TABA_EDOMAIN when the scratch's parser has begun and not finished, TABA_ETYPE when a Type's name comes with another
+ * kind than before. */
 int taba_accumulator_merge(taba_accumulator *accumulator, const taba_scratch *scratch,
                            uint64_t stamp, uint64_t *next_stamp);
 
@@ -289,11 +292,12 @@ typedef struct taba_entry {
     uint64_t events;
 } taba_entry;
 
-/* Append one taba_entry per Partial of a batch (sections, one after another) to `index`. Checks the sections wholly, and of
- * each Partial that its bytes are there; not what is in them. */
+/* Append one taba_entry per Partial of a batch (one section or more) to `index`. Checks the sections wholly, and of
+ * each Partial that its bytes are there; not what is in them. TABA_ELIMIT for a batch of 4 GiB or more. */
 int taba_batch_index(taba_blob batch, taba_buffer *index);
 
-/* Cut a batch into one section per vbucket, as taba_accumulator_encode does. */
+/* Cut a batch into parts by vbucket, one taba_section each, ascending: for each section of the batch, in order, one section
+ * of what it has for the vbucket, as taba_accumulator_encode would have written it. */
 int taba_batch_split(taba_blob batch, uint32_t num_vbuckets, taba_buffer *out, taba_buffer *index);
 
 #ifdef __cplusplus

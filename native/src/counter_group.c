@@ -3,10 +3,10 @@
  *     State   = 01 01 sketch level(1 s) level(10 s) level(30 s) level(900 s)
  *     Partial = 81 01 uvarint n, n times (minute, sketch), level(1 s)
  *
- * A State is decoded once, changed by any number of Partials or States, and encoded once. What is read is used at once, while
- * it is being checked: on a fault the half-changed copy is dropped. What a State keeps follows from its newest second
- * alone, and that only grows, so that a bucket dropped early would have been dropped late as well: fold and reduce come
- * to the same in any order and grouping.
+ * A State is decoded once, changed by any number of Partials or States, and encoded once. What is read is used at once,
+ * while it is being checked: on a fault the half-changed copy is dropped. What a State keeps follows from its newest
+ * second alone, and that only grows, so that a bucket dropped early would have been dropped late as well: fold and
+ * reduce come to the same in any order and grouping.
  */
 #include "dist.h"
 #include "level.h"
@@ -95,7 +95,7 @@ static int state_add_dist(counter_state *s, taba_cursor *c, taba_slevel_reader *
     bool direct = taba_dist_count(&s->all) == 0; /* then no merge is needed */
     taba_dist_init(&more);
     taba_dist *into = direct ? &s->all : &more;
-    int status = r != NULL ? taba_slevel_next_into(r, into, s->a) : taba_dist_read(c, into, s->a, &count);
+    int status = r != NULL ? taba_slevel_read(r, into, s->a) : taba_dist_read(c, into, s->a, &count);
     if (status == TABA_OK && !direct)
         status = taba_dist_merge(&s->all, s->a, &more);
     taba_dist_release(&more, s->a);
@@ -132,14 +132,16 @@ static int sink_bucket(const sink *to, int level, const taba_bucket *bucket, siz
     return TABA_OK;
 }
 
-/* Read one level. *newest is got from the 1 s level, and limits what the others may hold; `events` is the sketch's count. */
+/* Read one level. *newest is got from the 1 s level, and limits what the others may hold; `events` is the sketch's
+ * count. */
 static int read_level(taba_cursor *c, int level, uint64_t events, int64_t *newest, const sink *to) {
     taba_level_reader r;
     size_t hint = 0;
     int status = taba_level_open(&r, c, levels_of_time[level].width);
-    bool first = to->state != NULL && to->state->levels[level].n == 0; /* nothing to merge with */
+    taba_series *held = to->state != NULL ? &to->state->levels[level] : NULL;
+    bool first = held != NULL && held->n == 0; /* nothing to merge with */
     if (status == TABA_OK && first)
-        status = taba_series_reserve(&to->state->levels[level], to->state->a, sizeof(taba_kept_bucket), (size_t)r.n + 4);
+        status = taba_series_reserve(held, to->state->a, sizeof(taba_kept_bucket), (size_t)r.n + 4);
     while (status == TABA_OK && r.left > 0) {
         status = taba_level_next(&r);
         if (status == TABA_OK && first)
@@ -156,7 +158,8 @@ static int read_level(taba_cursor *c, int level, uint64_t events, int64_t *newes
     return whole ? TABA_OK : TABA_ECORRUPT;
 }
 
-/* Read a State, which may be empty. Its distribution is added to that of to->state, or else read into `all` if that is not NULL. */
+/* Read a State, which may be empty. Its distribution is added to that of to->state, or else read into `all` if that
+ * is not NULL. */
 static int read_state(taba_blob state, taba_dist *all, const taba_allocator *a, const sink *to) {
     taba_cursor c;
     int64_t newest = 0;
@@ -206,8 +209,11 @@ static int read_partial(taba_blob partial, counter_state *s, taba_partial_facts 
     int status = taba_open(partial, TABA_PARTIAL | TABA_COUNTER_GROUP, &c);
     if (status == TABA_OK)
         status = taba_slevel_open(&minutes, &c, 60);
-    while (status == TABA_OK && minutes.left > 0)
-        status = s != NULL ? state_add_dist(s, NULL, &minutes) : taba_slevel_next(&minutes);
+    while (status == TABA_OK && minutes.left > 0) {
+        status = taba_slevel_next(&minutes);
+        if (status == TABA_OK)
+            status = s != NULL ? state_add_dist(s, NULL, &minutes) : taba_slevel_read(&minutes, NULL, NULL);
+    }
     if (status == TABA_OK)
         status = taba_level_open(&seconds, &c, 1);
     while (status == TABA_OK && seconds.left > 0) {

@@ -1,35 +1,15 @@
 /* dist.h - the distribution of a multiset of numbers: what a taba_sketch, a minute of a Partial and a bucket of a
  * PercentileGroup hold. It does not hold its allocator: pass the same one always.
  *
- * Up to TABA_SKETCH_EXACT values are kept as they came. The next one turns them into counts: per sign a dense array over
- * the indices between the lowest and the highest occupied bucket, at the scale in force.
- *
- *        base                    base + room
- *          | 0 0 0 3 1 0 7 ... 2 0 0 |           counts[index - base]
- *                  low         high              both occupied; low > high: no bucket is
- *
- * When one of them comes to span more than TABA_SKETCH_BUCKETS indices both are halved in place: index >> 1.
+ * Up to TABA_SKETCH_EXACT values are kept as they came. With the next one they are spilled: counted in buckets.
  */
 #ifndef TABA_DIST_H
 #define TABA_DIST_H
 
-#include "internal.h"
+#include "buckets.h"
 
 /* The largest count of a distribution: a level's token keeps (count - 1) << 3. More is TABA_EDOMAIN, or corrupt. */
 #define TABA_COUNT_MAX (UINT64_C(1) << 61)
-
-typedef struct taba_span {
-    uint64_t *counts;
-    int32_t base, room;
-    int32_t low, high;
-} taba_span;
-
-typedef struct taba_buckets {
-    uint64_t count, zeros;
-    double sum, min, max;
-    int shift;          /* 6 - scale */
-    taba_span sign[2];  /* the positive values, the negative ones */
-} taba_buckets;
 
 typedef struct taba_dist {
     double *values;               /* the exact values, in the order they came; kept for nothing once spilled */
@@ -40,22 +20,13 @@ typedef struct taba_dist {
     bool spilled;                 /* whether `buckets` counts, not `values` */
 } taba_dist;
 
-/* How many values there are, and the indices between which they lie, per sign, at scale 6 - shift. */
-typedef struct taba_extent {
-    uint64_t n;
-    int shift;
-    int32_t low[2], high[2];
-} taba_extent;
-
-/* The extent of `n` finite values. */
-taba_extent taba_extent_of(const double *values, size_t n);
-
 void taba_dist_init(taba_dist *d);                              /* empty; owns nothing */
 void taba_dist_release(taba_dist *d, const taba_allocator *a);  /* frees all; empty afterwards */
 uint64_t taba_dist_count(const taba_dist *d);
 size_t taba_dist_memory(const taba_dist *d);                    /* bytes beyond the struct itself */
 
-/* Make room for values of the extent `x` (shift 0), beyond those reserved for and not yet added. TABA_OK or TABA_ENOMEM. */
+/* Make room for values of the extent `x` (shift 0), beyond those reserved for and not yet added. TABA_OK or
+ * TABA_ENOMEM. */
 int taba_dist_reserve(taba_dist *d, const taba_allocator *a, const taba_extent *x);
 
 /* Add `n` finite values for which room was reserved. Allocates nothing. */
@@ -73,16 +44,11 @@ int taba_dist_quantiles(const taba_dist *d, const double *q, size_t n, double *o
 /* Sorts the exact values of d into `sorted` (room for TABA_SKETCH_EXACT) and returns their number. */
 size_t taba_dist_sorted(const taba_dist *d, double *sorted);
 
-/* The sum of values in ascending order, which is the sum of an exact distribution. */
-double taba_dist_exact_sum(const double *sorted, size_t n);
-
-/* For the decoder: let d, empty, count in buckets at scale 6 - shift; then let the counts of low..high of one sign, 0
- * so far, be written through the pointer returned, low first. The decoder fills in the rest of d->buckets. NULL or
- * TABA_ENOMEM when out of memory. */
+/* For the decoder: let d, empty, count in buckets at scale 6 - shift. The decoder fills d->buckets in. TABA_OK or
+ * TABA_ENOMEM. */
 int taba_dist_make_buckets(taba_dist *d, const taba_allocator *a, int shift);
-uint64_t *taba_dist_make_span(taba_dist *d, const taba_allocator *a, int sign, int32_t low, int32_t high);
 
-/* dist_code.c: append the encoding, at any depth of a State or Partial. TABA_ENOMEM leaves `out` unchanged. */
+/* Append the encoding. TABA_ENOMEM leaves `out` unchanged. */
 int taba_dist_encode(const taba_dist *d, taba_buffer *out);
 
 /* Read one encoding, strictly. d is empty before, or NULL to check only (no memory is needed then); *count gets the

@@ -1,8 +1,8 @@
 /* dist_index.h - from a value to the index of its bucket, and from a bucket to the value that stands for it.
  *
- * At the finest scale, 6, an octave [2**e, 2**(e+1)) has 64 buckets whose borders are 2**(k/64). The index is found from
- * the bits of the double, exactly: the top 7 bits of the mantissa tell all but one of the borders below the value, and
- * one comparison with an integer mantissa tells about that one. No logarithm, so no rounding at the borders.
+ * At the finest scale, 6, an octave [2**e, 2**(e+1)) has 64 buckets whose borders are 2**(k/64). The index is found
+ * from the bits of the double, exactly: the top 7 bits of the mantissa tell all but one of the borders below the value,
+ * and one comparison with an integer mantissa tells about that one. No logarithm, so no rounding at the borders.
  *
  *     v = 1.25    e = 0, top bits 0100000, 20 borders surely below, 2**(20/64) = 1.2418 is below too: 21, index 20
  *     v = 2**e    is the upper end of its bucket: index 64 e - 1

@@ -19,7 +19,8 @@
 
 /* ---------------------------------------------------------------------------------------------- memory (memory.c) */
 
-/* Allocate (p NULL, old_size 0), grow, shrink or free (new_size 0, returns NULL). On failure NULL, and p stays valid. */
+/* Allocate (p NULL, old_size 0), grow, shrink or free (new_size 0, returns NULL). On failure NULL, and p stays
+ * valid. */
 void *taba_resize(const taba_allocator *a, void *p, size_t old_size, size_t new_size);
 
 /* Free a block of `size` bytes; p may be NULL. */
@@ -98,8 +99,8 @@ static inline uint64_t taba_load64(const uint8_t *p) {
         | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
 }
 
-/* What stands between `at` and the end, by value, for loops that are to keep it in registers. `at` is where to go on; NULL if
- * the bytes are corrupt. */
+/* What stands between `at` and the end, by value, for loops that are to keep it in registers. `at` is where to go
+ * on; NULL if the bytes are corrupt. */
 typedef struct taba_taken {
     const uint8_t *at;
     uint64_t value;
@@ -107,8 +108,9 @@ typedef struct taba_taken {
 
 taba_taken taba_take_uvarint_by_bytes(const uint8_t *at, const uint8_t *end); /* of any length, without haste */
 
-/* A uvarint that is not of one byte. Without a branch that depends on its length, which is hard to predict: of eight bytes
- * taken at once the first one below 0x80 ends the number; then the groups of 7 bits are moved together pairwise. */
+/* A uvarint that is not of one byte. Without a branch that depends on its length, which is hard to predict: of eight
+ * bytes taken at once the first one below 0x80 ends the number; then the groups of 7 bits are moved together
+ * pairwise. */
 static inline taba_taken taba_take_long_uvarint(const uint8_t *at, const uint8_t *end) {
 #if defined(__GNUC__)
     uint64_t word = end - at >= 8 ? taba_load64(at) : UINT64_MAX, ends = ~word & UINT64_C(0x8080808080808080);
@@ -168,7 +170,8 @@ int taba_get_bytes(taba_cursor *c, uint64_t n, const uint8_t **out);
  */
 typedef struct taba_partial taba_partial;
 
-/* An empty Partial of TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE or TABA_RAW. NULL when out of memory or for another type. */
+/* An empty Partial of TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE or TABA_RAW. NULL when out of memory or
+ * for another type. */
 taba_partial *taba_partial_new(int type, const taba_allocator *a);
 void taba_partial_free(taba_partial *p, const taba_allocator *a); /* p may be NULL */
 
@@ -181,10 +184,12 @@ int taba_partial_reserve(taba_partial *p, const taba_allocator *a, const double 
 void taba_partial_fold(taba_partial *p, const double *times, const double *values, size_t n);
 
 /* Gauge and raw. Room for `events` folds whose payloads have `payload_bytes` bytes all together (for TABA_GAUGE the
- * length of the longest is enough). TABA_OK, TABA_ENOMEM (p means the same as before), TABA_ETYPE for the other Types. */
+ * length of the longest is enough). TABA_OK, TABA_ENOMEM (p means the same as before), TABA_ETYPE for the other
+ * Types. */
 int taba_partial_reserve_json(taba_partial *p, const taba_allocator *a, size_t events, size_t payload_bytes);
 
-/* Add one event, for which room was reserved. `time` is finite. A Gauge keeps the greatest by (time, stamp, payload). */
+/* Add one event, for which room was reserved. `time` is finite. A Gauge keeps the greatest by (time, stamp,
+ * payload). */
 void taba_partial_fold_json(taba_partial *p, double time, uint64_t stamp, const uint8_t *payload, size_t length);
 
 /* Append the encoded Partial to `out`. p must hold an event (TABA_EDOMAIN). TABA_ENOMEM: `out` is unchanged. */

@@ -1,7 +1,7 @@
 /* level.h - counts and totals per bucket of time: what CounterGroup keeps four of, and a Partial one.
  *
- * In memory a level is a taba_series of taba_bucket. Buckets with count 0 may stand in it (room was made for events that never
- * came); they are not part of its meaning.
+ * In memory a level is a taba_series of taba_bucket. Buckets with count 0 may stand in it (room was made for events
+ * that never came); they are not part of its meaning.
  */
 #ifndef TABA_LEVEL_H
 #define TABA_LEVEL_H
@@ -14,8 +14,8 @@ typedef struct taba_bucket {
     double total;
 } taba_bucket;
 
-/* A bucket of a State that is being changed. As long as neither it nor the one before it has changed, `raw` has the bytes
- * that it was read from, and they are what is written again. */
+/* A bucket of a State that is being changed. As long as neither it nor the one before it has changed, `raw` has the
+ * bytes that it was read from, and they are what is written again. */
 typedef struct taba_kept_bucket {
     taba_bucket bucket;
     taba_blob raw;     /* bytes NULL once changed */

@@ -25,6 +25,14 @@ static inline double taba_sum(double a, double b) {
     return sum < -DBL_MAX ? -DBL_MAX : sum;
 }
 
+/* The sum of `n` numbers, added in their order to 0.0. */
+static inline double taba_sum_of(const double *values, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum = taba_sum(sum, values[i]);
+    return sum;
+}
+
 /* Whether the finite `value` is a whole number (thousandths) within +-2**53 (of them); *m gets it then. */
 bool taba_number_is_whole(double value, int64_t *m);
 bool taba_number_is_thousandths(double value, int64_t *m);
@@ -48,11 +56,12 @@ static inline bool taba_number_of(int64_t m, int kind, double *out) {
     return taba_number_kind(*out, &again) == TABA_KIND_THOUSANDTHS && again == m;
 }
 
-/* Write `value` in its `kind`, as taba_number_kind told; returns the byte after the last. Needs TABA_NUMBER_MAX bytes of room. */
+/* Write `value` in its `kind`, as taba_number_kind told; returns the byte after the last. Needs TABA_NUMBER_MAX
+ * bytes of room. */
 uint8_t *taba_store_number(uint8_t *at, double value, int kind, int64_t m);
 
-/* Take a number of a given kind from between `at` and `end`; returns where to go on. NULL where the bytes are corrupt, also if a
- * lower kind would have done, and for kind 3; *out may be anything then. */
+/* Take a number of a given kind from between `at` and `end`; returns where to go on. NULL where the bytes are
+ * corrupt, also if a lower kind would have done, and for kind 3; *out may be anything then. */
 static inline const uint8_t *taba_take_number(const uint8_t *at, const uint8_t *end, int kind, double *out) {
     if (kind < TABA_KIND_DOUBLE) {
         const taba_taken taken = taba_take_uvarint(at, end);

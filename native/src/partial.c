@@ -88,7 +88,8 @@ size_t taba_partial_memory(const taba_partial *p) {
         return sizeof *p + p->of.log.room;
     const taba_series *dists = &p->of.numbers.dists, *seconds = &p->of.numbers.seconds;
     const taba_slot *slots = dists->records;
-    size_t bytes = sizeof *p + taba_series_memory(dists, sizeof *slots) + taba_series_memory(seconds, sizeof(taba_bucket));
+    size_t bytes = sizeof *p + taba_series_memory(seconds, sizeof(taba_bucket));
+    bytes += taba_series_memory(dists, sizeof *slots);
     for (size_t i = 0; i < dists->n; i++)
         bytes += taba_dist_memory(&slots[i].dist);
     return bytes;
@@ -111,7 +112,8 @@ static taba_slot *slot_of(const taba_partial *p, int64_t index, size_t *hint) {
     return taba_series_at(&p->of.numbers.dists, sizeof(taba_slot), *hint);
 }
 
-int taba_partial_reserve(taba_partial *p, const taba_allocator *a, const double *times, const double *values, size_t n) {
+int taba_partial_reserve(taba_partial *p, const taba_allocator *a, const double *times, const double *values,
+                         size_t n) {
     if (!has_numbers(p))
         return TABA_ETYPE;
     if (!columns_are_valid(times, values, n))

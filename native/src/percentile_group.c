@@ -3,9 +3,10 @@
  *     State   = 02 01 slevel(15 s) slevel(150 s) slevel(900 s) slevel(21600 s)
  *     Partial = 82 01 slevel(15 s)
  *
- * A State holds some 25 sketches, of which a Partial touches four. So a sketch that is read is checked but stays encoded, as a
- * slice of the State, or of the Partial for a bucket that is new; it is decoded only when something is merged into it, and
- * what nothing was merged into is copied as bytes: equal distributions have equal encodings.
+ * A State holds some 25 sketches, of which a Partial touches four. So a sketch is decoded only where something is
+ * merged into it; the others are checked, stay slices of the State (or of the Partial, for a bucket that is new), and
+ * are written as the bytes that they are: equal distributions have equal encodings. To know in time which ones are to
+ * be decoded, a fold reads its Partials first, to a list, and merges them after the State.
  */
 #include "number.h"
 #include "slevel.h"
@@ -35,7 +36,9 @@ static void state_init(percentile_state *s, const taba_allocator *a) {
         taba_series_init(&s->levels[i]);
 }
 
-static slice *slice_at(const taba_series *level, size_t position) { return taba_series_at(level, sizeof(slice), position); }
+static slice *slice_at(const taba_series *level, size_t position) {
+    return taba_series_at(level, sizeof(slice), position);
+}
 
 static void drop_slices(percentile_state *s, int level, size_t n) {
     for (size_t i = 0; i < n; i++)
@@ -130,33 +133,67 @@ static int state_encode(const percentile_state *s, taba_buffer *out) {
 
 /* What becomes of the buckets of a State being read; what is NULL is left out. */
 typedef struct sink {
-    percentile_state *state; /* they are added to it, */
-    taba_dist *windows;      /* or to the windows at `second`, with allocator `a` */
+    percentile_state *state;  /* they are added to it; those that hold a second from..to will change soon; */
+    int64_t from, to;
+    taba_dist *windows;       /* or they are added to the windows at `second`, with allocator `a` */
     const taba_allocator *a;
     int64_t second;
 } sink;
 
-static int sink_entry(const sink *to, int level, const taba_slevel_reader *r, size_t *hint) {
-    if (to->state != NULL) {
-        int status = level_add(to->state, level, r->index, r->raw, r->entry, hint);
-        ++*hint;
-        return status;
-    }
+/* Add the present entry to a State that has nothing at so late an index yet. */
+static int append_entry(const sink *to, int level, taba_slevel_reader *r) {
+    const taba_span_of_time *of_time = &levels_of_time[level];
+    bool changes = r->index >= taba_floor_div(to->from, of_time->width)
+        && r->index <= taba_floor_div(to->to, of_time->width);
+    size_t position = to->state->levels[level].n;
+    slice *x = taba_series_place(&to->state->levels[level], to->state->a, sizeof *x, r->index, &position);
+    if (x == NULL)
+        return TABA_ENOMEM;
+    int status = taba_slevel_read(r, changes ? &x->dist : NULL, to->state->a);
+    if (status == TABA_OK && !changes)
+        x->raw = r->raw;
+    x->count = r->entry;
+    return status;
+}
+
+/* Add the present entry to the window of its level, if it is in it. */
+static int add_to_window(const sink *to, int level, taba_slevel_reader *r) {
     int64_t at = r->index - taba_window_first(&levels_of_time[level], to->second);
-    if (to->windows == NULL || at < 0 || at >= levels_of_time[level].number)
-        return TABA_OK;
-    return merge_raw(&to->windows[level], to->a, r->raw);
+    taba_dist *window = &to->windows[level], more;
+    if (at < 0 || at >= levels_of_time[level].number)
+        return taba_slevel_read(r, NULL, NULL);
+    if (taba_dist_count(window) == 0)
+        return taba_slevel_read(r, window, to->a);
+    taba_dist_init(&more);
+    int status = taba_slevel_read(r, &more, to->a);
+    if (status == TABA_OK)
+        status = taba_dist_merge(window, to->a, &more);
+    taba_dist_release(&more, to->a);
+    return status;
+}
+
+static int sink_entry(const sink *to, int level, taba_slevel_reader *r, bool first, size_t *hint) {
+    if (to->windows != NULL)
+        return add_to_window(to, level, r);
+    if (to->state != NULL && first)
+        return append_entry(to, level, r);
+    int status = taba_slevel_read(r, NULL, NULL);
+    if (status == TABA_OK && to->state != NULL)
+        status = level_add(to->state, level, r->index, r->raw, r->entry, hint);
+    ++*hint;
+    return status;
 }
 
 /* Read one level. *newest is got from the 15 s level, and limits what the others may hold. */
 static int read_level(taba_cursor *c, int level, int64_t *newest, const sink *to) {
     taba_slevel_reader r;
     size_t hint = 0;
+    bool first = to->state != NULL && to->state->levels[level].n == 0; /* nothing to merge with */
     int status = taba_slevel_open(&r, c, levels_of_time[level].width);
     while (status == TABA_OK && r.left > 0) {
         status = taba_slevel_next(&r);
         if (status == TABA_OK)
-            status = sink_entry(to, level, &r, &hint);
+            status = sink_entry(to, level, &r, first, &hint);
     }
     if (status != TABA_OK)
         return status;
@@ -179,36 +216,45 @@ static int read_state(taba_blob state, const sink *to) {
 }
 
 int taba_percentile_group_check(taba_blob state) {
-    const sink nowhere = {NULL, NULL, NULL, 0};
+    const sink nowhere = {NULL, 0, 0, NULL, NULL, 0};
     return read_state(state, &nowhere);
 }
 
 /* ---------------------------------------------------------------------------------------------- reading a Partial */
 
-/* Merge an entry of a Partial into the bucket of each level that holds its start. */
-static int add_entry(percentile_state *s, const taba_slevel_reader *r, size_t *hints) {
-    int64_t start = r->index * r->width;
-    for (int i = 0; i < TABA_WINDOWS; i++) {
-        int64_t index = taba_floor_div(start, levels_of_time[i].width);
-        int status = level_add(s, i, index, r->raw, r->entry, &hints[i]);
-        if (status != TABA_OK)
-            return status;
-    }
-    return TABA_OK;
+/* The entries of Partials, in the order in which they are to be merged. */
+typedef struct entry {
+    int64_t second; /* the start of its 15 s */
+    taba_blob raw;
+    uint64_t count;
+} entry;
+
+typedef struct entries {
+    void *list; /* of entry */
+    size_t n, room;
+} entries;
+
+static int entry_note(entries *all, const taba_allocator *a, const taba_slevel_reader *r) {
+    const entry found = {r->index * r->width, r->raw, r->entry};
+    int status = taba_array_reserve(a, &all->list, &all->room, all->n + 1, sizeof found, 4);
+    if (status == TABA_OK)
+        ((entry *)all->list)[all->n++] = found;
+    return status;
 }
 
-/* Read a Partial; add it to `s` if that is not NULL. */
-static int read_partial(taba_blob partial, percentile_state *s, taba_partial_facts *facts) {
+/* Read a Partial; note its entries in `all` if that is not NULL. */
+static int read_partial(taba_blob partial, entries *all, const taba_allocator *a, taba_partial_facts *facts) {
     taba_cursor c;
     taba_slevel_reader r;
-    size_t hints[TABA_WINDOWS] = {0, 0, 0, 0};
     int status = taba_open(partial, TABA_PARTIAL | TABA_PERCENTILE_GROUP, &c);
     if (status == TABA_OK)
         status = taba_slevel_open(&r, &c, levels_of_time[0].width);
     while (status == TABA_OK && r.left > 0) {
         status = taba_slevel_next(&r);
-        if (status == TABA_OK && s != NULL)
-            status = add_entry(s, &r, hints);
+        if (status == TABA_OK)
+            status = taba_slevel_read(&r, NULL, NULL);
+        if (status == TABA_OK && all != NULL)
+            status = entry_note(all, a, &r);
     }
     if (status == TABA_OK)
         status = taba_at_end(&c);
@@ -221,22 +267,62 @@ static int read_partial(taba_blob partial, percentile_state *s, taba_partial_fac
     return TABA_OK;
 }
 
-int taba_percentile_group_facts(taba_blob partial, taba_partial_facts *out) { return read_partial(partial, NULL, out); }
+int taba_percentile_group_facts(taba_blob partial, taba_partial_facts *out) {
+    return read_partial(partial, NULL, NULL, out);
+}
+
+/* Merge the entries into the bucket of each level that holds their start, unless that is too old: all is read by
+ * now, so what would be dropped in the end need not be put in. `newest` is the start of the newest entry. */
+static int add_entries(percentile_state *s, const entries *all, int64_t newest) {
+    const entry *list = all->list;
+    const taba_series *finest = &s->levels[0];
+    if (finest->n != 0 && slice_at(finest, finest->n - 1)->index * levels_of_time[0].width > newest)
+        newest = slice_at(finest, finest->n - 1)->index * levels_of_time[0].width;
+    for (int level = 0; level < TABA_WINDOWS; level++) {
+        int64_t oldest = taba_oldest_kept(&levels_of_time[level], newest);
+        size_t hint = 0;
+        for (size_t i = 0; i < all->n; i++) {
+            int64_t index = taba_floor_div(list[i].second, levels_of_time[level].width);
+            int status = index < oldest ? TABA_OK : level_add(s, level, index, list[i].raw, list[i].count, &hint);
+            if (status != TABA_OK)
+                return status;
+        }
+    }
+    return TABA_OK;
+}
 
 /* ---------------------------------------------------------------------------------------------- fold and reduce */
 
+/* Note what the Partials hold, and in *to between which seconds it lies. */
+static int read_partials(const taba_blob *partials, size_t n, entries *all, const taba_allocator *a, sink *to) {
+    taba_partial_facts facts;
+    for (size_t i = 0; i < n; i++) {
+        int status = read_partial(partials[i], all, a, &facts);
+        if (status != TABA_OK)
+            return status;
+    }
+    const entry *list = all->list;
+    for (size_t i = 0; i < all->n; i++) {
+        to->from = i == 0 || list[i].second < to->from ? list[i].second : to->from;
+        to->to = i == 0 || list[i].second > to->to ? list[i].second : to->to;
+    }
+    return TABA_OK;
+}
+
 int taba_percentile_group_fold(taba_blob state, const taba_blob *partials, size_t n, taba_buffer *out) {
     percentile_state s;
-    taba_partial_facts facts;
+    entries all = {NULL, 0, 0};
     state_init(&s, taba_buffer_allocator(out));
-    const sink into = {&s, NULL, NULL, 0};
-    int status = read_state(state, &into);
-    for (size_t i = 0; i < n && status == TABA_OK; i++) {
-        status = read_partial(partials[i], &s, &facts);
-        state_prune(&s);
-    }
+    sink into = {&s, 1, 0, NULL, NULL, 0}; /* nothing changes, so far */
+    int status = read_partials(partials, n, &all, s.a, &into);
+    if (status == TABA_OK)
+        status = read_state(state, &into);
+    if (status == TABA_OK)
+        status = add_entries(&s, &all, into.to);
+    state_prune(&s);
     if (status == TABA_OK)
         status = state_encode(&s, out);
+    taba_release(s.a, all.list, all.room * sizeof(entry));
     state_release(&s);
     return status;
 }
@@ -244,7 +330,7 @@ int taba_percentile_group_fold(taba_blob state, const taba_blob *partials, size_
 int taba_percentile_group_reduce(const taba_blob *states, size_t n, taba_buffer *out) {
     percentile_state s;
     state_init(&s, taba_buffer_allocator(out));
-    const sink into = {&s, NULL, NULL, 0};
+    const sink into = {&s, 1, 0, NULL, NULL, 0};
     int status = TABA_OK;
     for (size_t i = 0; i < n && status == TABA_OK; i++) {
         status = read_state(states[i], &into);
@@ -259,7 +345,8 @@ int taba_percentile_group_reduce(const taba_blob *states, size_t n, taba_buffer 
 /* ---------------------------------------------------------------------------------------------- summary */
 
 /* Write what the windows hold; q has been checked, so nothing can fail halfway. */
-static void write_windows(const taba_dist *windows, taba_sketch_summary *out, const double *q, size_t n, double *values) {
+static void write_windows(const taba_dist *windows, taba_sketch_summary *out, const double *q, size_t n,
+                          double *values) {
     for (size_t i = 0; i < TABA_WINDOWS; i++) {
         taba_dist_summary(&windows[i], &out[i]);
         (void)taba_dist_quantiles(&windows[i], q, n, values + i * n);
@@ -277,7 +364,7 @@ int taba_percentile_group_summary(taba_blob state, double time, taba_sketch_summ
         return TABA_EDOMAIN;
     for (int i = 0; i < TABA_WINDOWS; i++)
         taba_dist_init(&windows[i]);
-    const sink into = {NULL, windows, a, taba_floor(time)};
+    const sink into = {NULL, 0, 0, windows, a, taba_floor(time)};
     int status = read_state(state, &into);
     if (status == TABA_OK)
         write_windows(windows, out, q, n, values);

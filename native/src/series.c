@@ -123,7 +123,8 @@ static int strays_insert(taba_series *s, const taba_allocator *a, size_t size, s
     return TABA_OK;
 }
 
-int taba_series_cover(taba_series *s, const taba_allocator *a, size_t size, const double *times, size_t n, int64_t width) {
+int taba_series_cover(taba_series *s, const taba_allocator *a, size_t size, const double *times, size_t n,
+                      int64_t width) {
     strays x = {NULL, 0, 0};
     int status = TABA_OK;
     size_t hint = 0;

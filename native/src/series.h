@@ -39,9 +39,10 @@ int taba_series_reserve(taba_series *s, const taba_allocator *a, size_t size, si
  * *position is the hint, and gets the record's position. */
 void *taba_series_place(taba_series *s, const taba_allocator *a, size_t size, int64_t index, size_t *position);
 
-/* Let there be records, new ones zero but for the index, for all buckets of `width` seconds that the times lie in: valid times
- * in any order, O(n log n). TABA_ENOMEM: some new ones may be there. */
-int taba_series_cover(taba_series *s, const taba_allocator *a, size_t size, const double *times, size_t n, int64_t width);
+/* Let there be records, new ones zero but for the index, for all buckets of `width` seconds that the times lie in:
+ * valid times in any order, O(n log n). TABA_ENOMEM: some new ones may be there. */
+int taba_series_cover(taba_series *s, const taba_allocator *a, size_t size, const double *times, size_t n,
+                      int64_t width);
 
 /* Remove the first `n` records; what they own has been released. */
 void taba_series_drop(taba_series *s, size_t size, size_t n);

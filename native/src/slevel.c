@@ -45,30 +45,26 @@ int taba_slevel_open(taba_slevel_reader *r, taba_cursor *c, int64_t width) {
     return status;
 }
 
-static int next_index(taba_slevel_reader *r) {
-    int status;
-    if (r->left == r->n) {
-        status = taba_get_svarint(r->c, &r->index);
-        r->first = r->index;
-    } else {
-        uint64_t step;
-        status = taba_get_uvarint(r->c, &step);
-        if (status == TABA_OK && step > 2 * (uint64_t)TABA_SECONDS_MAX)
-            return TABA_ECORRUPT;
-        if (status == TABA_OK)
-            r->index += 1 + (int64_t)step;
-    }
-    if (status == TABA_OK && (r->index < taba_index_least(r->width) || r->index > taba_index_greatest(r->width)))
-        return TABA_ECORRUPT;
-    return status;
-}
-
-int taba_slevel_next_into(taba_slevel_reader *r, taba_dist *d, const taba_allocator *a) {
-    int status = next_index(r);
+int taba_slevel_next(taba_slevel_reader *r) {
+    int64_t index = 0;
+    uint64_t step = 0;
+    bool first = r->left == r->n;
+    int status = first ? taba_get_svarint(r->c, &index) : taba_get_uvarint(r->c, &step);
     if (status != TABA_OK)
         return status;
+    if (step > 2 * (uint64_t)TABA_SECONDS_MAX)
+        return TABA_ECORRUPT;
+    if (!first)
+        index = r->index + 1 + (int64_t)step;
+    else
+        r->first = index;
+    r->index = index;
+    return index < taba_index_least(r->width) || index > taba_index_greatest(r->width) ? TABA_ECORRUPT : TABA_OK;
+}
+
+int taba_slevel_read(taba_slevel_reader *r, taba_dist *d, const taba_allocator *a) {
     r->raw.bytes = r->c->at;
-    status = taba_dist_read(r->c, d, a, &r->entry);
+    int status = taba_dist_read(r->c, d, a, &r->entry);
     if (status != TABA_OK)
         return status;
     if (r->entry == 0 || r->entry > TABA_COUNT_MAX - r->count) {
@@ -81,5 +77,3 @@ int taba_slevel_next_into(taba_slevel_reader *r, taba_dist *d, const taba_alloca
     r->left--;
     return TABA_OK;
 }
-
-int taba_slevel_next(taba_slevel_reader *r) { return taba_slevel_next_into(r, NULL, NULL); }

@@ -1,7 +1,7 @@
 /* window.h - buckets of time: their indices, how long they are kept, which ones a window shows.
  *
- * A bucket of `width` seconds with index i begins at i * width. All arithmetic is on whole seconds, of which the doubles
- * up to 2**53 hold every one; times beyond are refused.
+ * A bucket of `width` seconds with index i begins at i * width. All arithmetic is on whole seconds, of which the
+ * doubles up to 2**53 hold every one; times beyond are refused.
  */
 #ifndef TABA_WINDOW_H
 #define TABA_WINDOW_H

@@ -89,8 +89,8 @@ static void bench_partial(int type, const char *name) {
         }
         best_cold = fmin(best_cold, (cpu() - start) / blocks / EVENTS);
     }
-    printf("%s: reserve and fold %.1f ns per event into a warm Partial, %.1f into a new one with its making and freeing\n",
-           name, best * 1e9, best_cold * 1e9);
+    printf("%s: reserve and fold %.1f ns per event into a warm Partial, %.1f with making and freeing a new one\n", name,
+           best * 1e9, best_cold * 1e9);
 }
 
 static void bench_fold_only(int type, const char *name) {

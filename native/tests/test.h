@@ -66,8 +66,9 @@ static inline double test_uniform(void) { return (double)(test_random() >> 11) /
 
 /* ---------------------------------------------------------------------------------------------- memory */
 
-/* Counts live bytes and calls that ask for memory; the call number `fail_at` (from 1) fails, 0 means none. Every block is a
- * malloc of its own, so that the sanitizer sees each overrun, and remembers its size, so that a wrong old_size is seen. */
+/* Counts live bytes and calls that ask for memory; the call number `fail_at` (from 1) fails, 0 means none. Every
+ * block is a malloc of its own, so that the sanitizer sees each overrun, and remembers its size, so that a wrong
+ * old_size is seen. */
 typedef struct test_memory {
     size_t live, calls, fail_at;
     taba_allocator allocator;
@@ -148,7 +149,8 @@ static inline void test_expect(taba_blob blob, const char *hex, const char *file
 
 #define CHECK_BYTES(blob, hex) test_expect(blob, hex, __FILE__, __LINE__)
 
-/* The bytes at a place of their own, which ends where they end, so that the sanitizer sees reading beyond; to be freed. */
+/* The bytes at a place of their own, which ends where they end, so that the sanitizer sees reading beyond; to be
+ * freed. */
 static inline uint8_t *test_alone(taba_blob blob) {
     uint8_t *copy = malloc(blob.length != 0 ? blob.length : 1);
     CHECK(copy != NULL);

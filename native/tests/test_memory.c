@@ -89,8 +89,26 @@ static void uvarints_have_their_shortest_form(void) {
         taba_cursor c = taba_cursor_of(taba_buffer_bytes(b), taba_buffer_length(b));
         CHECK_OK(taba_get_uvarint(&c, &back));
         CHECK(back == cases[i].value && taba_cursor_left(&c) == 0);
+        CHECK_OK(taba_buffer_append(b, "\xff\xff\xff\xff\xff\xff\xff\xff\xff", 9)); /* with more behind it */
+        c = taba_cursor_of(taba_buffer_bytes(b), taba_buffer_length(b));
+        CHECK_OK(taba_get_uvarint(&c, &back));
+        CHECK(back == cases[i].value && taba_cursor_left(&c) == 9);
         taba_buffer_free(b);
     }
+}
+
+static void uvarints_of_every_length_come_back(void) {
+    for (int bits = 0; bits < 64; bits++)
+        for (int i = 0; i < 50; i++) {
+            taba_buffer *b = taba_buffer_new(NULL);
+            uint64_t value = test_random() >> bits, back;
+            CHECK_OK(taba_put_uvarint(b, value));
+            CHECK_OK(taba_put_uvarint(b, test_random()));
+            taba_cursor c = taba_cursor_of(taba_buffer_bytes(b), taba_buffer_length(b));
+            CHECK_OK(taba_get_uvarint(&c, &back));
+            CHECK(back == value && c.at == taba_buffer_bytes(b) + taba_uvarint_length(value));
+            taba_buffer_free(b);
+        }
 }
 
 static void uvarints_in_other_forms_are_refused(void) {
@@ -98,11 +116,15 @@ static void uvarints_in_other_forms_are_refused(void) {
         "", "80", "80 00", "ff 80 00", "ff ff ff ff ff ff ff ff ff 02", "ff ff ff ff ff ff ff ff ff 81 00",
         "80 80 80 80 80 80 80 80 80 80 01", "ff ff ff ff ff ff ff ff ff"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        uint8_t bytes[16];
+        uint8_t bytes[32] = {0};
         uint64_t value = 7;
-        taba_cursor c = taba_cursor_of(bytes, test_hex(cases[i], bytes));
-        CHECK_STATUS(taba_get_uvarint(&c, &value), TABA_ECORRUPT);
-        CHECK(value == 7 && c.at == bytes);
+        size_t n = test_hex(cases[i], bytes);
+        bool cut = n == 0 || bytes[n - 1] >= 0x80;
+        for (size_t more = 0; more <= (cut ? 0 : 10); more += 10) { /* alone, and with other bytes behind it */
+            taba_cursor c = taba_cursor_of(bytes, n + more);
+            CHECK_STATUS(taba_get_uvarint(&c, &value), TABA_ECORRUPT);
+            CHECK(value == 7 && c.at == bytes);
+        }
     }
 }
 
@@ -167,9 +189,9 @@ static void checksums_of_parts_are_those_of_the_whole(void) {
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (uint8_t)(i * 37 + 11);
     for (size_t cut = 0; cut <= sizeof bytes; cut++) {
-        CHECK(taba_crc32(taba_crc32(0, bytes, cut), bytes + cut, sizeof bytes - cut) == taba_crc32(0, bytes, sizeof bytes));
-        CHECK(taba_crc32c(taba_crc32c(0, bytes, cut), bytes + cut, sizeof bytes - cut)
-              == taba_crc32c(0, bytes, sizeof bytes));
+        size_t rest = sizeof bytes - cut;
+        CHECK(taba_crc32(taba_crc32(0, bytes, cut), bytes + cut, rest) == taba_crc32(0, bytes, sizeof bytes));
+        CHECK(taba_crc32c(taba_crc32c(0, bytes, cut), bytes + cut, rest) == taba_crc32c(0, bytes, sizeof bytes));
     }
 }
 
@@ -181,12 +203,14 @@ static void every_code_has_a_sentence(void) {
 }
 
 int main(void) {
+    test_seed(20240617);
     RUN(a_buffer_keeps_what_is_appended);
     RUN(a_buffer_uses_its_allocator_only);
     RUN(a_buffer_that_cannot_grow_stays_as_it_was);
     RUN(sizes_do_not_overflow);
     RUN(an_array_keeps_its_elements_when_it_grows);
     RUN(uvarints_have_their_shortest_form);
+    RUN(uvarints_of_every_length_come_back);
     RUN(uvarints_in_other_forms_are_refused);
     RUN(svarints_go_both_ways);
     RUN(doubles_are_little_endian_and_finite);

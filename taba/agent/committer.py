@@ -168,6 +168,9 @@ class Committer:
             self._timer = None
         stopped, self._stopped = self._stopped, None
         if stopped is not None:
+            # Requests may still come on open connections; what they bring could not be made durable any more.
+            self._halted = True
+            self.problem = self.problem or "The agent is stopping."
             stopped.callback(None)
 
     # ------------------------------------------------------------------------------------------ a turn

@@ -20,7 +20,6 @@ class HTTPEndpoint:
         return v2.decode_topology(b)
     @inlineCallbacks
     def append(self, request):
-        from treq._utils import default_reactor
         r = yield self.http.post(self.url+"/v2/append", data=v2.encode_append_request(request), reactor=self.reactor, timeout=10)
         b = yield r.content()
         if r.code!=200: raise EndpointDown(r.code, b)
@@ -55,7 +54,7 @@ class Forwarder(Service):
         self.busy=True
         d=self.step()
         def failed(f):
-            print(f)
+            self.last_failure=f.getErrorMessage()
             return 0.5
         d.addErrback(failed)
         def over(delay):

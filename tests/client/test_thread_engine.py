@@ -22,8 +22,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import taba
 from taba.client import Client
+from taba.client.engines.posting import Poster
 from taba.client.engines.thread import ThreadEngine
-from taba.client.recorder import Recorder
+from taba.client.names import parse_url
+from taba.client.recorder import TAB_BYTES, Recorder
 from taba.client.sender import Post, Sender, Wait
 from tests.client.loopback import PATIENCE, LoopbackAgent
 
@@ -210,17 +212,22 @@ class FaultTests(EngineCase):
 
     def test_stop_with_an_agent_that_hangs(self) -> None:
         """An agent that never answers cannot hold up Stop, nor spoil the client's next life."""
-        self.agent.hold.clear()
         client = self.start()
         client.counter("a", 1)
-        self.agent.wait_for(lambda: self.agent.requests)
+        self.agent.wait_for_events(1)
+        self.agent.hold.clear()
+        client.counter("a", 2)
+        self.agent.wait_for_events(2)
+        (thread,) = [thread for thread in threading.enumerate() if thread.name == "taba-client"]
         self.assertIs(client.stop(0.1), False)
         client.initialize("client", self.agent.url, PERIOD)
-        client.counter("a", 2)
+        client.counter("a", 3)
         self.agent.hold.set()
-        self.agent.wait_for_events(1)
+        thread.join(PATIENCE)
+        self.agent.wait_for_events(3)
         self.assertIs(client.stop(PATIENCE), True)
-        self.assertEqual(self.agent.values(), [2])
+        self.assertEqual(self.agent.values(), [1, 2, 3])
+        self.assertEqual(client.get_status()["buffered_bytes"], TAB_BYTES + 1)
 
     def test_an_error_does_not_end_the_thread(self) -> None:
         """Should the library itself fail, it logs that and goes on."""
@@ -297,6 +304,21 @@ class ForkTests(EngineCase):
         client.counter("a", 4)
         client.stop(PATIENCE)
         self.assertEqual(self.agent.values(), [1, 2, 3, 4])
+
+    def test_connection_is_not_shared(self) -> None:
+        """A child opens a connection of its own, and leaves its parent's open."""
+        poster = Poster(parse_url(self.agent.url))
+        self.addCleanup(poster.close)
+        opening = {"Taba-Batch": "0"}
+        poster.post(opening, b"", PATIENCE)
+
+        def work() -> None:
+            poster.forget()
+            assert poster.post(opening, b"", PATIENCE).status == 200
+
+        self.assertEqual(_in_child(work), 0)
+        self.assertEqual(poster.post(opening, b"", PATIENCE).status, 200)
+        self.assertEqual((len(self.agent.requests), self.agent.connections), (3, 2))
 
     def test_child_without_events(self) -> None:
         """A child that records nothing opens no connection, and stops at once."""

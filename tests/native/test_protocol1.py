@@ -17,6 +17,22 @@ from tests.twin import kernel
 from tests.twin.laws import BodyLaws
 from tests.twin.test_protocol1 import block
 
+UTF_8_OR_NOT = [
+    b"a",
+    "é€😀\x7f\u0080\ufffd\uffff\U0010ffff".encode(),
+    *[
+        b"\x80",
+        b"\xc3",
+        b"\xc1\xbf",
+        b"\xe0\x9f\xbf",
+        b"\xed\xa0\x80",
+        b"\xef\xbf",
+        b"\xf0\x8f\xbf\xbf",
+        b"\xf4\x90\x80\x80",
+    ],
+    *[b"\xf8\x88\x80\x80\x80", b"\xff", b"\xfe", b"\xc3\x28", b"\xe2\x82", b"\xf0\x9f\x98"],
+]
+
 
 class NativeBodyTests(BodyLaws, SynchronousTestCase):
     """The laws of bodies, for the native core."""
@@ -108,7 +124,34 @@ class BodyTwinTests(SynchronousTestCase):
                 block(f'["{type_name}", 1, {payload}]'), max_payload=20 + limit, max_depth=limit, max_name=limit
             )
 
-    @law(st.integers(0, 12), st.integers(0, 12))
+    @law(st.lists(st.sampled_from(UTF_8_OR_NOT), max_size=4).map(b"".join), examples=100)
+    def test_characters_are_decoded_alike(self, content: bytes) -> None:
+        """Well-formed UTF-8 stays, and one wrong sequence anywhere makes the whole body Latin-1."""
+        line = b'["Gauge", 1, "\\"' + content + b'\\""]'
+        self._alike(b"\n".join([block('["Gauge", 1, "\\"\u00e9\\""]').rstrip(b"\n"), line]))
+        self._alike(block('["Gauge", 1, "\\"\u20ac\\""]', tab="t").replace(b"\nt\n", b"\n" + content + b"\n"))
+
+    def test_many_tabs_of_many_clients(self) -> None:
+        """Thousands of names: the same sections for every number of vbuckets."""
+        blocks = [
+            f"client-{client}\n\n"
+            + "".join(f'tab-{tab}\n["CounterGroup", {tab}.5, "{client}"]\n\n' for tab in range(300))
+            for client in range(10)
+        ]
+        body = ("1\n\n" + "\n".join(blocks)).encode()
+        for num_vbuckets in (0, 128):
+            self._alike(body, num_vbuckets=num_vbuckets)
+
+    @law(strategies.bodies(refused=False), st.integers(4000, 100_000))
+    def test_limit_of_memory_refuses_the_whole(self, body: bytes, max_memory: int) -> None:
+        """A body that needs more memory than allowed raises LimitReached; any other reads as without a limit."""
+        [answer], *rest = read(native, body, max_memory=max_memory)
+        if answer[0] == "LimitReached":
+            self.assertEqual(rest[1:], [(0, 0), []])
+        else:
+            self.assertEqual([[answer], *rest], list(read(native, body)))
+
+    @law(st.integers(1, 12), st.integers(1, 12))
     def test_names_are_measured_alike(self, tab: int, client: int) -> None:
         """Names as long as allowed, and one longer."""
         self._alike(block('["Gauge", 1, "1"]', tab="t" * tab, client="c" * client), max_name=10)

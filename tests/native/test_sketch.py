@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.native.verdicts import plain, verdict
 from tests.strategies import law
 from tests.twin import examples
 from tests.twin.laws import GoldenLaws, SketchLaws
+from tests.twin.octaves import lower_edge
 from tests.twin.sketch import Sketch
 
 Lists = list[list[float]]
@@ -80,10 +82,6 @@ class SketchTwinTests(SynchronousTestCase):
 
     def test_every_boundary_of_an_octave(self) -> None:
         """All 64 boundaries, the doubles on both sides of each, in a low, a middle and a high octave."""
-        import math
-
-        from tests.twin.octaves import lower_edge
-
         for exponent in (-1070, -1022, 0, 1, 1023):
             for step in range(64):
                 edge = math.ldexp(lower_edge(step), exponent)

@@ -52,6 +52,7 @@ class ThreadTests(TestCase):
             writer=SingleThread(reactor, "writer"),
             reader=SingleThread(reactor, "reader"),
         )
+        self.addCleanup(store.stopService)  # else its threads would keep a failed test's process from ending
         yield store.startService()
         reading = store.read({W: 0}, 1 << 20, 50)
         now = time.time()
@@ -62,8 +63,8 @@ class ThreadTests(TestCase):
         checkpoint = Checkpoint(leases[V], store.cluster.lineage, Position(0, 0), Position(50, 1), states)
         writing = store.checkpoint([checkpoint])
         rows: list[Any] = []
-        yield gatherResults([store.ledger(), store.tabs(), store.depth(), writing])
-        self.assertEqual(self.successResultOf(writing.addCallback(lambda _: [Written.DONE])), [Written.DONE])
+        *_, written = yield gatherResults([store.ledger(), store.tabs(), store.depth(), writing])
+        self.assertEqual(written, [Written.DONE])
         yield store.each_state(selection(), lambda page: rows.extend(page))
         self.assertEqual(len(rows), 3000)
         self.assertNoResult(reading)

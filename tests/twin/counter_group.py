@@ -13,8 +13,8 @@ from attrs import Factory, define, frozen
 from tests.twin.blobs import COUNTER_GROUP, PARTIAL, check_canonical, head, open_blob
 from tests.twin.errors import CorruptBlob
 from tests.twin.primitives import Reader, add, encode_number, encode_svarint, encode_uvarint, kind_of, number
-from tests.twin.sketch import Sketch, SketchSummary
-from tests.twin.windows import Level, encode_indices, kept, read_index, whole
+from tests.twin.sketch import MOST_VALUES, Sketch, SketchSummary
+from tests.twin.windows import Level, check_within, encode_indices, kept, read_index, within
 
 LEVELS = (Level(1, 60), Level(10, 60), Level(30, 120), Level(900, 96))
 MINUTE = Level(60, 1)
@@ -67,6 +67,7 @@ class State:
         if not self.levels[0]:
             return b""
         levels = [kept(level, buckets, self.newest()) for level, buckets in zip(LEVELS, self.levels, strict=True)]
+        check_within(LEVELS, levels)
         return head(COUNTER_GROUP) + self.sketch.encode() + b"".join(map(encode_level, levels))
 
     @classmethod
@@ -75,7 +76,7 @@ class State:
         if not blob:
             return cls()
         reader = open_blob(blob, COUNTER_GROUP)
-        state = cls(Sketch.read(reader), [read_level(reader) for _ in LEVELS])
+        state = cls(Sketch.read(reader), [read_level(reader, level.width) for level in LEVELS])
         reader.end()
         if not state.levels[0] or not state.sketch.summary().count:
             raise CorruptBlob("an empty State with bytes")
@@ -128,7 +129,7 @@ class Partial:
     def decode(cls, blob: bytes) -> Partial:
         """A Partial. It holds one event at least."""
         reader = open_blob(blob, PARTIAL | COUNTER_GROUP)
-        partial = cls(read_sketches(reader), read_level(reader))
+        partial = cls(read_sketches(reader, MINUTE.width), read_level(reader, LEVELS[0].width))
         reader.end()
         if not partial.minutes:
             raise CorruptBlob("a Partial without events")
@@ -160,27 +161,29 @@ def encode_level(buckets: Buckets) -> bytes:
     return b"".join(encoded)
 
 
-def read_level(reader: Reader) -> Buckets:
+def read_level(reader: Reader, width: int) -> Buckets:
     """The buckets of one level."""
     buckets: Buckets = {}
     n = reader.uvarint()
     index = reader.svarint() - 1 if n else 0
     for _ in range(n):
         token = reader.uvarint()
-        index = whole(index + (2 + reader.uvarint() if token & 1 else 1))
+        index = within(index + (2 + reader.uvarint() if token & 1 else 1), width)
         buckets[index] = Window((token >> 3) + 1, reader.number(token >> 1 & 3))
     return buckets
 
 
-def read_sketches(reader: Reader) -> dict[int, Sketch]:
-    """`uvarint n`, then n times (index, sketch); none of the sketches may be empty."""
+def read_sketches(reader: Reader, width: int) -> dict[int, Sketch]:
+    """`uvarint n`, then n times (index, sketch); none of the sketches may be empty, nor all together count too much."""
     sketches: dict[int, Sketch] = {}
     index = None
     for _ in range(reader.uvarint()):
-        index = read_index(reader, index)
+        index = read_index(reader, index, width)
         sketches[index] = Sketch.read(reader)
         if not sketches[index].summary().count:
             raise CorruptBlob("an empty sketch in a bucket")
+    if sum(sketch.summary().count for sketch in sketches.values()) > MOST_VALUES:
+        raise CorruptBlob(f"sketches of more than {MOST_VALUES} values")
     return sketches
 
 

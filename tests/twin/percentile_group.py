@@ -13,8 +13,8 @@ from tests.twin.blobs import PARTIAL, PERCENTILE_GROUP, check_canonical, head, o
 from tests.twin.counter_group import read_sketches
 from tests.twin.errors import CorruptBlob
 from tests.twin.primitives import encode_uvarint
-from tests.twin.sketch import Sketch, SketchSummary
-from tests.twin.windows import Level, encode_indices, kept
+from tests.twin.sketch import MOST_VALUES, Sketch, SketchSummary
+from tests.twin.windows import Level, check_within, encode_indices, kept
 
 LEVELS = (Level(15, 4), Level(150, 4), Level(900, 4), Level(21600, 4))
 
@@ -49,6 +49,7 @@ class State:
         if not self.levels[0]:
             return b""
         levels = [kept(level, buckets, self.newest()) for level, buckets in zip(LEVELS, self.levels, strict=True)]
+        check_within(LEVELS, levels)
         return head(PERCENTILE_GROUP) + b"".join(map(encode_sketches, levels))
 
     @classmethod
@@ -57,7 +58,7 @@ class State:
         if not blob:
             return cls()
         reader = open_blob(blob, PERCENTILE_GROUP)
-        state = cls([read_sketches(reader) for _ in LEVELS])
+        state = cls([read_sketches(reader, level.width) for level in LEVELS])
         reader.end()
         if not state.levels[0]:
             raise CorruptBlob("an empty State with bytes")
@@ -102,7 +103,7 @@ class Partial:
     def decode(cls, blob: bytes) -> Partial:
         """A Partial. It holds one event at least."""
         reader = open_blob(blob, PARTIAL | PERCENTILE_GROUP)
-        partial = cls(read_sketches(reader))
+        partial = cls(read_sketches(reader, LEVELS[0].width))
         reader.end()
         if not partial.sketches:
             raise CorruptBlob("a Partial without events")
@@ -116,7 +117,9 @@ def merge_bucket(buckets: Buckets, index: int, sketch: Sketch) -> None:
 
 
 def encode_sketches(buckets: Buckets) -> bytes:
-    """An slevel."""
+    """An slevel. ValueError when its sketches together count more than one may, so that any window can be merged."""
+    if sum(sketch.summary().count for sketch in buckets.values()) > MOST_VALUES:
+        raise ValueError(f"sketches of more than {MOST_VALUES} values")
     indices = sorted(buckets)
     encoded = [encode_uvarint(len(indices))]
     for index, written in zip(indices, encode_indices(indices), strict=True):

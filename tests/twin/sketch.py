@@ -1,8 +1,8 @@
 """The sketch: up to 32 values as they are, beyond that the counts of an exponential histogram.
 
-Invariants of the bucket form, which the decoder checks as far as a blob shows them: `count` is zeros plus all bucket
-counts and at least 33; `least` and `greatest` lie in the outermost buckets; the scale is the largest at which neither
-sign spans more than 4096 indices.
+A sketch counts 2**61 values at most, so that every token of an encoding fits 64 bits. Invariants of the bucket form,
+which the decoder checks as far as a blob shows them: `count` is zeros plus all bucket counts and at least 33; `least`
+and `greatest` lie in the outermost buckets; the scale is the largest at which neither sign spans over 4096 indices.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from tests.twin.primitives import (
 
 MOST_EXACT = 32
 MOST_BUCKETS = 4096
+MOST_VALUES = 2**61
 EMPTY, EXACT, BUCKETS = 0, 1, 2  # the forms
 
 Buckets = dict[int, int]  # index at the sketch's scale -> count, which is never 0
@@ -79,8 +80,10 @@ class Sketch:
         return copied
 
     def add(self, values: Iterable[float]) -> None:
-        """Add finite values, one by one. ValueError if one is not finite: none is added."""
-        for value in [number(value) for value in values]:
+        """Add finite values, one by one. ValueError if one is not finite, or if they are too many: none is added."""
+        numbers = [number(value) for value in values]
+        self._check_room(len(numbers))
+        for value in numbers:
             if self.values is not None and len(self.values) < MOST_EXACT:
                 bisect.insort(self.values, value)
             else:
@@ -90,7 +93,8 @@ class Sketch:
                 self._fit()
 
     def merge(self, other: Sketch) -> None:
-        """Add all that `other` holds; `other` stays as it is."""
+        """Add all that `other` holds; `other` stays as it is. ValueError when the values would be too many."""
+        self._check_room(other.summary().count)
         if self.values is not None and other.values is not None and len(self.values) + len(other.values) <= MOST_EXACT:
             self.values = sorted(self.values + other.values)
             return
@@ -147,6 +151,10 @@ class Sketch:
         if sketch.encode() != reader.data[start : reader.offset]:
             raise CorruptBlob("not the one encoding of this sketch")
         return sketch
+
+    def _check_room(self, more: int) -> None:
+        if self.summary().count + more > MOST_VALUES:
+            raise ValueError(f"a sketch counts {MOST_VALUES} values at most")
 
     def _to_buckets(self) -> None:
         """Leave the exact form: make its sum, and count its values."""
@@ -224,7 +232,7 @@ class Sketch:
     def _check(self) -> None:
         """The invariants of the bucket form. CorruptBlob where one does not hold."""
         counted = self.zeros + sum(self.positive.values()) + sum(self.negative.values())
-        if self.count != counted or self.count <= MOST_EXACT:
+        if self.count != counted or not MOST_EXACT < self.count <= MOST_VALUES:
             raise CorruptBlob("the count is wrong")
         if self.least > self.greatest:
             raise CorruptBlob("min is above max")

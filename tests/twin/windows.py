@@ -6,15 +6,16 @@ The index of a bucket is floor(time / width), and never depends on when anything
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from attrs import frozen
 
 from tests.twin.errors import CorruptBlob
-from tests.twin.primitives import MAX_SVARINT, MIN_SVARINT, Reader, encode_svarint, encode_uvarint
+from tests.twin.primitives import Reader, encode_svarint, encode_uvarint
 
 RETENTION_MARGIN = 90  # seconds that buckets outlive their window: MAX_CLOCK_SKEW and 30 more
+LAST_SECOND = 2**53  # buckets start, and times of asking lie, between this and its negative: such seconds are doubles
 
 B = TypeVar("B")
 
@@ -37,7 +38,9 @@ class Level:
         return (newest - self.width * self.number - RETENTION_MARGIN) // self.width
 
     def shown(self, time: float) -> range:
-        """The buckets of the window at `time`, oldest first."""
+        """The buckets of the window at `time`, oldest first. ValueError for NaN and beyond `LAST_SECOND`."""
+        if not abs(time) <= LAST_SECOND:
+            raise ValueError(f"{time!r} is not a time to ask for")
         last = self.index(time)
         return range(last - self.number + 1, last + 1)
 
@@ -45,6 +48,13 @@ class Level:
 def kept(level: Level, buckets: Mapping[int, B], newest: int) -> dict[int, B]:
     """Those of a level's buckets that are not too old for `newest`."""
     return {index: bucket for index, bucket in buckets.items() if index >= level.oldest_kept(newest)}
+
+
+def check_within(levels: Sequence[Level], held: Sequence[Mapping[int, object]]) -> None:
+    """ValueError when a bucket would start beyond `LAST_SECOND`, where no State could be read again."""
+    for level, buckets in zip(levels, held, strict=True):
+        if any(abs(index * level.width) > LAST_SECOND for index in buckets):
+            raise ValueError("a bucket beyond all time")
 
 
 def encode_indices(indices: Iterable[int]) -> list[bytes]:
@@ -57,13 +67,13 @@ def encode_indices(indices: Iterable[int]) -> list[bytes]:
     return encoded
 
 
-def read_index(reader: Reader, previous: int | None) -> int:
+def read_index(reader: Reader, previous: int | None, width: int) -> int:
     """The index that follows `previous`, or the first."""
-    return whole(reader.svarint() if previous is None else previous + 1 + reader.uvarint())
+    return within(reader.svarint() if previous is None else previous + 1 + reader.uvarint(), width)
 
 
-def whole(index: int) -> int:
-    """`index`, which must be one that a first index could be as well."""
-    if not MIN_SVARINT <= index <= MAX_SVARINT:
-        raise CorruptBlob("an index beyond 64 bits")
+def within(index: int, width: int) -> int:
+    """`index`, of a bucket that starts within `LAST_SECOND`."""
+    if abs(index * width) > LAST_SECOND:
+        raise CorruptBlob("a bucket beyond all time")
     return index

@@ -84,9 +84,10 @@ class ThreadEngine:
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _run_thread(self) -> None:
+        thread = threading.Thread(target=self._run, name="taba-client", daemon=True)
+        thread.start()  # may fail for want of resources: then nothing is recorded either
+        self._thread = thread
         self._sender.open(self._hurry)
-        self._thread = threading.Thread(target=self._run, name="taba-client", daemon=True)
-        self._thread.start()
 
     def _hurry(self) -> None:
         self._sender.flush_soon()

@@ -1,0 +1,480 @@
+# mypy: untyped-calls-exclude="twisted"
+"""A whole Taba in one process: a server, agents and applications on the machines of a simulated `World`.
+
+Every process is assembled by the functions that production uses (`make_server`, `make_agent`, `Client` with its
+`TwistedEngine`), under the same `Running` service that twistd runs; only reactor, network and disks are simulated.
+
+    with MemoryCluster(seed=7) as cluster:
+        cluster.start()
+        cluster.applications[0].client.counter("bids_won", 1)
+        cluster.world.network.partition("agent-1", "server-1")
+        cluster.agents[0].crash()
+        cluster.world.advance(10)
+        cluster.heal()
+        cluster.settle()                            # until all is folded and confirmed, or NotReached
+        print(cluster.get("/tabs"))
+
+A process that ends by itself (it cannot start while its disk is full, say) is started again by `supervise`, which
+`settle` calls, as an init system would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.client import Agent as HTTPAgent
+from twisted.web.client import readBody
+
+from taba.agent.service import Agent
+from taba.agent_tap import StandaloneAgent, make_agent
+from taba.client.api import Client
+from taba.client.engines.twisted import TwistedEngine
+from taba.client.sender import Answer, Post, Sender, Wait
+from taba.process import Process as Machine
+from taba.running import Running
+from taba.server_tap import EmbeddedServer, make_server
+from taba.settings import AgentSettings, DatabaseSettings, Endpoint, ServerSettings
+from taba.testing.disk import MemoryDisk
+from taba.testing.node import Node, Process
+from taba.testing.reactor import OwnThread
+from taba.testing.world import World
+
+T = TypeVar("T")
+
+SERVER_PORT = 8300
+AGENT_PORT = 8279
+DATA = "taba-data"
+"""The folder of a server's store; its agent's spool is in `taba-data/spool`."""
+SPOOL = "taba-spool"
+"""The folder of a standalone agent's spool."""
+
+
+@define(eq=False)
+class ThreadOfProcess:
+    """A `taba.process.Worker` over a simulated thread."""
+
+    _thread: OwnThread
+    _last: Deferred[Any] | None = field(default=None, init=False)
+    _stopped: bool = field(default=False, init=False)
+
+    def __call__(self, function: Callable[..., T], *arguments: Any, **named: Any) -> Deferred[T]:
+        """See `taba.process.Worker`."""
+        if self._stopped:
+            raise RuntimeError("the worker has stopped")
+        return self._thread(function, *arguments, **named)
+
+    def stop(self) -> Deferred[None]:
+        """See `taba.process.Worker`."""
+        self._stopped = True
+        return self._thread(lambda: None)
+
+
+def machine_of(process: Process) -> Machine:
+    """A simulated process life as production code wants its machine."""
+    log = Logger(namespace="taba")
+
+    def say(sentence: str) -> None:
+        log.info("{sentence}", sentence=sentence)
+
+    return Machine(
+        reactor=process.reactor,
+        wall=process.wall,
+        random=process.random,
+        open_folder=lambda path: process.disk.folder(path.strip("/")),
+        worker=lambda name: ThreadOfProcess(process.own_thread()),
+        host=process.node.name,
+        say=say,
+    )
+
+
+def running(make: Callable[[Machine], IService]) -> Callable[[Process], IService]:
+    """What `Node.start` takes, for a service of production: made and run as twistd does, and ended when it cannot
+    start.
+    """
+
+    def start(process: Process) -> IService:
+        def end() -> None:
+            if process.reactor.running:
+                process.reactor.stop()
+            else:
+                process.reactor.callWhenRunning(process.reactor.stop)
+
+        return Running(lambda: make(machine_of(process)), end)
+
+    return start
+
+
+@define(eq=False)
+class Member:
+    """A machine of the cluster and what is to run on it."""
+
+    node: Node
+    make: Callable[[Process], IService]
+    wanted: bool = field(default=False, init=False)
+    """Whether a process should run: then `supervise` starts it again."""
+
+    @property
+    def name(self) -> str:
+        """The name of its host."""
+        return self.node.name
+
+    @property
+    def up(self) -> bool:
+        """Whether a process lives."""
+        return self.node.process is not None
+
+    @property
+    def service(self) -> Any:
+        """The service that runs, made by production code; None when none does."""
+        process = self.node.process
+        outer = process.service if process is not None else None
+        return outer.service if isinstance(outer, Running) else outer
+
+    def start(self) -> None:
+        """Start the process, unless it runs."""
+        self.wanted = True
+        if not self.up:
+            self.node.start(self.make)
+
+    def crash(self, torn: bool | None = None) -> None:
+        """Kill it; what the disk had not synced is lost, in part. It stays down until `start`."""
+        self.wanted = False
+        self.node.crash(torn)
+
+    def stop(self) -> None:
+        """Stop it in good order."""
+        self.wanted = False
+        self.node.stop()
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.crash()
+        self.start()
+
+
+@define(eq=False)
+class AgentMember(Member):
+    """A standalone agent."""
+
+    @property
+    def agent(self) -> Agent | None:
+        """The agent itself; None when none runs."""
+        service = self.service
+        return service.agent if isinstance(service, StandaloneAgent) else None
+
+    @property
+    def spool_folder(self) -> str:
+        """Where its spool is."""
+        return SPOOL
+
+    @property
+    def ready(self) -> bool:
+        """Whether it listens."""
+        return self.up and self.service is not None and self.service._port is not None
+
+
+@define(eq=False)
+class ServerMember(Member):
+    """The server, with the agent inside."""
+
+    @property
+    def server(self) -> EmbeddedServer | None:
+        """The service itself; None when none runs."""
+        service = self.service
+        return service if isinstance(service, EmbeddedServer) else None
+
+    @property
+    def agent(self) -> Agent | None:
+        """The agent inside."""
+        server = self.server
+        return server.agent if server is not None else None
+
+    @property
+    def spool_folder(self) -> str:
+        """Where the spool of the agent inside is."""
+        return f"{DATA}/spool"
+
+    @property
+    def ready(self) -> bool:
+        """Whether it listens."""
+        server = self.server
+        return server is not None and server.server._port is not None
+
+
+@define(eq=False)
+class WatchedSender:
+    """A client's Sender, and somebody who is told its account after each answer."""
+
+    _sender: Sender
+    _told: Callable[[dict[str, Any]], None]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sender, name)
+
+    def next_action(self, now: float) -> Post | Wait:
+        """See `Sender`."""
+        return self._sender.next_action(now)
+
+    def answered(self, post: Post, answer: Answer, now: float) -> None:
+        """See `Sender`."""
+        self._sender.answered(post, answer, now)
+        self._told(self._sender.status())
+
+
+class Application(Service):
+    """A process that records events: a `Client` on an engine for its reactor."""
+
+    def __init__(
+        self, machine: Machine, client_id: str, url: str, flush: float, told: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self.client = Client(wall=machine.wall, jitter=machine.random.random)
+        self._machine = machine
+        self._client_id = client_id
+        self._url = url
+        self._flush = flush
+        self._told = told
+
+    def startService(self) -> Deferred[None]:
+        """Begin to record."""
+        super().startService()
+
+        def engine(sender: Sender, url: str) -> TwistedEngine:
+            watched: Any = WatchedSender(sender, self._told)
+            return TwistedEngine(watched, url, reactor=self._machine.reactor)
+
+        started: Deferred[None] = self.client.initialize(self._client_id, self._url, self._flush, engine)
+        return started
+
+    def stopService(self) -> Deferred[Any]:
+        """Send what is left, for five seconds."""
+        super().stopService()
+        stopped: Deferred[Any] = self.client.stop()
+        return stopped
+
+
+@define(eq=False)
+class ApplicationMember(Member):
+    """An application. `on_answer` is told the client's status after each answer."""
+
+    client_id: str = ""
+    agent: AgentMember | ServerMember | None = None
+    on_answer: Callable[[dict[str, Any]], None] = field(default=lambda status: None)
+
+    @property
+    def client(self) -> Client:
+        """The Client of the process that lives; ValueError when none does."""
+        service = self.service
+        if not isinstance(service, Application):
+            raise ValueError(f"{self.name} is down")
+        return service.client
+
+
+@define(eq=False)
+class MemoryCluster:
+    """A server, agents and applications; `start` starts them. All that is random follows from `seed`."""
+
+    seed: int
+    agent_count: int = 2
+    application_count: int = 3
+    vbuckets: int = 4
+    embedded_agent: bool = False
+    """Whether the server opens an agent's port; the last application posts there then."""
+    confirm_seconds: float = 5.0
+    flush_seconds: float = 1.0
+    """How often applications send."""
+    keep_trace: bool = False
+    world: World = field(init=False)
+    server: ServerMember = field(init=False)
+    agents: list[AgentMember] = field(factory=list, init=False)
+    applications: list[ApplicationMember] = field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.world = World(self.seed, keep_trace=self.keep_trace)
+        settings = ServerSettings(
+            port=SERVER_PORT,
+            interface="0.0.0.0",
+            agent_port=AGENT_PORT,
+            embedded_agent=self.embedded_agent,
+            data_dir=DATA,
+            database=DatabaseSettings(vbuckets=self.vbuckets),
+            insecure=True,
+        )
+        self.server = ServerMember(self.world.node("server-1"), running(partial(make_server, settings)))
+        for number in range(1, self.agent_count + 1):
+            self.add_agent(f"agent-{number}")
+        for number in range(1, self.application_count + 1):
+            target: AgentMember | ServerMember = self.agents[(number - 1) % len(self.agents)]
+            if self.embedded_agent and number == self.application_count:
+                target = self.server
+            self.add_application(f"app-{number}", target)
+
+    def __enter__(self) -> MemoryCluster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.world.close()
+
+    # ----------------------------------------------------------------------------------------------------- members
+
+    def add_agent(self, name: str, disk: MemoryDisk | None = None) -> AgentMember:
+        """One more standalone agent, not started yet; on `disk`, for a twin of another."""
+        settings = AgentSettings(
+            port=AGENT_PORT,
+            interface="0.0.0.0",
+            servers=(Endpoint(self.server.name, SERVER_PORT),),
+            confirm_seconds=self.confirm_seconds,
+            spool=SPOOL,
+            insecure=True,
+        )
+        member = AgentMember(self.world.node(name, disk), running(partial(make_agent, settings)))
+        self.agents.append(member)
+        return member
+
+    def add_application(
+        self,
+        name: str,
+        agent: AgentMember | ServerMember,
+        client_id: str = "",
+        on_answer: Callable[[dict[str, Any]], None] = lambda status: None,
+    ) -> ApplicationMember:
+        """One more application, not started yet. Its client id is its name, unless another is given."""
+
+        def make(machine: Machine) -> IService:
+            url = f"http://{agent.name}:{AGENT_PORT}/post"
+            return Application(
+                machine, member.client_id, url, self.flush_seconds, lambda status: member.on_answer(status)
+            )
+
+        member = ApplicationMember(self.world.node(name), running(make), client_id or name, agent, on_answer)
+        self.applications.append(member)
+        return member
+
+    def members(self) -> Iterator[Member]:
+        """All of them, the server first."""
+        yield self.server
+        yield from self.agents
+        yield from self.applications
+
+    def spools(self) -> list[AgentMember | ServerMember]:
+        """All members with an agent, the one inside the server among them."""
+        return [self.server, *self.agents]
+
+    def member(self, name: str) -> Member:
+        """The member of that name; KeyError when there is none."""
+        for member in self.members():
+            if member.name == name:
+                return member
+        raise KeyError(name)
+
+    def start(self, limit: float = 30.0) -> None:
+        """Start all, and wait until the server and the agents listen."""
+        for member in self.members():
+            member.start()
+        self.world.run_until(lambda: all(each.ready for each in self.spools()), limit, "server and agents to listen")
+
+    def supervise(self) -> None:
+        """Start again what ended by itself."""
+        for member in self.members():
+            if member.wanted and not member.up:
+                member.start()
+
+    # ------------------------------------------------------------------------------------------------------- rest
+
+    def heal(self) -> None:
+        """End all faults of network and disks, and start what is down. Clocks stay as they are."""
+        self.world.network.heal()
+        for a, b in sorted(self.world.network._delays):
+            if a < b:
+                self.world.network.delay(a, b, 0.0)
+        for member in self.members():
+            disk = member.node.disk
+            if disk._full:
+                disk.fill(False)
+            if not disk.writable:
+                disk.read_only(False)
+            disk.failing_syncs.clear()
+            member.start()
+
+    def unrest(self) -> list[str]:
+        """What is not at rest, in words: something is buffered, held, or not folded."""
+        found = []
+        for member in self.members():
+            if not member.up or member.service is None:
+                found.append(f"{member.name} is down")
+        for application in self.applications:
+            if application.up and application.service is not None:
+                status = application.client.get_status()
+                if status.get("buffered_events"):
+                    found.append(f"{application.name} holds {status['buffered_events']} events")
+        for each in self.spools():
+            found += self._unrest_of_agent(each)
+        return found + self._unrest_of_server()
+
+    def _unrest_of_agent(self, member: AgentMember | ServerMember) -> list[str]:
+        agent = member.agent
+        if agent is None or agent.intake is None or not member.ready:
+            return [f"{member.name} starts"]
+        found = []
+        if pending := agent.ledger()["pending"]:
+            found.append(f"{member.name} has {pending} events pending")
+        if agent.lanes.totals().batches:
+            found.append(f"{member.name} holds {agent.lanes.totals().batches} batches")
+        if not agent.intake.open.empty:
+            found.append(f"{member.name} has an open commit")
+        if (problem := agent.refusing()) is not None:
+            found.append(f"{member.name} takes nothing: {problem}")
+        return found
+
+    def _unrest_of_server(self) -> list[str]:
+        server = self.server.server
+        if server is None or not self.server.ready:
+            return ["the server starts"]
+        found = []
+        backend = server.server.backend
+        if len(backend.folding) < self.vbuckets:
+            found.append(f"be holds {len(backend.folding)} vbuckets")
+        for vbucket, folding in backend.folding.items():
+            if folding.dirty or folding.closed is not None:
+                found.append(f"vbucket {vbucket} has something to checkpoint")
+        store: Any = server.server.store
+        for vbucket, end in sorted(store._ends.items()):
+            if end.entries:
+                found.append(f"the log of vbucket {vbucket} has {end.entries} entries")
+        return found
+
+    def settle(self, limit: float = 300.0) -> None:
+        """Run until all members are at rest; NotReached, with what is not, after `limit` virtual seconds.
+
+        A server records events about itself for as long as it runs, so it is told to stop that.
+        """
+        end = self.world.clock.seconds() + limit
+        quiet = 0
+        while quiet < 2:
+            self.world.advance(1.0)
+            self.supervise()
+            server = self.server.server
+            if server is not None and self.server.ready and server.record.get_status()["state"] == "running":
+                server.record.stop()
+            unrest = self.unrest()
+            quiet = 0 if unrest else quiet + 1
+            if unrest and self.world.clock.seconds() > end:
+                self.world.run_until(lambda: False, 0.0, f"rest; {'; '.join(unrest)}")
+
+    # ------------------------------------------------------------------------------------------------------ queries
+
+    def get(self, path: str, host: str = "", port: int = SERVER_PORT, limit: float = 60.0) -> bytes:
+        """What the server (or `host`) answers to a GET from a machine beside the cluster; the body of any status."""
+        node = self.world.node("reader")
+        process = node.process or node.start()
+        url = f"http://{host or self.server.name}:{port}{path}".encode()
+        answer = HTTPAgent(process.reactor).request(b"GET", url)
+        return self.world.result_of(answer.addCallback(readBody), limit)

@@ -1,0 +1,260 @@
+"""What a crash can leave of a spool: the folder is rebuilt after every step of some scripted lives, and recovered.
+
+Of what was not durable at that step, nothing is left, or all, or any sectors, or all but a part of the last write, which
+is torn at each of its bytes; so for the names of files. Each time the spool must open, have every record that was durable,
+of the others a beginning, nothing in part, no number with other events, and say nothing of damage.
+
+TABA_IMAGES multiplies the number of scattered images (default 1).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from random import Random
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from taba.agent.records import DAMAGED_LINE
+from taba.agent.spool import Spool, SpoolLimits
+from tests.agent.spool_folder import TracedFolder, Wreck, checksum
+from tests.agent.spool_life import A, B, C, D, I, J, Account, Life, Mark, account_of, keys, section
+
+IMAGES = float(os.environ.get("TABA_IMAGES", "1"))
+
+
+def life_of_rotations() -> Life:
+    """Commits, seals, rotations, batches set aside, releases, drops."""
+    life = Life(limits=SpoolLimits(max_bytes=1 << 20, segment_bytes=1 << 12, reserve_bytes=1 << 10))
+    life.start(A)
+    life.commit(section(1, b"1=one"), section(2, b"2=two"), instances={I: 1, J: 0})
+    life.turn(A)
+    life.commit(section(1, b"1=three"), instances={I: 2}, ledger={"refused.future": 1})
+    life.seal(*keys([1, 2]))
+    life.turn(A)
+    life.commit(section(2, b"2=four"), section(3, b"3=five"))
+    life.seal(*keys([2]))
+    life.turn(A)
+    life.commit(section(2, b"2=six"))
+    life.commit(section(2, b"2=ten"))
+    life.seal((A, 2), (A, 3), through=4)
+    life.aside((A, 2), 1, "too old", True)
+    life.sync()
+    life.release(((A, 1), 1), ((A, 2), 1))
+    assert life.drop()  # two segments at once; the third begins with the commit that is needed
+    life.release(((A, 2), 2))
+    life.commit(section(1, b"1=seven"), instances={J: 1})
+    life.turn(B)
+    life.commit(section(1, b"1=eight"), section(3, b"3=nine"))
+    life.seal((A, 1), (A, 2), (B, 1))
+    life.sync()
+    life.release(((A, 3), 1), ((A, 1), 2), ((A, 2), 3), ((A, 2), 4), ((B, 1), 1))
+    life.turn(B)
+    life.turn(B)
+    assert life.drop()
+    life.commit()
+    life.sync()
+    return life
+
+
+def life_of_failures() -> Life:
+    """Syncs and writes that fail, a disk that is full for a while, new segments that fail at each of their steps."""
+    life = Life()
+    life.start(A)
+    life.commit(section(1, b"1=one"), instances={I: 1})
+    life.sync()
+    life.commit(section(1, b"1=two"), instances={I: 2})
+    life.seal(*keys([1]))
+    life.failing("sync segment-0000000000000001")
+    _refused(life.sync)
+    life.failing("write opening", 28)
+    _refused(life.fail_over)
+    life.failing("sync opening")
+    _refused(life.fail_over)
+    life.failing("folder")
+    _refused(life.fail_over)
+    life.fail_over()
+    life.commit(section(2, b"2=three"))
+    life.failing("write segment-0000000000000002", 28)
+    _refused(lambda: life.commit(section(1, b"1=four"), instances={J: 4}))
+    life.fail_over()
+    life.failing("rename opening")
+    _refused(lambda: life.turn(B))
+    del life.records[-1:]
+    life.fail_over()
+    life.commit(section(1, b"1=five"))
+    life.seal((A, 1), (A, 2))
+    life.failing("folder")
+    _refused(lambda: life.turn(B))
+    del life.records[-1:]
+    life.fail_over()
+    life.turn(B)
+    life.commit(section(2, b"2=six"))
+    life.sync()
+    return life
+
+
+def life_of_starts() -> Life:
+    """An agent that has not met its cluster, meets it, and starts again and again."""
+    life = Life()
+    life.start(A, None)
+    life.commit(section(0, b"1=one", b"2=two"), divided=0, instances={I: 1})
+    life.sync()
+    life.commit(section(0, b"2=three", b"3=four"), divided=0)
+    life.sync()
+    life.spool.close()
+    life.start(B, None)
+    life.commit(section(0, b"1=five"), divided=0)
+    life.sync()
+    life.give(evolve(life.spool.snapshot(), cluster="ee" * 16, vbuckets=8))
+    life.commit(section(1, b"1=six"), section(4, b"4=seven"))
+    life.holdings.divide(A, [(1, 1), (2, 1), (2, 2), (3, 2)])
+    life.holdings.divide(B, [(1, 3)])
+    life.seal(*keys([1, 2]), (B, 1))
+    life.sync()
+    life.spool.close()
+    life.start(C)
+    life.holdings.divide(A, [(3, 2)])
+    life.holdings.divide(B, [])
+    life.seal((A, 3), (B, 4))
+    life.sync()
+    life.spool.close()
+    life.start(C)
+    life.holdings.divide(A, [])
+    life.holdings.divide(B, [])
+    life.release(((A, 1), 1), ((A, 2), 1), ((A, 3), 1), ((B, 1), 1), ((B, 4), 1))
+    life.turn(D)
+    assert life.drop()
+    life.spool.close()
+    life.start(D)
+    return life
+
+
+NEXT = "f" * 32
+"""The incarnation of whoever recovers."""
+
+
+def _refused(verb: object) -> None:
+    try:
+        verb()  # type: ignore[operator]
+    except (OSError, Exception):
+        return
+    raise AssertionError("the step was to fail")
+
+
+def _same(found: Account, said: Account, mark: Mark) -> bool:
+    """Released batches may be missing, and lanes of which nothing is needed."""
+    needed = {batch: held for batch, held in said.held.items() if batch not in mark.released}
+    return (
+        (found.next_commit, found.instances, found.ledger) == (said.next_commit, said.instances, said.ledger)
+        and found.incarnation in (said.incarnation, NEXT)
+        and found.cluster == said.cluster
+        and found.waiting == said.waiting
+        and needed.items() <= found.held.items() <= said.held.items()
+        and found.lanes.items() <= said.lanes.items()
+        and all(key in found.lanes for key in said.lanes if key in said.waiting or any(key == k for k, _ in needed))
+    )
+
+
+LIVES = (life_of_rotations, life_of_failures, life_of_starts)
+
+
+class Examination(SynchronousTestCase):
+    """What the tests share."""
+
+    def setUp(self) -> None:
+        self.random = Random(20240229)
+        self.count = 0
+
+    def tearDown(self) -> None:
+        print(f"{self.count} images", end=" ")
+
+    def start(self, contents: dict[str, bytes]) -> Account:
+        """Open a spool in such a folder, and start its segment."""
+        return self.start_in(TracedFolder.of(contents))
+
+    def start_in(self, folder: TracedFolder) -> Account:
+        self.count += 1
+        spool = Spool(folder, checksum)
+        recovered = spool.open()
+        self.assertIsNone(recovered.damage)
+        spool.start_segment(evolve(recovered.snapshot, incarnation=NEXT))
+        return account_of(spool, recovered)
+
+    def steps(self, life: Life) -> Iterator[tuple[Wreck, Callable[[Account], None]]]:
+        """After each step of a life, what is known of the folder, and a check of what is recovered from it."""
+        said = [Account.of(life.records[:count]) for count in range(len(life.records) + 1)]
+        wreck = Wreck()
+        for at, step in enumerate(life.folder.trace, 1):
+            wreck.take(step)
+            mark = [Mark(0, 0, 1, frozenset()), *(mark for mark in life.marks if mark.at <= at)][-1]
+
+            def check(found: Account, mark: Mark = mark) -> None:
+                possible = said[mark.durable : mark.given + 1]
+                self.assertTrue(any(_same(found, each, mark) for each in possible), f"{mark} {found}")
+
+            yield wreck, check
+
+    def assertSame(self, again: Account, found: Account) -> None:
+        """Two starts found the same."""
+        self.assertEqual(evolve(again, incarnation=""), evolve(found, incarnation=""))
+
+
+class CrashImageTests(Examination):
+    """The power fails after some step: each test takes one life apart."""
+
+    def examine(self, life: Life) -> None:
+        """Recover everything that a crash after any step of `life` may leave."""
+        for wreck, check in self.steps(life):
+            for contents in (*wreck.torn(), *wreck.scattered(self.random, round(20 * IMAGES))):
+                check(self.start(contents))
+
+    def test_rotations(self) -> None:
+        """Whenever the power fails while segments come and go, nothing durable is lost or changed."""
+        self.examine(life_of_rotations())
+
+    def test_failures(self) -> None:
+        """Whenever the power fails while the disk fails, too, nothing durable is lost or changed."""
+        self.examine(life_of_failures())
+
+    def test_starts(self) -> None:
+        """Whenever the power fails while the agent starts and meets its cluster, nothing durable is lost or changed."""
+        self.examine(life_of_starts())
+
+
+class CrashAtStartTests(Examination):
+    """The power fails once more, while the spool starts from what the first crash left, or afterwards."""
+
+    def test_power_fails_again(self) -> None:
+        """What the next start finds is what this one found, wherever this one was stopped."""
+        for life in LIVES:
+            for wreck, check in self.steps(life()):
+                torn = list(wreck.torn())
+                for contents in (*torn[:: max(1, len(torn) // 2)], *wreck.scattered(self.random, 1)):
+                    folder = TracedFolder.of(contents)
+                    found = self.start_in(folder)
+                    check(found)
+                    self.assertSame(self.start(contents), found)
+                    again = Wreck(contents)
+                    for step in folder.trace:
+                        again.take(step)
+                        torn = list(again.torn())
+                        for image in (*torn[:: max(1, len(torn) // 2)], *again.scattered(self.random, 1)):
+                            self.assertSame(self.start(image), found)
+
+    def test_killed_then_power_fails(self) -> None:
+        """A process is killed, the next one starts from what the kernel remembers; then the power fails, and nothing that the
+        second one found is lost.
+        """
+        for life in LIVES:
+            for wreck, check in self.steps(life()):
+                wreck, folder = wreck.killed()
+                found = self.start_in(folder)
+                check(found)
+                for step in folder.trace:
+                    wreck.take(step)
+                    for image in wreck.scattered(self.random, 1):
+                        check(self.start(image))
+                for image in wreck.scattered(self.random, round(12 * IMAGES)):
+                    self.assertSame(self.start(image), found)

@@ -1,0 +1,27 @@
+"""Runs the benchmarks named on the command line, or all: `python -m tests.benchmarks [intake] [queries] [sizes] [quantiles]`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.benchmarks import intake, quantiles, queries, sizes
+from tests.benchmarks.report import Figure, write_json
+
+BENCHMARKS = {"sizes": sizes.run, "quantiles": quantiles.run, "intake": intake.run, "queries": queries.run}
+
+
+def main(names: list[str]) -> None:
+    """Run, print each figure as it is there, write bench.json."""
+    figures: list[Figure] = []
+    for name in names or list(BENCHMARKS):
+        for figure in BENCHMARKS[name]():
+            print(figure.line(), flush=True)
+            figures.append(figure)
+    path = Path("bench.json").resolve()
+    write_json(figures, path)
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,424 @@
+"""The plain recount: which events were recorded, what became of each, and what the store must say of them.
+
+Every event of a numbered client stands for one digit, base 4, of the total of a (tab, client), so that the States tell
+how often each single event was folded. An event is in one of these fates:
+
+* `BUFFERED`: its client has not heard of it yet;
+* `ACKED`: its client was told that an agent has it: it must be folded once, or a ledger must say why not;
+* `UNCERTAIN`: its client gave it up after it may have been sent: it is folded once, or not at all;
+* `NEVER_SENT`: its client died before: it must not be folded.
+
+No event may be folded twice, ever.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from attrs import define, field, frozen
+
+from taba import native
+from taba.agent.spool import Spool
+from taba.handlers.registry import builtin
+from taba.store import queries
+from taba.store.embedded import DATABASE
+from taba.store.judge import LOST
+from taba.testing.cluster import DATA, AgentMember, ApplicationMember, MemoryCluster, ServerMember
+from taba.testing.disk import MemoryDisk
+
+DIGITS = 22
+"""Events of one (tab, client): 44 bits, so that totals over a hundred clients stay exact."""
+BASE = 4
+KINDS = {"c": "CounterGroup", "p": "PercentileGroup"}
+GAUGE_TAB = "gauge"
+
+
+class Violation(AssertionError):
+    """The cluster broke its promise."""
+
+
+class Fate(Enum):
+    """What has become of an event, as its client knows it."""
+
+    BUFFERED = "buffered"
+    ACKED = "acknowledged"
+    UNCERTAIN = "uncertain"
+    NEVER_SENT = "never sent"
+
+
+@frozen
+class EventId:
+    """An event: the n-th of a kind by a client."""
+
+    client: str
+    kind: str
+    n: int
+
+    @property
+    def tab(self) -> str:
+        """The tab that it is recorded in."""
+        return GAUGE_TAB if self.kind == "g" else f"{self.kind}{self.n // DIGITS}"
+
+    @property
+    def value(self) -> int:
+        """The value that it is recorded with."""
+        return self.n if self.kind == "g" else BASE ** (self.n % DIGITS)
+
+
+@define
+class Life:
+    """One life of an application: what it recorded and does not know the fate of, oldest first."""
+
+    member: ApplicationMember
+    waiting: list[EventId] = field(factory=list)
+    acknowledged: int = 0
+    unknown: int = 0
+    rejected: int = 0
+
+
+@frozen
+class StoreView:
+    """What a store's database holds at one moment."""
+
+    states: Mapping[tuple[str, str], tuple[str, bytes]]
+    aggregates: Mapping[str, bytes]
+    ledgers: Mapping[int, Mapping[str, int]]
+    """Vbucket -> row, with `lost`."""
+    waiting: int
+    """Entries of all logs."""
+
+    @property
+    def ledger(self) -> Counter[str]:
+        """The sum of all rows."""
+        total: Counter[str] = Counter()
+        for row in self.ledgers.values():
+            total.update(row)
+        return total
+
+
+def view_store(disk: MemoryDisk) -> StoreView | None:
+    """Read the store on a server's disk, beside the server; None when there is none yet."""
+    folder = disk.folder(DATA)
+    if DATABASE not in folder.names():
+        return None
+    database = sqlite3.connect(":memory:")
+    try:
+        image = folder.read(DATABASE)
+        if not image:
+            return None
+        database.deserialize(image)
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'vbuckets'").fetchone():
+            return None
+        states = {(row.tab, row.client): (row.type, row.state) for row in queries.walk_states(database, _ALL)}
+        aggregates = {row.tab: row.aggregate for row in queries.walk_aggregates(database, None)}
+        ledgers, waiting = {}, 0
+        for vbucket, row, lost, last_id, folded in database.execute(
+            "SELECT vbucket, ledger, lost, last_id, folded FROM vbuckets"
+        ):
+            ledgers[vbucket] = {**json.loads(row), LOST: lost}
+            waiting += last_id - folded
+        return StoreView(states, aggregates, ledgers, waiting)
+    finally:
+        database.close()
+
+
+_ALL = queries.Selection()
+
+
+def count_and_total(type_name: str, state: bytes, at: float) -> tuple[int, float]:
+    """How many events of the last day a State holds at `at`, and their total."""
+    if type_name == "CounterGroup":
+        window = native.counter_group_summary(state, at, ())[0][3]
+        return window.count, window.total
+    summary = native.percentile_group_summary(state, at, ())[3][0]
+    return summary.count, summary.sum
+
+
+def digits_of(total: float) -> list[int]:
+    """How often each event of a (tab, client) is in a total."""
+    left, digits = int(total), []
+    while left:
+        left, digit = divmod(left, BASE)
+        digits.append(digit)
+    return digits
+
+
+def events_in(tab: str, client: str, type_name: str, state: bytes, at: float) -> Iterator[tuple[EventId, int]]:
+    """The events that a State of a numbered client's tab holds, and how often."""
+    if type_name not in KINDS.values() or tab[0] not in KINDS or not tab[1:].isdigit():
+        return
+    count, total = count_and_total(type_name, state, at)
+    digits = digits_of(total)
+    if count != sum(digits):
+        raise Violation(f"{tab} of {client}: a count of {count}, but the total {total} is of {digits}")
+    for place, times in enumerate(digits):
+        if times:
+            yield EventId(client, tab[0], int(tab[1:]) * DIGITS + place), times
+
+
+def held_events(member: AgentMember | ServerMember, at: float) -> set[EventId]:
+    """The events that an agent's disk holds durably and the agent, if it runs, has not let go of.
+
+    Its spool is recovered on a copy of the disk, by the code that recovers it after a crash.
+    """
+    copy = member.node.disk.copy("copy")
+    spool = Spool(copy.folder(member.spool_folder), native.crc32c)
+    recovered = spool.open()
+    spool.start_segment(recovered.snapshot)
+    bodies = [spool.read([piece.extent]) for pieces in recovered.waiting.values() for piece in pieces]
+    bodies += [spool.read([piece.extent]) for piece in recovered.undivided]
+    agent = member.agent
+    live = None
+    if agent is not None and agent.intake is not None:
+        live = {(lane.incarnation, lane.vbucket, held.seq) for lane in agent.lanes.each() for held in lane.held}
+
+    def split(section: bytes) -> list[tuple[int, int, bytes]]:
+        parts = native.batch_split(section, recovered.snapshot.vbuckets)
+        return [(part.vbucket, part.events, part.data) for part in parts]
+
+    for (incarnation, vbucket), batches in recovered.batches.items():
+        wanted = [(vbucket, each.held()) for each in batches]
+        wanted = [each for each in wanted if live is None or (incarnation, vbucket, each[1].seq) in live]
+        bodies += [body for body in spool.read_batches(wanted, split) if body is not None]
+    spool.close()
+    copy.close()
+    return {event for body in bodies for event in _events_of_batch(body, at)}
+
+
+def _events_of_batch(body: bytes, at: float) -> Iterator[EventId]:
+    for entry in native.batch_entries(body):
+        if entry.type in KINDS.values():
+            handler = builtin().get(entry.type)
+            assert handler is not None
+            state = handler.fold(b"", [entry.partial])
+            for event, _ in events_in(entry.tab, entry.client, entry.type, state, at):
+                yield event
+
+
+@define(eq=False)
+class Oracle:
+    """The recount of one run. The driver tells it of events and faults."""
+
+    cluster: MemoryCluster
+    fates: dict[EventId, Fate] = field(factory=dict)
+    lives: dict[str, Life] = field(factory=dict)
+    """Application -> its present life."""
+    numbers: Counter[tuple[str, str]] = field(factory=Counter)
+    excused: set[EventId] = field(factory=set)
+    """Events that were on a disk that was lost."""
+    restored: set[EventId] = field(factory=set)
+    """Events that no agent held any more when the store was restored from a backup."""
+    causes: Counter[str] = field(factory=Counter)
+    """Which faults happened: `disk lost`, `twin`, `restore`, `clock`."""
+    unknown: int = 0
+    rejected: int = 0
+    notes: dict[str, int] = field(factory=dict)
+    """Figures for the report of a run."""
+
+    @property
+    def latest(self) -> float:
+        """A wall time at which every State's last day holds all events, whatever clock stamped them."""
+        return self.cluster.world.epoch + self.cluster.world.clock.seconds() + 2 * 3600.0
+
+    # ------------------------------------------------------------------------------------------------ what happens
+
+    def begins(self, member: ApplicationMember) -> None:
+        """A life of an application begins."""
+        life = self.lives[member.name] = Life(member)
+        member.on_answer = lambda status: self._answered(life, status)
+
+    def record(self, member: ApplicationMember, kind: str) -> None:
+        """Let an application record its next event of a kind."""
+        key = (member.client_id, kind)
+        event = EventId(member.client_id, kind, self.numbers[key])
+        self.numbers[key] += 1
+        self.fates[event] = Fate.BUFFERED
+        self.lives[member.name].waiting.append(event)
+        client = member.client
+        if kind == "c":
+            client.counter(event.tab, event.value)
+        elif kind == "p":
+            client.percentile(event.tab, event.value)
+        else:
+            client.gauge(event.tab, event.value)
+
+    def _answered(self, life: Life, status: Mapping[str, Any]) -> None:
+        """A client's account has changed: batches are of what was recorded first."""
+        if status["dropped"] or status["refused"]:
+            raise Violation(f"{life.member.name} lost events: {status}")
+        acknowledged = status["acknowledged"] - life.acknowledged
+        unknown = status["unknown"] - life.unknown
+        self.rejected += status["rejected"] - life.rejected
+        life.acknowledged, life.unknown, life.rejected = status["acknowledged"], status["unknown"], status["rejected"]
+        if acknowledged and unknown:
+            raise Violation(f"{life.member.name}: two batches by one answer: {status}")
+        self.unknown += unknown
+        self._settle(life, acknowledged, Fate.ACKED)
+        self._settle(life, unknown, Fate.UNCERTAIN)
+
+    def _settle(self, life: Life, count: int, fate: Fate) -> None:
+        for event in life.waiting[:count]:
+            self.fates[event] = fate
+        del life.waiting[:count]
+
+    def in_flight(self, life: Life) -> Sequence[EventId]:
+        """What a living application has in the batch that is being sent."""
+        if not life.member.up or life.member.service is None:
+            return ()
+        return life.waiting[: life.member.client.get_status()["in_flight_events"]]
+
+    def dies(self, member: ApplicationMember) -> None:
+        """An application is about to be killed."""
+        life = self.lives[member.name]
+        self._settle(life, len(self.in_flight(life)), Fate.UNCERTAIN)
+        self._settle(life, len(life.waiting), Fate.NEVER_SENT)
+
+    def loses_disk(self, member: AgentMember) -> None:
+        """An agent's disk is about to be lost."""
+        self.causes["disk lost"] += 1
+        self.excused |= held_events(member, self.latest)
+
+    def restores(self) -> None:
+        """The store is about to be restored; the server is down, and no answer of it is on its way."""
+        self.causes["restore"] += 1
+        held: set[EventId] = set()
+        for member in self.cluster.spools():
+            held |= held_events(member, self.latest)
+        known = {event for event, fate in self.fates.items() if fate in (Fate.ACKED, Fate.UNCERTAIN)}
+        for life in self.lives.values():
+            known.update(self.in_flight(life))
+        self.restored |= known - held
+
+    # ------------------------------------------------------------------------------------------------------ checks
+
+    def folded(self, view: StoreView) -> Counter[EventId]:
+        """How often each event of a numbered client is in the States."""
+        found: Counter[EventId] = Counter()
+        for (tab, client), (type_name, state) in view.states.items():
+            for event, times in events_in(tab, client, type_name, state, self.latest):
+                found[event] += times
+        return found
+
+    def check_always(self, view: StoreView) -> Counter[EventId]:
+        """What must hold at any time."""
+        folded = self.folded(view)
+        for event, times in folded.items():
+            fate = self.fates.get(event)
+            if fate is None or fate is Fate.NEVER_SENT:
+                raise Violation(f"{event} is folded, and was {fate.value if fate else 'not recorded'}")
+            if times > 1:
+                raise Violation(f"{event} ({fate.value}) is folded {times} times")
+        self._check_aggregates(view)
+        self._check_rows(view)
+        return folded
+
+    def _check_aggregates(self, view: StoreView) -> None:
+        """Aggregate == reduce(States), for every tab."""
+        registry = builtin()
+        states: defaultdict[str, list[bytes]] = defaultdict(list)
+        types = {}
+        for (tab, _), (type_name, state) in view.states.items():
+            states[tab].append(state)
+            types[tab] = type_name
+        for tab, each in states.items():
+            handler = registry.get(types[tab])
+            if handler is None or not handler.running_aggregate:
+                continue
+            reduced, aggregate = handler.reduce(each), view.aggregates.get(tab, b"")
+            if tab.startswith("taba"):  # totals of fractions are equal to rounding only
+                same = [count_and_total(types[tab], one, self.latest)[0] for one in (reduced, aggregate)]
+                if same[0] == same[1]:
+                    continue
+            if reduced != aggregate:
+                raise Violation(f"the Aggregate of {tab} is not the reduced States")
+
+    def _check_rows(self, view: StoreView) -> None:
+        """What a row of the ledger says is folded is what the States of the vbucket hold."""
+        held: Counter[int] = Counter()
+        vbuckets = self.cluster.vbuckets
+        for (tab, _), (type_name, state) in view.states.items():
+            if type_name in KINDS.values():
+                held[native.crc32(tab.encode()) % vbuckets] += count_and_total(type_name, state, self.latest)[0]
+        for vbucket, row in view.ledgers.items():
+            gauges = row.get("folded", 0) - held[vbucket]
+            if gauges < 0 or gauges and vbucket != native.crc32(GAUGE_TAB.encode()) % vbuckets:
+                raise Violation(f"vbucket {vbucket}: the row {row} is not of {held[vbucket]} events")
+
+    def agents_ledger(self) -> Counter[str]:
+        """The sum of all agents' accounts."""
+        total: Counter[str] = Counter()
+        for member in self.cluster.spools():
+            if member.agent is not None:
+                total.update(member.agent.ledger())
+        return total
+
+    def check_at_rest(self) -> None:
+        """What must hold when all is at rest."""
+        view = view_store(self.cluster.server.node.disk)
+        if view is None:
+            raise Violation("there is no store")
+        folded = self.check_always(view)
+        agents, server = self.agents_ledger(), view.ledger
+        self._check_causes(agents, server)
+        acked = {event for event, fate in self.fates.items() if fate is Fate.ACKED and event.kind != "g"}
+        missing = {event for event in acked if not folded[event]}
+        explained = sum(count for line, count in (agents + server).items() if line.startswith("refused."))
+        silent = missing - self.excused - self.restored
+        if len(silent) > explained:
+            raise Violation(
+                f"{len(silent)} acknowledged events are missing, the ledgers explain {explained}: "
+                f"{sorted(map(str, silent))[:5]}; agents {dict(agents)}, server {dict(server)}"
+            )
+        uncertain = {event for event, fate in self.fates.items() if fate is Fate.UNCERTAIN and event.kind != "g"}
+        lost = server[LOST]
+        gone = len(missing) + sum(not folded[event] for event in uncertain) + self._gauges()
+        quiet = not (self.causes["twin"] or self.causes["disk lost"] or self.cluster.embedded_agent)
+        if quiet and lost > gone:
+            raise Violation(f"the ledger says {lost} events are lost, at most {gone} are missing")
+        if not (self.causes["twin"] or self.causes["disk lost"] or self.causes["restore"]):
+            self._check_balance(agents, server)
+        self._check_gauges(view)
+        self.notes = {"events": len(self.fates), "missing": len(missing), "lost": lost, "unknown": self.unknown}
+
+    def _gauges(self) -> int:
+        return sum(event.kind == "g" for event in self.fates)
+
+    def _check_causes(self, agents: Counter[str], server: Counter[str]) -> None:
+        """Nothing stands in a ledger without its cause."""
+        causes = {
+            "refused.future": ("clock",),
+            "refused.conflict": ("twin",),
+            LOST: ("restore", "twin", "disk lost"),
+            "unsent.unknown": ("disk lost",),
+        }
+        for ledger in (agents, server):
+            for line, count in ledger.items():
+                if not count or line in ("received", "folded", "pending"):
+                    continue
+                if not any(self.causes[cause] for cause in causes.get(line, ())):
+                    raise Violation(f"{count} events stand under {line!r} without a cause: {dict(ledger)}")
+        if self.unknown and not self.causes["disk lost"]:
+            raise Violation(f"{self.unknown} events are unknown, and no disk was lost")
+
+    def _check_balance(self, agents: Counter[str], server: Counter[str]) -> None:
+        """What agents received and did not refuse is what be folded or refused."""
+        refused = sum(count for line, count in agents.items() if line.startswith("refused."))
+        judged = server["folded"] + sum(count for line, count in server.items() if line.startswith("refused."))
+        if agents["received"] - refused != judged:
+            raise Violation(f"agents gave {agents['received'] - refused} events, be judged {judged}")
+
+    def _check_gauges(self, view: StoreView) -> None:
+        """A gauge shows the last value that was acknowledged, or a later one; only where clocks did not step."""
+        if self.causes:
+            return
+        for client in {event.client for event in self.fates if event.kind == "g"}:
+            acked = [e.n for e, f in self.fates.items() if (e.client, e.kind, f) == (client, "g", Fate.ACKED)]
+            _, state = view.states.get((GAUGE_TAB, client), ("", b""))
+            shown = [json.loads(entry.value) for entry in native.gauge_entries(state)] if state else []
+            if acked and (not shown or shown[0] < max(acked)):
+                raise Violation(f"the gauge of {client} shows {shown}, {max(acked)} was acknowledged")

@@ -1,0 +1,159 @@
+"""One run of the simulated cluster: traffic and faults by a seed, healing, rest, and the recount."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections import Counter
+from collections.abc import Collection
+from random import Random
+
+from attrs import define, field, frozen
+
+from taba.errors import StartError
+from taba.testing.cluster import ApplicationMember, MemoryCluster
+from taba.testing.world import NotQuiet, NotReached
+from tests.cluster.faults import VERBS, Faults
+from tests.cluster.oracle import Oracle, Violation, view_store
+
+SECONDS = 90.0
+"""Virtual seconds of traffic and faults."""
+FAULTS = 14
+"""Faults of one run, about."""
+REST_SECONDS = 400.0
+"""Virtual seconds within which all must have come to rest once it is healed."""
+
+
+@frozen
+class Result:
+    """What a run came to."""
+
+    seed: int
+    problem: str | None
+    """What was wrong, or None."""
+    fingerprint: str
+    virtual_seconds: float
+    cpu_seconds: float
+    events: int
+    notes: dict[str, int]
+    meetings: Counter[tuple[str, str]] = field(repr=False)
+    trace: list[str] = field(repr=False)
+
+
+@define(eq=False)
+class Run:
+    """One run."""
+
+    seed: int
+    verbs: Collection[str] | None = None
+    """The verbs that may be drawn; None lets the seed draw half of them."""
+    keep_trace: bool = False
+    random: Random = field(init=False)
+    cluster: MemoryCluster = field(init=False)
+    oracle: Oracle = field(init=False)
+    faults: Faults = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.random = Random(f"{self.seed}/run")
+        embedded = self.random.random() < 0.3
+        self.cluster = MemoryCluster(self.seed, keep_trace=self.keep_trace, embedded_agent=embedded)
+        self.oracle = Oracle(self.cluster)
+        self.faults = Faults(self.cluster, self.oracle, self.random)
+        if self.verbs is None:
+            self.verbs = [verb for verb in VERBS if self.random.random() < 0.5]
+
+    def go(self) -> Result:
+        """Run; never raises for what is wrong with the code under test."""
+        started = time.process_time()
+        problem = None
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # a process that cannot start says so there
+                self._go()
+        except (Violation, NotReached, NotQuiet) as wrong:
+            problem = f"{type(wrong).__name__}: {wrong}"
+        world = self.cluster.world
+        result = Result(
+            self.seed,
+            problem,
+            world.fingerprint(),
+            world.clock.seconds(),
+            time.process_time() - started,
+            len(self.oracle.fates),
+            self.oracle.notes,
+            world.meetings,
+            world.trace,
+        )
+        world.close()
+        return result
+
+    def _go(self) -> None:
+        self.cluster.world.note(f"verbs {' '.join(self.verbs or ())}")
+        for member in self.cluster.members():
+            member.start()
+            if isinstance(member, ApplicationMember):
+                self.oracle.begins(member)
+        self._trouble()
+        self._rest()
+        if "redeliver" in (self.verbs or ()):
+            for _ in range(5):
+                self.faults.redeliver()
+                self.cluster.world.advance(self.random.random())
+            self._rest()
+        self._check_quiet()
+
+    def _trouble(self) -> None:
+        """Traffic, and faults between."""
+        world = self.cluster.world
+        weights = [VERBS[verb] for verb in self.verbs or ()]
+        next_check = 20.0
+        while world.clock.seconds() < SECONDS:
+            world.advance(self.random.expovariate(1.5))
+            self.cluster.supervise()
+            self._traffic()
+            if weights and self.random.random() < FAULTS * 0.67 / SECONDS:
+                getattr(self.faults, self.random.choices(list(self.verbs or ()), weights)[0])()
+            if self.random.random() < 0.05:
+                self.faults.backup()
+            if world.clock.seconds() >= next_check:
+                next_check += 20.0
+                view = view_store(self.cluster.server.node.disk)
+                if view is not None:
+                    self.oracle.check_always(view)
+
+    def _traffic(self) -> None:
+        for member in self.cluster.applications:
+            if member.up and member.service is not None and self.random.random() < 0.6:
+                for _ in range(self.random.choice((1, 1, 2, 5))):
+                    self.oracle.record(member, self.random.choice("ccccppg"))
+
+    def _rest(self) -> None:
+        self._heal()
+        self.cluster.settle(REST_SECONDS)
+        self.oracle.check_at_rest()
+
+    def _heal(self) -> None:
+        """End all faults; what a fault would begin later has begun by then."""
+        for member in self.cluster.members():
+            member.node.disk.on_step = None
+        self.faults._mid_call = None
+        self.cluster.world.advance(45.0)  # longer than any fault lasts
+        for member in self.cluster.members():
+            if not member.up and isinstance(member, ApplicationMember):
+                member.start()
+                self.oracle.begins(member)
+        self.cluster.heal()
+
+    def _check_quiet(self) -> None:
+        world = self.cluster.world
+        if {"disk_full", "disk_read_only", "fsync_fails"} & set(self.verbs or ()):
+            world.problems = [
+                each for each in world.problems if "cannot start" not in each.text and "StartError" not in each.text
+            ]
+            world.flush_logged(StartError)
+        world.check_quiet()
+
+
+def run_seed(seed: int, keep_trace: bool = False) -> Result:
+    """Run one seed."""
+    return Run(seed, keep_trace=keep_trace).go()

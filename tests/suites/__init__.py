@@ -1,0 +1,1 @@
+"""Which tests run together, for trial: `python -m twisted.trial tests.suites.unit`."""
