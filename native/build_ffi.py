@@ -1,7 +1,7 @@
 """Builds `taba._native`, the CFFI module around native/include/taba.h (out-of-line, API mode, stable ABI).
 
-The declarations are read from the header itself, so that the two cannot differ: what the preprocessor needs and what CFFI cannot
-parse is taken out, constants are left for the compiler to fill in.
+The declarations are read from the header itself, so that the two cannot differ: what the preprocessor needs and what
+CFFI cannot parse is taken out, constants are left for the compiler to fill in.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def declarations(header: str) -> str:
     # The closing brace of extern "C" stands alone at the start of a line, without a semicolon.
     text = re.sub(r"^\}\s*$", "", text, flags=re.M)
     # Sizes of arrays must be numbers here; the compiler checks them against the header.
-    for name, value in re.findall(r"^#define (TABA_\w+)\s+\(?(-?\d+)\)?\s*$", re.sub(r"/\*.*?\*/", "", header, flags=re.S), flags=re.M):
+    bare = re.sub(r"/\*.*?\*/", "", header, flags=re.S)
+    for name, value in re.findall(r"^#define (TABA_\w+)\s+\(?(-?\d+)\)?\s*$", bare, flags=re.M):
         text = text.replace(f"[{name}]", f"[{value}]")
     return text
 

@@ -11,20 +11,16 @@ import sys
 from typing import Any
 
 from attrs import evolve
-from treq.client import HTTPClient
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, inlineCallbacks, succeed
-from twisted.internet.interfaces import IConsumer, IListeningPort
+from twisted.internet.defer import inlineCallbacks
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 from twisted.web.client import Agent as HTTPAgent
 from twisted.web.client import HTTPConnectionPool
-from twisted.web.iweb import IBodyProducer
-from zope.interface import implementer
 
 from taba import settings as taba_settings
-from taba.agent.forwarder_tmp import HTTPEndpoint
 from taba.agent.http import AgentResources
+from taba.agent.http_endpoint import HTTPEndpoint, client_of
 from taba.agent.service import Agent
 from taba.agent.site import agent_site
 from taba.binding import check_interface
@@ -36,7 +32,7 @@ from taba.settings import AgentSettings, Endpoint
 from taba.web.listening import listen
 
 
-class Options(BaseOptions):  # type: ignore[misc]
+class Options(BaseOptions):
     """Command line of `twistd taba-agent`."""
 
     synopsis = "[options]"
@@ -88,42 +84,17 @@ class Options(BaseOptions):  # type: ignore[misc]
         return evolve(settings, spool=os.path.abspath(settings.spool))
 
 
-@implementer(IBodyProducer)
-class WholeBody:
-    """Bytes as the body of a request, written at once. treq's own way cuts them up on the global reactor."""
-
-    def __init__(self, body: bytes) -> None:
-        self.length = len(body)
-        self._body = body
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """See `IBodyProducer`."""
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """Nothing is produced after the start."""
-
-    def resumeProducing(self) -> None:
-        """Nothing is produced after the start."""
-
-    def stopProducing(self) -> None:
-        """Nothing is produced after the start."""
-
-
 class StandaloneAgent(Service):
     """An agent in a process of its own, in front of servers elsewhere."""
 
     def __init__(self, settings: AgentSettings, process: Process, registry: Registry) -> None:
         self.settings = settings
         self._process = process
-        http = HTTPClient(
-            HTTPAgent(process.reactor, pool=HTTPConnectionPool(process.reactor)), data_to_body_producer=WholeBody
-        )
+        http = client_of(HTTPAgent(process.reactor, pool=HTTPConnectionPool(process.reactor)))
         endpoints = [HTTPEndpoint(each.url(), http, process.reactor) for each in settings.servers]
         self.agent = Agent(settings, process, registry.kinds(), endpoints)
         self._site = agent_site(AgentResources(self.agent), process)
-        self._port: IListeningPort | None = None
+        self._port: Any = None
 
     @inlineCallbacks
     def startService(self):  # type: ignore[no-untyped-def]

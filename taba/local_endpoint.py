@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import inlineCallbacks, succeed
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from zope.interface import implementer
 
-from taba.agent.forwarder_tmp import EndpointDown
+from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
+from taba.errors import StoreError
 from taba.server.frontend import Frontend, WrongClusterError
 from taba.wire.v2 import AppendRequest, Topology
-from taba.errors import StoreError
 
+
+@implementer(IEndpoint)
 class LocalEndpoint:
-    name = "this process"
-    def __init__(self): self.frontend=None
-    def serve(self, frontend): self.frontend=frontend
-    def topology(self): return succeed(self.frontend.topology())
+    """The fe that `serve` names; nobody is there before."""
+
+    name = "the server in this process"
+
+    def __init__(self) -> None:
+        self._frontend: Frontend | None = None
+
+    def serve(self, frontend: Frontend) -> None:
+        """Let requests go to this fe from now on."""
+        self._frontend = frontend
+
+    def topology(self) -> Deferred[Topology]:
+        """See `IEndpoint`."""
+        if self._frontend is None:
+            return fail(EndpointDown("the server has not started"))
+        return succeed(self._frontend.topology())
+
     @inlineCallbacks
-    def append(self, request):
+    def append(self, request: AppendRequest):  # type: ignore[no-untyped-def]
+        """See `IEndpoint`."""
+        if self._frontend is None:
+            raise EndpointDown("the server has not started")
         try:
-            return (yield self.frontend.append(request))
-        except StoreError as e:
-            raise EndpointDown(e)
+            answer = yield self._frontend.append(request)
+        except StoreError as problem:
+            raise EndpointDown(str(problem), 1.0)
+        except WrongClusterError as problem:
+            raise WrongCluster(self.name, problem.here)
+        return answer

@@ -13,7 +13,6 @@ from typing import Any
 from attrs import evolve
 from twisted.application.service import IService, Service
 from twisted.internet.defer import inlineCallbacks
-from twisted.internet.interfaces import IListeningPort
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
@@ -40,7 +39,7 @@ OWN_FLUSH_SECONDS = 10.0
 """How often the server records its own events."""
 
 
-class Options(BaseOptions):  # type: ignore[misc]
+class Options(BaseOptions):
     """Command line of `twistd taba-server`."""
 
     synopsis = "[options]"
@@ -166,7 +165,7 @@ class EmbeddedServer(Service):
         )
         endpoint.serve(self.server.frontend)
         self._site = agent_site(resources, process)
-        self._agent_port: IListeningPort | None = None
+        self._agent_port: Any = None
 
     @inlineCallbacks
     def startService(self):  # type: ignore[no-untyped-def]

@@ -1,4 +1,6 @@
-"""The layout holds: imports go one way, pure modules know nothing of the machine, plugins are found, pages are up to date."""
+"""The layout holds: imports go one way, pure modules know nothing of the machine, plugins are found, pages are up to
+date.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ OF_THE_MACHINE = {"time", "random", "socket", "os", "threading", "twisted.intern
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The modules that a file imports, at its top or in its functions, but for those only wanted by the type checker."""
+    """The modules that a file imports, at its top or in its functions, but for those only wanted by the type checker.
+    """
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -83,7 +86,7 @@ class ImportTests(SynchronousTestCase):
             f"{name} imports {module}"
             for name in PURE
             for module in imported(PACKAGE / name)
-            if module in OF_THE_MACHINE or module.startswith("twisted.internet") and "endpoints" not in name
+            if module in OF_THE_MACHINE or (module.startswith("twisted.internet") and "endpoints" not in name)
         ]
         self.assertEqual(wrong, [])
 

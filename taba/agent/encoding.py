@@ -46,6 +46,7 @@ class Kind(IntEnum):
 
 
 ID_BYTES = 16
+NO_ID = "00" * ID_BYTES
 NO_VBUCKET = 0xFFFFFFFF
 
 _COMMIT = struct.Struct("<16sdIIII")  # incarnation, time, divided, instances, ledger lines, sections
@@ -54,7 +55,7 @@ _SECTION = struct.Struct("<IQI")  # vbucket, events, length
 _SEAL = struct.Struct("<16sIQQQQdIQQQ")
 _ASIDE = struct.Struct("<16sIQQQB")  # incarnation, vbucket, seq, after, events, pass over
 _DISCARD = struct.Struct("<16sIQ")
-_SNAPSHOT = struct.Struct("<Q16sB16sIQIIII")  # ..., holes, instances, lanes, ledger lines
+_SNAPSHOT = struct.Struct("<Q16s16sIQIIII")  # ..., holes, instances, lanes, ledger lines
 _HOLE = struct.Struct("<QQQ")
 _USED = struct.Struct("<16sQd")
 _LANE = struct.Struct("<16sIQQQQ")  # incarnation, vbucket, given, events, follows, sealed through
@@ -246,9 +247,8 @@ def _encode_snapshot(noted: Noted) -> bytes:
     snapshot, through = noted.snapshot, noted.through
     head = _SNAPSHOT.pack(
         noted.previous_end,
-        _id(snapshot.incarnation),
-        snapshot.cluster is not None,
-        _id(snapshot.cluster) if snapshot.cluster is not None else bytes(ID_BYTES),
+        _id(snapshot.incarnation or NO_ID),
+        _id(snapshot.cluster or NO_ID),
         snapshot.vbuckets,
         snapshot.first_needed,
         len(noted.holes),
@@ -276,9 +276,7 @@ def _decode_opening(reader: _Reader, next_commit: int) -> Noted:
 
 def _decode_snapshot(reader: _Reader, next_commit: int) -> Noted:
     head = reader.one(_SNAPSHOT)
-    previous_end, incarnation, met, cluster, vbuckets, first_needed, n_holes, n_instances, n_lanes, n_ledger = head
-    if met > 1 or (not met and any(cluster)):
-        raise CorruptBlob("a cluster that is neither there nor missing")
+    previous_end, incarnation, cluster, vbuckets, first_needed, n_holes, n_instances, n_lanes, n_ledger = head
     holes = tuple([Hole(*fields) for fields in reader.many(_HOLE, n_holes)])
     instances = {instance.hex(): (last, time) for instance, last, time in reader.many(_USED, n_instances)}
     lanes, through = {}, {}
@@ -286,8 +284,8 @@ def _decode_snapshot(reader: _Reader, next_commit: int) -> Noted:
         key = (of.hex(), vbucket)
         lanes[key], through[key] = LaneNumbers(given, events, follows), sealed
     snapshot = Snapshot(
-        incarnation.hex(),
-        cluster.hex() if met else None,
+        incarnation.hex() if any(incarnation) else "",
+        cluster.hex() if any(cluster) else None,
         vbuckets,
         next_commit,
         _unique(instances, n_instances),

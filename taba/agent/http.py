@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from twisted.internet.defer import inlineCallbacks
 from twisted.web.resource import Resource
@@ -83,6 +84,7 @@ class IntakeBody:
         self._inflator: Inflator | None = None
         self._request: BoundedRequest | None = None
         self.received = 0
+        self._held = 0
 
     def begin(self, request: BoundedRequest, length: int | None) -> None:
         """See `IBody`."""
@@ -104,7 +106,6 @@ class IntakeBody:
         if self._problem is not None or self._scratch is None:
             return
         self.received += len(data)
-        self._agent.receiving(len(data))
         if self.received > self._agent.settings.max_body_bytes and self._request is not None:
             self._request.refuse(413, "The body is over the limit (MAX_BODY_BYTES).")
             return
@@ -113,11 +114,27 @@ class IntakeBody:
                 self._inflator.write(data)
             else:
                 self._scratch.feed(data)
+            self._hold(self._scratch.summary().memory)
         except Exception as problem:
             self._fail(problem)
+            return
+        no_room = self._agent.refusing()
+        if no_room is not None and self._request is not None:
+            self._request.refuse(503, no_room, retry_after=1)
+            self._drop()
+
+    def _hold(self, memory: int) -> None:
+        """Tell the agent how many bytes are held: those of the scratch, which may be far more than came in."""
+        self._agent.receiving(memory - self._held)
+        self._held = memory
+
+    def _drop(self) -> None:
+        """Forget what was parsed."""
+        self._hold(0)
+        self._scratch = self._inflator = None
 
     def _fail(self, problem: Exception) -> None:
-        self._scratch = None
+        self._drop()
         if isinstance(problem, BodySyntaxError):
             self._problem = Refusal(400, f"Protocol 1: {problem}. Nothing of this body was counted.")
         elif isinstance(problem, zlib.error):
@@ -152,9 +169,8 @@ class IntakeBody:
 
     def close(self) -> None:
         """See `IBody`."""
-        self._agent.receiving(-self.received)
-        self.received = 0
-        self._scratch = self._request = self._inflator = None
+        self._drop()
+        self._request = None
 
 
 _BATCH = re.compile(r"(?:([0-9a-f]{32})/([1-9][0-9]{0,17})|0)")
@@ -215,7 +231,8 @@ class AgentResources:
         """Events in; the answer is durable."""
         batch = batch_number(request.getHeader("taba-batch"))
         dropped = unsent(request.getHeader("taba-unsent"))
-        body: IntakeBody = request.content
+        content: Any = request.content
+        body: IntakeBody = content
         scratch = body.scratch()
         if scratch is None and batch is None:
             raise Refusal(400, "Protocol 1: line 1: the body is empty; its first line must be 1.")

@@ -96,7 +96,7 @@ class Intake:
     in_flight: int = 0
     """Bytes of memory of commits that are cut but not yet durable."""
     receiving: int = 0
-    """Bytes of bodies whose requests are still coming in."""
+    """Bytes that are held of requests which are still coming in."""
 
     def __attrs_post_init__(self) -> None:
         self.open = OpenCommit(self.next_commit)
@@ -111,8 +111,11 @@ class Intake:
         return cls(next_commit=next_commit, instances=known, **settings)  # type: ignore[arg-type]
 
     def begin(self, now: float) -> Scratch:
-        """The scratch for a request that begins at wall time `now`, by the servers' clock."""
-        return Scratch(Limits(newest=now + self.max_clock_skew, max_memory=self.max_memory), self.kinds)
+        """The scratch for a request that begins at wall time `now`, by the servers' clock.
+
+        It may take half of the memory: a body that needs more is refused for good, others wait until there is room.
+        """
+        return Scratch(Limits(newest=now + self.max_clock_skew, max_memory=self.max_memory // 2), self.kinds)
 
     def memory(self) -> int:
         """Bytes held: the open commit, those on their way to the disk, and bodies that are coming in."""

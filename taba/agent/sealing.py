@@ -60,7 +60,7 @@ class Sealing:
     """(incarnation, section) of commits made before the cluster was known, in order."""
     through: Mapping[LaneKey, int] = field(factory=dict)
     """Lane -> the last commit that seals of earlier lives hold: parts of undivided sections up to there are sealed."""
-    bytes: int = 0
+    size: int = 0
     """What waits, of all lanes."""
 
     def recover(self, recovered: Recovered) -> None:
@@ -74,7 +74,7 @@ class Sealing:
 
     def _wait(self, key: LaneKey, piece: Piece) -> None:
         self.waiting.setdefault(key, []).append(piece)
-        self.bytes += piece.length
+        self.size += piece.length
 
     def add(self, commit: Commit) -> list[Piece]:
         """The sections of a commit wait from now on; answers with their pieces, in the order of the sections."""
@@ -95,7 +95,7 @@ class Sealing:
         `unsent` tells how many batches of a lane still are to be sent. Sealing more of such a lane only makes more
         and smaller batches, so it waits, within limits, and while the servers are away memory grows slowly.
         """
-        if self.bytes > MAX_WAITING:
+        if self.size > MAX_WAITING:
             return sorted(self.waiting)
         return sorted(
             key
@@ -117,7 +117,7 @@ class Sealing:
     def _seal(self, key: LaneKey, pieces: list[Piece]) -> Sealed:
         lane = self.numbers.get(key, NO_NUMBERS)
         body = b"".join([_bytes_of(piece) for piece in pieces])
-        self.bytes -= len(body)
+        self.size -= len(body)
         events = sum(piece.events for piece in pieces)
         seal = Seal(
             incarnation=key[0],

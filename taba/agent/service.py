@@ -14,7 +14,8 @@ from twisted.logger import Logger
 
 from taba import native
 from taba.agent.committer import Committer
-from taba.agent.forwarder_tmp import Forwarder, IEndpoint
+from taba.agent.endpoint import IEndpoint
+from taba.agent.forwarder import Forwarder
 from taba.agent.held import Action, Confirmed, Held, Lost, NewIncarnation, SetAside
 from taba.agent.intake import BatchNumber, Intake, Receipt
 from taba.agent.lanes import Lanes
@@ -81,7 +82,6 @@ class Agent(Service):
             self._clock,
             self._wall,
             process.random.random,
-            flush_seconds=settings.flush_seconds,
             requests_per_endpoint=settings.queues_per_server,
         )
         self.intake: Intake | None = None
@@ -178,7 +178,7 @@ class Agent(Service):
         return self._wall() + self.forwarder.clock_offset()
 
     def receiving(self, change: int) -> None:
-        """So many more bytes of bodies are in memory; negative when a request is over."""
+        """So many more bytes are held of requests that are coming in; negative when one is over."""
         if self.intake is not None:
             self.intake.receiving += change
 

@@ -201,8 +201,8 @@ class Spool:
         """Go on in a new segment that opens with `snapshot`: what `snapshot()` says, or less, the incarnation and the
         cluster perhaps changed.
 
-        Everything written must be synced. DiskFailed when there can be no new segment: the old one goes on, or, when the
-        state is FAILED by now, `fail_over` with nothing to write. LocalProtocolError for numbers that are not so.
+        Everything written must be synced. DiskFailed when there can be no new segment: the old one goes on, or, when
+        the state is FAILED by now, `fail_over` with nothing to write. LocalProtocolError for numbers that are not so.
         """
         if self.state is SpoolState.OPENED and self._recovery is not None:
             recovery = self._recovery

@@ -26,10 +26,16 @@ READ_BYTES = 4 << 20
 """What one read of the logs asks for."""
 READ_WAIT = 30.0
 """Seconds after which a read that found nothing is asked again."""
+TAKE_BYTES = 64 << 10
+"""How much of what was read is taken apart before others get their turn: a read of nothing but small Partials, taken at
+once, would keep the reactor for seconds, and the leases would run out meanwhile, all work be dropped and begun again.
+"""
 RETRY_SECONDS = 0.5
 """How long a loop waits after the store failed."""
 STATES_PER_TURN = 2_000
 """How many States one checkpoint call writes: bounds what is held twice, and how long queries wait."""
+LEASE_LOOK = 0.5
+"""Seconds between two looks at the leases, at most: so long a vbucket that was dropped waits."""
 
 
 class Backend(Service):
@@ -146,7 +152,7 @@ class Backend(Service):
                     yield self._acquire(missing)
             except StoreError as problem:
                 self._log.warn("Leases: {problem}", problem=problem)
-            yield self._sleep(self._lease_seconds / 4)
+            yield self._sleep(min(LEASE_LOOK, self._lease_seconds / 4))
 
     @inlineCallbacks
     def _acquire(self, vbuckets: Sequence[int]):  # type: ignore[no-untyped-def]
@@ -174,7 +180,7 @@ class Backend(Service):
                 yield self._room
                 continue
             if not self.folding:
-                yield self._sleep(self._lease_seconds / 8)
+                yield self._sleep(min(LEASE_LOOK, self._lease_seconds / 4) / 2)
                 continue
             after = {vbucket: each.folded for vbucket, each in self.folding.items()}
             try:
@@ -188,10 +194,20 @@ class Backend(Service):
                 continue
             finally:
                 self._reading = None
-            self._take(entries)
+            yield self._take(entries)
 
-    def _take(self, entries: Sequence[LogEntry]) -> None:
+    @inlineCallbacks
+    def _take(self, entries: Sequence[LogEntry]):  # type: ignore[no-untyped-def]
+        """Take entries, with pauses. What is left when the service stops stays in the logs."""
+        taken = 0
         for entry in entries:
+            if taken >= TAKE_BYTES:
+                taken = 0
+                self._fire_more()
+                yield self._sleep(0.0)
+                if self._stopping:
+                    return
+            taken += len(entry.body)
             folding = self.folding.get(entry.vbucket)
             if folding is None or entry.id != folding.folded + 1:
                 continue  # dropped or loaded again while the read was under way
@@ -263,7 +279,7 @@ class Backend(Service):
             self._log.warn("States of vbucket {v} cannot be read: {problem}", v=vbucket, problem=problem)
             self._drop([vbucket])
             return None
-        if self.folding.get(vbucket) is not folding:
+        if not self._holds(folding):
             return None
         checkpoint = folding.prepare(states, aggregates, self._observer.handler_failed)
         for key, state in checkpoint.states.items():
@@ -288,14 +304,18 @@ class Backend(Service):
             outcomes: list[Written] = yield self._store.checkpoint(checkpoints)
         except StoreError as problem:
             self._log.warn("Checkpoint failed: {problem}", problem=problem)
-            self._drop(each.lease.vbucket for each in prepared)
+            self._drop(each.lease.vbucket for each in prepared if self._holds(each))
             yield self._sleep(RETRY_SECONDS)
             return
         for folding, outcome in zip(prepared, outcomes, strict=True):
             if outcome is Written.DONE:
                 self._observer.written(folding.written())
-            else:
+            elif self._holds(folding):
                 self._log.info("Vbucket {v}: checkpoint {what}", v=folding.lease.vbucket, what=outcome.value)
                 self._drop([folding.lease.vbucket])
+
+    def _holds(self, folding: Folding) -> bool:
+        """Whether this is what is held of its vbucket: it may have been dropped, and loaded again, meanwhile."""
+        return self.folding.get(folding.lease.vbucket) is folding
 
 

@@ -29,6 +29,11 @@ from taba.web.answers import Leaf, Root, write_text
 from taba.web.listening import listen
 from taba.web.site import BoundedSite, BufferedBody
 
+LEASE_SECONDS = 30.0
+"""How long leases hold. The stores there are belong to one process, which gets its leases back at once when it starts
+again: a short time would only let a process lose them that was kept from its work for a while.
+"""
+
 
 class Server(Service):
     """One server process that is fe, be and ctrl. `inside` is the service of the agent in it."""
@@ -70,6 +75,7 @@ class Server(Service):
             f"{name}.{process.new_id()[:8]}",
             self.observer,
             checkpoint_seconds=settings.checkpoint_seconds,
+            lease_seconds=LEASE_SECONDS,
             max_clock_skew=settings.max_clock_skew,
             max_cache_bytes=settings.state_cache_bytes,
         )

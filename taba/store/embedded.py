@@ -103,7 +103,7 @@ class EmbeddedStore(Service):
 
         A store is started once: its Workers end with it, or when it cannot start.
         """
-        Service.startService(self)  # type: ignore[no-untyped-call]
+        Service.startService(self)
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
@@ -139,7 +139,7 @@ class EmbeddedStore(Service):
         """Finish what is under way, close the database and unlock the folder; every later call fails."""
         if not self.running:
             return succeed(None)
-        Service.stopService(self)  # type: ignore[no-untyped-call]
+        Service.stopService(self)
         self._is_open = False
         self._arrivals.announce_all()
         return Deferred.fromCoroutine(self._stop())

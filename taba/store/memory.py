@@ -109,7 +109,7 @@ class MemoryStore(Service):
             return fail(
                 StartError(f"NUM_VBUCKETS must be {len(contents.vbuckets) or 'at least 1'}, not {self._vbuckets}.")
             )
-        Service.startService(self)  # type: ignore[no-untyped-call]
+        Service.startService(self)
         self._contents = contents
         self.cluster = Cluster(contents.cluster_id, len(contents.vbuckets), self._new_id(), "memory")
         self._leases = Leases(contents.epochs)
@@ -119,7 +119,7 @@ class MemoryStore(Service):
     def stopService(self) -> Deferred[None]:
         """Let nobody wait any longer; every later call fails."""
         if self.running:
-            Service.stopService(self)  # type: ignore[no-untyped-call]
+            Service.stopService(self)
             self._arrivals.announce_all()
         return succeed(None)
 

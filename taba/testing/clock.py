@@ -1,4 +1,3 @@
-# mypy: untyped-calls-exclude="twisted"
 """Virtual time: one heap of calls for all processes of a simulated world.
 
 `HeapClock` provides `IReactorTime` like `twisted.internet.task.Clock`, for the same use in plain unit tests, but

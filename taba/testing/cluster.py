@@ -1,4 +1,3 @@
-# mypy: untyped-calls-exclude="twisted"
 """A whole Taba in one process: a server, agents and applications on the machines of a simulated `World`.
 
 Every process is assembled by the functions that production uses (`make_server`, `make_agent`, `Client` with its

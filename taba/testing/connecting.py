@@ -1,4 +1,3 @@
-# mypy: untyped-calls-exclude="twisted"
 """Ports that listen and attempts to connect: Twisted's `IListeningPort` and `IConnector` on the simulated network.
 
 They speak to factories as Twisted's TCP ports and connectors do: doStart and doStop, startedConnecting,

@@ -1,4 +1,3 @@
-# mypy: untyped-calls-exclude="twisted"
 """A network in memory between named hosts: ordered byte streams that are late, cut in pieces, stalled, reset and
 delivered again.
 

@@ -1,4 +1,3 @@
-# mypy: untyped-calls-exclude="twisted"
 """A machine of a simulated world, and the process lives on it.
 
 `Node` is the machine: a disk and a wall clock that outlive processes, and the verbs that start, stop and kill them.

@@ -1,4 +1,3 @@
-# mypy: untyped-calls-exclude="twisted"
 """The reactor of one simulated process life.
 
 `SimulatedReactor` provides what Twisted's HTTP server and client, endpoints and services ask of a reactor, on the

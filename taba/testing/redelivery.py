@@ -1,4 +1,3 @@
-# mypy: untyped-calls-exclude="twisted"
 """Requests that were recorded, and sending them again: the late copy of a request that a network may deliver at any
 time.
 """

@@ -89,12 +89,12 @@ class FaultyStore(Service):
 
     def startService(self) -> Deferred[None]:
         """Start the store behind."""
-        Service.startService(self)  # type: ignore[no-untyped-call]
+        Service.startService(self)
         return maybeDeferred(self._store.startService)
 
     def stopService(self) -> Deferred[None]:
         """Stop the store behind. Answers that are kept back are given out."""
-        Service.stopService(self)  # type: ignore[no-untyped-call]
+        Service.stopService(self)
         for method in list(self._held):
             self.let_go(method)
         return maybeDeferred(self._store.stopService)

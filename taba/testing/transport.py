@@ -1,4 +1,3 @@
-# mypy: untyped-calls-exclude="twisted"
 """The ends of a simulated TCP connection, as protocols see them.
 
 `MemoryTransport` behaves towards its protocol like the TCP transports of Twisted: writes are buffered and leave at

@@ -1,4 +1,3 @@
-# mypy: untyped-calls-exclude="twisted"
 """A world: machines, the network between them and one virtual time, all a function of a seed.
 
 Only the reactor, the network and the disks are simulated; the services, web servers and HTTP clients that run on them

@@ -73,6 +73,10 @@ class Leaf(Resource):
     def render(self, request: Request) -> int:
         """Called by twisted.web."""
         request.setHeader("X-Content-Type-Options", "nosniff")
+        if request.postpath:
+            path = request.path.decode("latin-1")
+            write_refusal(request, Refusal(NOT_FOUND, f"There is no {path} here: nothing is below this path."))
+            return NOT_DONE_YET
         method = self._methods.get(request.method)
         if method is None:
             allowed = ", ".join(sorted(name.decode() for name in self._methods))
@@ -120,6 +124,7 @@ class Root(Resource):
 
     def getChild(self, path: bytes, request: Request) -> Resource:
         """Called by twisted.web for a path that is none of ours."""
+        request.postpath = []
         return Leaf(get=self._not_found, post=self._not_found)
 
     def render(self, request: Request) -> int:

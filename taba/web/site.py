@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -100,6 +101,8 @@ class BoundedRequest(Request):
         body = self._site().body_for(self.method, self.path)
         self.content = body
         body.begin(self, length)
+        if self.refused:
+            self.requestHeaders.removeHeader(b"expect")  # else the channel would still ask for the body
 
     def handleContentChunk(self, data: bytes) -> None:
         """A part of the body. Called by the channel."""
@@ -165,8 +168,8 @@ class BoundedSite(Site):
         self._default_limit = default_limit
 
     def body_for(self, method: bytes, path: bytes) -> Any:
-        """The `IBody` for a request's body."""
-        maker = self._bodies.get(path)
+        """The `IBody` for a request's body. The path is as it was sent, while resources see it unquoted."""
+        maker = self._bodies.get(unquote_to_bytes(path))
         if method == b"POST" and maker is not None:
             return maker()
         return BufferedBody(self._default_limit)

@@ -1,4 +1,6 @@
-"""Runs the benchmarks named on the command line, or all: `python -m tests.benchmarks [intake] [queries] [sizes] [quantiles]`."""
+"""Runs the benchmarks named on the command line, or all: `python -m tests.benchmarks [intake] [queries] [sizes]
+[quantiles]`.
+"""
 
 from __future__ import annotations
 

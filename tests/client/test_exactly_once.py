@@ -449,7 +449,7 @@ class ScheduleTests(SynchronousTestCase):
 
     def test_every_schedule(self) -> None:
         """Whatever gets lost, late, doubled, refused or forked: each event is counted once, or accounted for."""
-        run_state_machine_as_test(Faults, settings=settings(max_examples=100, stateful_step_count=40, deadline=None))
+        run_state_machine_as_test(Faults, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
 
     def test_finds_what_is_wrong(self) -> None:
         """The search is good enough to find Senders without one of the rules."""

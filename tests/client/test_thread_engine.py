@@ -9,12 +9,14 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,11 +24,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import taba
 from taba.client import Client
-from taba.client.engines.posting import Poster
+from taba.client.engines.posting import Poster, PostFailed
 from taba.client.engines.thread import ThreadEngine
 from taba.client.names import parse_url
 from taba.client.recorder import TAB_BYTES, Recorder
-from taba.client.sender import Post, Sender, Wait
+from taba.client.sender import Answer, Post, Sender, Wait
 from tests.client.loopback import PATIENCE, LoopbackAgent
 
 PERIOD = 0.02  # seconds between flushes
@@ -248,6 +250,68 @@ class FaultTests(EngineCase):
         self.addCleanup(engine.stop, 0.0)
         recorder.counter("a", 1)
         self.agent.wait_for_events(1)
+
+
+class PosterTests(EngineCase):
+    """Single requests over a kept connection."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.poster = Poster(parse_url(self.agent.url))
+        self.addCleanup(self.poster.close)
+
+    def open(self) -> Answer:
+        return self.poster.post({"Taba-Batch": "0"}, b"", PATIENCE)
+
+    def test_connection_closed_while_idle(self) -> None:
+        """An agent that closed a connection nobody used is asked again at once, over another."""
+        self.open()
+        for connection in list(self.agent._open):
+            connection.close_now()
+        self.assertEqual(self.open().status, 200)
+        self.assertEqual(self.agent.connections, 2)
+
+    def test_agent_gone(self) -> None:
+        """Where nobody listens any more, that is said, on the kept connection and on a new one."""
+        self.open()
+        self.agent.stop()
+        for _ in range(2):
+            with self.assertRaises(PostFailed) as caught:
+                self.open()
+            self.assertIn("refused", str(caught.exception))
+
+    def test_not_http(self) -> None:
+        """What does not speak HTTP is a failed attempt like others."""
+        self.agent.stop()
+        with self.raw_server(b"220 mail.example ESMTP\r\n\r\n"), self.assertRaises(PostFailed) as caught:
+            self.open()
+        self.assertIn("BadStatusLine", str(caught.exception))
+
+    def test_early_answer(self) -> None:
+        """The answer of an agent that refuses a body before it has all of it is heard."""
+        self.agent.stop()
+        with self.raw_server(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!"):
+            answer = self.poster.post({"Taba-Batch": "x"}, bytes(8 << 20), PATIENCE)
+        self.assertEqual((answer.status, answer.text), (413, "no!"))
+
+    @contextmanager
+    def raw_server(self, answer: bytes) -> Iterator[None]:
+        """Somebody on the agent's port who reads a little, says `answer` and hangs up."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.poster = Poster(parse_url(f"http://127.0.0.1:{listener.getsockname()[1]}/post"))
+        self.addCleanup(self.poster.close)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with listener:
+            yield
+            thread.join(PATIENCE)
 
 
 def _in_child(work: Callable[[], None]) -> int:

@@ -346,7 +346,7 @@ class Oracle:
                 held[native.crc32(tab.encode()) % vbuckets] += count_and_total(type_name, state, self.latest)[0]
         for vbucket, row in view.ledgers.items():
             gauges = row.get("folded", 0) - held[vbucket]
-            if gauges < 0 or gauges and vbucket != native.crc32(GAUGE_TAB.encode()) % vbuckets:
+            if gauges < 0 or (gauges and vbucket != native.crc32(GAUGE_TAB.encode()) % vbuckets):
                 raise Violation(f"vbucket {vbucket}: the row {row} is not of {held[vbucket]} events")
 
     def agents_ledger(self) -> Counter[str]:

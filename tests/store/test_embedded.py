@@ -419,6 +419,15 @@ class FullDiskTests(SynchronousTestCase):
         self.assertEqual(self.store.log_bytes, 0)
         self.assertTrue(all(outcome.appended for outcome in self.successResultOf(self.store.append(batches))))
 
+    def test_name_of_the_database_is_made_durable(self) -> None:
+        """A store whose new database might not be found after a power cut does not start."""
+        disk = MemoryDisk(Random(1))
+        disk.fail_next_sync(".")
+        store = Surroundings().embedded(disk.folder())
+        error = self.failureResultOf(store.startService(), StartError).value
+        self.assertIn("cannot be opened", str(error))
+        disk.close()
+
     def test_read_only_disk(self) -> None:
         """A disk that became read-only is named as such; queries go on."""
         self.disk.read_only()

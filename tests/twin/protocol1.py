@@ -91,11 +91,9 @@ class _Reading:
             raise BodySyntaxError(1, "the version, 1, was expected")
         self._expect_blank()
         while self._more():
-            client = self._next()
-            if not client:
-                raise BodySyntaxError(self._place, "a client id was expected")
-            self._expect_blank()
-            self._read_client(client)
+            if client := self._next():  # further blank lines are passed over
+                self._expect_blank()
+                self._read_client(client)
         return self._parsed
 
     def _more(self) -> bool:
