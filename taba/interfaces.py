@@ -167,6 +167,7 @@ class Loaded:
     types: Mapping[str, str]
     """Tab -> Type, of every tab of the vbucket."""
     ledger: Mapping[str, int]
+    """The row as the last checkpoint wrote it, without the store's own lines."""
 
 
 @frozen
@@ -185,8 +186,10 @@ class SetAside:
 class Checkpoint:
     """The changed States of a vbucket with the position they stand for: written all, or not at all.
 
-    It is fenced when `lease` is not the newest grant, and refused when `expected` is not the position in the store or
-    `lineage` not the store's. Values of None delete. `ledger` replaces the whole row, but for the store's own lines.
+    It is fenced when `lease` is not held any more, and refused when `expected` is not the position in the store,
+    `lineage` not the store's, or `position` beyond the log. Values of None delete. `ledger` replaces the whole row, but
+    for the store's own lines. `position` must not be before `expected` and must have more commits: anything else fails
+    with LocalProtocolError.
     """
 
     lease: Lease
@@ -206,7 +209,7 @@ class Written(Enum):
 
     DONE = "done"
     FENCED = "fenced"
-    """The lease is not the newest one."""
+    """The lease is not held any more: it expired, was given back, or was granted anew."""
     STALE = "stale"
     """Position or lineage differ: somebody wrote, or the store was rolled back."""
 
@@ -285,6 +288,9 @@ class IStore(IService):
         CONFLICT instead; and when sealed more than DEDUP_DAYS - 1 days before now it is REFUSED, "too old". seq <=
         last is OK, a duplicate (CONFLICT when seq == last and the checksums differ), and keeps the lane's row from
         being pruned. after > last is GAP. A look is OK when seq <= last, else GAP; it changes nothing.
+
+        REFUSED, too, is what belongs to no vbucket of the cluster, and a batch that does not follow a smaller number,
+        from 0. `taba.store.judge` has these rules as functions.
         """
 
     def read(after: Mapping[int, int], max_bytes: int, wait: float) -> Deferred[list[LogEntry]]:
@@ -308,7 +314,11 @@ class IStore(IService):
         """Give leases back, where they are still held."""
 
     def load(lease: Lease) -> Deferred[Loaded]:
-        """What the owner of `lease` needs to go on."""
+        """What the owner of `lease` needs to go on; whether the lease is held is not looked at.
+
+        No checkpoint under an earlier lease is written after it. This method, `states` and `aggregates` fail with
+        `NotHere` for a vbucket that the store does not have.
+        """
 
     def states(vbucket: int, keys: Sequence[tuple[str, str]]) -> Deferred[dict[tuple[str, str], bytes]]:
         """The States of (tab, client) pairs of one vbucket; those that do not exist are missing."""
@@ -349,7 +359,7 @@ class IStore(IService):
         """What waits, of every vbucket with a log that is not empty."""
 
     def aside(limit: int) -> Deferred[list[SetAside]]:
-        """The newest Partials that were set aside, at most `limit`."""
+        """The newest Partials that were set aside, at most `limit`, the newest first."""
 
     def prune(now: float) -> Deferred[int]:
         """Drop what is known of lanes idle for DEDUP_DAYS; answers how many."""

@@ -12,12 +12,12 @@
 #define TABA_COUNT_MAX (UINT64_C(1) << 61)
 
 typedef struct taba_dist {
-    double *values;               /* the exact values, in the order they came; kept for nothing once spilled */
-    taba_buckets *buckets;        /* in use once spilled; may be prepared before */
+    double *values;                   /* the exact values, in the order they came; kept for nothing once spilled */
+    taba_buckets *buckets;            /* in use once spilled; may be prepared before */
     int32_t due_low[2], due_high[2];  /* the indices, at scale 6, of values for which room was reserved */
-    uint32_t due;                 /* how many values those are; stops at UINT32_MAX */
-    uint8_t n, room;              /* exact values, and how many have room */
-    bool spilled;                 /* whether `buckets` counts, not `values` */
+    uint32_t due;                     /* how many values those are; stops at UINT32_MAX */
+    uint8_t n, room;                  /* exact values, and how many have room */
+    bool spilled;                     /* whether `buckets` counts, not `values` */
 } taba_dist;
 
 void taba_dist_init(taba_dist *d);                              /* empty; owns nothing */

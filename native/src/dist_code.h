@@ -18,9 +18,9 @@ int taba_kind_of_all(const double *values, size_t n, int64_t *m);
 
 /* The bytes of the tokens of a range in each form, found token by token. */
 typedef struct taba_measure {
-    uint64_t n;           /* buckets that are not empty */
+    uint64_t n;                /* buckets that are not empty */
     size_t bytes[TABA_FORMS];  /* form 0 without its empty buckets */
-    size_t plain;         /* one more byte in every form, not in `bytes` */
+    size_t plain;              /* one more byte in every form, not in `bytes` */
 } taba_measure;
 
 /* The bits of `value`, up to the highest that is set. */

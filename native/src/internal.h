@@ -161,12 +161,13 @@ int taba_get_bytes(taba_cursor *c, uint64_t n, const uint8_t **out);
 /* ---------------------------------------------------------------------------------------------- Partials in memory
  *
  * One Partial being filled: the events of one (tab, client, Type) since the last commit. It is small while it holds
- * little (144 bytes in four blocks for a CounterGroup with one event) and does not hold its allocator: pass the same one always.
+ * little (144 bytes in four blocks for a CounterGroup with one event) and does not hold its allocator: pass the same
+ * one always.
  *
  * Merging a scratch is two steps, so that it is all or nothing: first reserve for every block, which may fail and
  * changes no meaning, then fold every block, which cannot fail. Several reserves for one Partial add up: the blocks
- * reserved for may then be folded in any order, each once. After a reserve that is not followed by its fold the Partial is
- * merely larger than it had to be.
+ * reserved for may then be folded in any order, each once. After a reserve that is not followed by its fold the
+ * Partial is merely larger than it had to be.
  */
 typedef struct taba_partial taba_partial;
 

@@ -48,7 +48,7 @@ class Committer:
         wall: Callable[[], float],
         *,
         commit_seconds: float,
-        flush_seconds: float,
+        flush_seconds: Callable[[], float],
         unsent: Callable[[str, int], int],
         sealed: Callable[[LaneKey, Held, bytes], None],
         noted: Callable[[LaneKey], None],
@@ -82,7 +82,7 @@ class Committer:
         self._released = False
         self._changed_cluster: tuple[str, int] | None = None
         self._last_turn = -commit_seconds
-        self._last_seal = -flush_seconds
+        self._last_seal = float("-inf")
         self._turning = False
         self._halted = False
         self._timer: IDelayedCall | None = None
@@ -124,9 +124,9 @@ class Committer:
         if not self.intake.open.empty or self._asides or self._snapshot_due or self._changed_cluster:
             times.append(self._last_turn + self._commit_seconds)
         if self.sealing.waiting and self.vbuckets:
-            times.append(self._last_seal + self._flush_seconds)
+            times.append(self._last_seal + self._flush_seconds())
         if self._released:
-            times.append(self._last_turn + self._flush_seconds)
+            times.append(self._last_turn + self._flush_seconds())
         if self.full:
             times.append(self._last_turn + RETRY_SECONDS)
         return min(times, default=None)
@@ -257,7 +257,7 @@ class Committer:
     def _seal(self):  # type: ignore[no-untyped-def]
         """Seal what is ripe, when it is time."""
         now = self._clock.seconds()
-        if not self.vbuckets or not self.sealing.waiting or now < self._last_seal + self._flush_seconds:
+        if not self.vbuckets or not self.sealing.waiting or now < self._last_seal + self._flush_seconds():
             return []
         self._last_seal = now
         keys = self.sealing.ripe(self.incarnation, self._wall(), self._unsent)

@@ -45,6 +45,8 @@ class Kind(IntEnum):
     """Says nothing but what its header says: what is durable by now."""
 
 
+JOINED_BYTES = 1 << 16
+"""Sections that are smaller in all are one piece with the rest of their commit."""
 ID_BYTES = 16
 NO_ID = "00" * ID_BYTES
 NO_VBUCKET = 0xFFFFFFFF
@@ -102,10 +104,18 @@ def kind_of(record: Written) -> Kind:
     return _KINDS[type(record)]
 
 
-def encode(record: Written) -> bytes:
-    """The payload of a record. ValueError for an id that is none, struct.error for a number out of range."""
+def encode(record: Written) -> list[bytes]:
+    """The payload of a record, in pieces. ValueError for an id that is none, struct.error for a number out of range.
+
+    A large commit is copied only once, where all the pieces of a write are joined.
+    """
     if isinstance(record, Commit):
-        return _encode_commit(record)
+        head, sections = _encode_head(record), [section.data for section in record.sections]
+        return [head, *sections] if sum(map(len, sections)) > JOINED_BYTES else [b"".join((head, *sections))]
+    return [_encode_small(record)]
+
+
+def _encode_small(record: Written) -> bytes:
     if isinstance(record, Seals):
         return _COUNT.pack(len(record.seals)) + b"".join([_encode_seal(seal) for seal in record.seals])
     if isinstance(record, Aside):
@@ -170,9 +180,10 @@ def _unique(mapping: dict[K, V], count: int) -> dict[K, V]:
 
 
 def _id(text: str) -> bytes:
-    if len(text) != 2 * ID_BYTES:
+    encoded = bytes.fromhex(text)
+    if len(encoded) != ID_BYTES or encoded.hex() != text:
         raise ValueError(f"not an id: {text!r}")
-    return bytes.fromhex(text)
+    return encoded
 
 
 def _text(text: str) -> bytes:
@@ -184,7 +195,8 @@ def _ledger(lines: Mapping[str, int]) -> list[bytes]:
     return [_text(line) + _TOTAL.pack(count) for line, count in lines.items()]
 
 
-def _encode_commit(commit: Commit) -> bytes:
+def _encode_head(commit: Commit) -> bytes:
+    """All of a commit but the bytes of its sections."""
     sections, instances, ledger = commit.sections, commit.instances, commit.ledger
     head = _COMMIT.pack(
         _id(commit.incarnation), commit.time, commit.divided, len(instances), len(ledger), len(sections)
@@ -196,7 +208,6 @@ def _encode_commit(commit: Commit) -> bytes:
             *(_INSTANCE.pack(_id(instance), number) for instance, number in instances.items()),
             *_ledger(ledger),
             struct.pack("<" + "IQI" * len(sections), *table),  # all in one call: a commit has a section per vbucket
-            *(each.data for each in sections),
         ]
     )
 

@@ -1,161 +1,178 @@
-"""A server as an agent sees it over HTTP: topology and append, with time limits, bounded answers, and errors that say
-what is known.
+"""A server behind HTTP: protocol 2 as docs/reference/protocol-2.md has it.
 
-No answer, 429, 502, 503, 504 and anything malformed mean that nothing is known of the request; 409 names another
-cluster.
+Every request has a time limit of its own, by the clock that was passed in, from the first byte to the last of the
+answer. Whatever is not a whole, correct answer becomes `EndpointDown`: nothing is known then of what was asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from gzip import compress
-from ipaddress import ip_address
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from treq import collect
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred, inlineCallbacks, succeed
-from twisted.internet.interfaces import IConsumer
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
+from taba.agent.forwarder import EndpointDown, IEndpoint, WrongCluster
 from taba.errors import FrameError
-from taba.wire import v2
-from taba.wire.v2 import AppendAnswer, AppendRequest, Topology
+from taba.wire.v2 import (
+    MAX_TOPOLOGY,
+    AppendAnswer,
+    AppendRequest,
+    Topology,
+    decode_append_answer,
+    decode_refusal,
+    decode_topology,
+    encode_append_request,
+)
 
-TIMEOUT = 10.0
-"""Seconds until a request is given up; nothing is known of it then."""
-GZIP_FROM = 1024
-"""Bytes from which on a request to another host is compressed."""
-MAX_ANSWER = 16 << 20
-
-
-@implementer(IBodyProducer)
-class BytesBody:
-    """A request body that is written at once: treq's own goes through the global reactor."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.length = len(data)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Called by the HTTP client."""
-        consumer.write(self._data)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """Everything is written already."""
-
-    def resumeProducing(self) -> None:
-        """Everything is written already."""
-
-    def stopProducing(self) -> None:
-        """Everything is written already."""
-
-
-def on_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+TIMEOUT_SECONDS = 10.0
+MAX_ANSWER = 16 * 1024 * 1024  # bytes
+MAX_REFUSAL = 65536  # bytes
+COMPRESS_FROM = 1000  # bytes of a request; below, gzip costs more than it saves
+COMPRESSION_LEVEL = 1  # Partials are packed already; more effort finds little more
+LOOPBACK = frozenset({"localhost", "::1"})
 
 
 @implementer(IEndpoint)
 class HTTPEndpoint:
-    """The server at a base URL. `client_of` makes its treq client."""
+    """The server at `base_url`.
 
-    def __init__(self, url: str, http: HTTPClient, reactor: Any, timeout: float = TIMEOUT) -> None:
-        self.name = url
+    `headers` go with every request (a token, for example). `off_reactor` runs a function, elsewhere if it can, and gives
+    a Deferred of the result: it is used to compress. Requests to this very machine are not compressed.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        http: HTTPClient,
+        clock: IReactorTime,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        max_answer: int = MAX_ANSWER,
+        headers: Mapping[str, str] | None = None,
+        off_reactor: Callable[..., Deferred[Any]] = maybeDeferred,
+    ) -> None:
+        self.name = base_url.rstrip("/")
         self._http = http
-        self._reactor = reactor
+        self._clock = clock
         self._timeout = timeout
-        self._compressing = not on_loopback(url)
+        self._max_answer = max_answer
+        self._headers = dict(headers or {})
+        self._off_reactor = off_reactor
+        host = urlsplit(self.name).hostname or ""
+        self._compresses = host not in LOOPBACK and not host.startswith("127.")
 
-    @inlineCallbacks
-    def topology(self):  # type: ignore[no-untyped-def]
+    def topology(self) -> Deferred[Topology]:
         """See `IEndpoint`."""
-        answer = yield self._ask("GET", "/v2/topology", None, v2.decode_topology)
-        topology: Topology = answer
-        return topology
+        return self._within_time(self._ask_topology())
 
-    @inlineCallbacks
-    def append(self, request: AppendRequest):  # type: ignore[no-untyped-def]
+    def append(self, request: AppendRequest) -> Deferred[AppendAnswer]:
         """See `IEndpoint`."""
-        answer = yield self._ask("POST", "/v2/append", v2.encode_append_request(request), v2.decode_append_answer)
-        appended: AppendAnswer = answer
-        return appended
+        return self._within_time(self._post(request))
 
-    @inlineCallbacks
-    def _ask(self, method: str, path: str, body: bytes | None, decode: Callable[[bytes], Any]):  # type: ignore[no-untyped-def]
-        headers = Headers()
-        if body is not None and self._compressing and len(body) >= GZIP_FROM:
-            body = compress(body, 1)
-            headers.setRawHeaders("Content-Encoding", ["gzip"])
+    def _within_time(self, work: Any) -> Deferred[Any]:
+        """Run a request, and end it when its time is over; every error but cancelling becomes one of `IEndpoint`."""
+        done: Deferred[Any] = Deferred.fromCoroutine(work)
+        done.addTimeout(self._timeout, self._clock)
+        return done.addErrback(self._as_down)
+
+    def _as_down(self, failure: Failure) -> Failure:
+        if failure.check(EndpointDown, WrongCluster, CancelledError):
+            return failure
+        if failure.check(DeferredTimeout):
+            return Failure(EndpointDown(f"no answer within {self._timeout:g} s"))
+        if failure.check(FrameError):
+            return Failure(EndpointDown(f"its answer is not one: {failure.value}"))
+        return Failure(EndpointDown(failure.getErrorMessage()))
+
+    async def _ask_topology(self) -> Topology:
+        response = await self._http.get(
+            f"{self.name}/v2/topology", headers=self._headers, unbuffered=True, allow_redirects=False
+        )
+        return decode_topology(await self._answer_in(response, MAX_TOPOLOGY), MAX_TOPOLOGY)
+
+    async def _post(self, request: AppendRequest) -> AppendAnswer:
+        body = encode_append_request(request)
+        headers = {**self._headers, "Content-Type": "application/octet-stream"}
+        if self._compresses and len(body) > COMPRESS_FROM:
+            body = await self._off_reactor(_gzip, body)
+            headers["Content-Encoding"] = "gzip"
+        response = await self._http.post(
+            f"{self.name}/v2/append", data=body, headers=headers, unbuffered=True, allow_redirects=False
+        )
+        return decode_append_answer(await self._answer_in(response, self._max_answer), self._max_answer)
+
+    async def _answer_in(self, response: IResponse, limit: int) -> bytes:
+        """The body of a 200. Raises the error that any other status stands for."""
+        if response.code == 200:
+            return await _body_of(response, limit)
+        body = await _body_of(response, MAX_REFUSAL)
         try:
-            response = yield self._http.request(
-                method,
-                self.name + path,
-                headers=headers,
-                data=body,
-                reactor=self._reactor,
-                timeout=self._timeout,
-            )
-            content = yield _bounded(response, self._reactor, self._timeout)
-        except Exception as problem:  # whatever goes wrong between here and there, nothing is known
-            raise EndpointDown(f"{self.name}: {problem or type(problem).__name__}")
-        if response.code == 409:
-            raise _wrong_cluster(content, self.name)
-        if response.code != 200:
-            raise EndpointDown(f"{self.name}: {response.code} {_reason(content)}", _retry_after(response))
-        try:
-            return decode(content)
-        except FrameError as problem:
-            raise EndpointDown(f"{self.name} answers what is no answer: {problem}")
+            refusal = decode_refusal(body)
+        except FrameError:
+            first_line = body.decode("utf-8", "replace").partition("\n")[0]
+            raise EndpointDown(f"{response.code}: {first_line[:200]}", _retry_after(response))
+        if response.code == 409 and refusal.cluster is not None:
+            raise WrongCluster(refusal.cluster)
+        raise EndpointDown(f"{response.code}: {refusal.error[:200]}", _retry_after(response))
 
 
-def client_of(agent: Any) -> HTTPClient:
-    """A treq client over a twisted.web agent, whose bodies are `BytesBody`."""
-    return HTTPClient(agent, data_to_body_producer=BytesBody)
+def _gzip(body: bytes) -> bytes:
+    """The body as one gzip member, the same for the same body."""
+    compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    return compressor.compress(body) + compressor.flush()
 
 
-def _bounded(response: Any, reactor: Any, timeout: float) -> Deferred[bytes]:
-    """The body of an answer; an error when it is too long, or does not end in time."""
-    chunks: list[bytes] = []
-    size = 0
-
-    def collector(chunk: bytes) -> None:
-        nonlocal size
-        size += len(chunk)
-        if size > MAX_ANSWER:
-            raise ValueError("the answer is too long")
-        chunks.append(chunk)
-
-    collected: Deferred[Any] = collect(response, collector)
-    collected.addTimeout(timeout, reactor)
-    done: Deferred[bytes] = collected.addCallback(lambda _: b"".join(chunks))
-    return done
-
-
-def _wrong_cluster(content: bytes, name: str) -> Exception:
-    try:
-        refusal = v2.decode_refusal(content)
-    except FrameError:
-        return EndpointDown(f"{name}: 409 without a reason")
-    return WrongCluster(name, refusal.cluster or "unknown")
-
-
-def _reason(content: bytes) -> str:
-    return content[:200].decode("utf-8", "replace").strip()
-
-
-def _retry_after(response: Any) -> float | None:
+def _retry_after(response: IResponse) -> float | None:
+    """The seconds in the header of that name; dates, which HTTP allows as well, are not looked at."""
     values = response.headers.getRawHeaders("retry-after", [])
-    try:
-        return max(0.0, float(values[0])) if values else None
-    except ValueError:
-        return None
+    return float(values[0]) if values and values[0].isascii() and values[0].isdigit() else None
+
+
+def _body_of(response: IResponse, limit: int) -> Deferred[bytes]:
+    """The body, if it has at most `limit` bytes, after a content encoding as well; else EndpointDown."""
+    receiver = _BoundedReceiver(limit)
+    response.deliverBody(receiver)
+    return receiver.body
+
+
+class _BoundedReceiver(Protocol):
+    """Collects a body up to a limit. Cancelling `body` ends the connection, as going over the limit does."""
+
+    def __init__(self, limit: int) -> None:
+        self.body: Deferred[bytes] = Deferred(lambda _: self._end())
+        self._limit = limit
+        self._size = 0
+        self._chunks: list[bytes] = []
+
+    def _end(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Called by the response."""
+        self._size += len(data)
+        if self._size <= self._limit:
+            self._chunks.append(data)
+        elif not self.body.called:
+            self.body.errback(EndpointDown(f"its answer has more than {self._limit} bytes"))
+            self._end()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Called by the response at its end."""
+        if self.body.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.body.callback(b"".join(self._chunks))
+        else:
+            self.body.errback(EndpointDown(f"its answer broke off: {reason.getErrorMessage()}"))

@@ -238,9 +238,12 @@ class Replay:
         self.numbers.replace(snapshot, noted.through)
         for key, commit in noted.through.items():
             self.through[key] = max(self.through.get(key, 0), commit)
-        for batches in self.batches.values():
-            for seq in [seq for seq, batch in batches.items() if batch.seal.first_commit < snapshot.first_needed]:
-                del batches[seq]
+        for key in list(self.batches):
+            if key[0] != snapshot.incarnation and key not in snapshot.lanes:
+                del self.batches[key]  # a lane is left out when nothing of it is held any more
+                continue
+            held = self.batches[key].items()
+            self.batches[key] = {seq: batch for seq, batch in held if batch.seal.first_commit >= snapshot.first_needed}
         for incarnation in list(self.undivided):
             self._discard(Discard(incarnation, None, snapshot.first_needed - 1))
 

@@ -111,30 +111,38 @@ class FrameWriter:
         With `synced` None it says that itself is durable: so in a file that gets its place in the folder only when all
         of it is. ValueError or struct.error when the record cannot be written; the position stays then.
         """
+        return b"".join(self._pieces(record, offset, synced))
+
+    def _pieces(self, record: Written, offset: int, synced: int | None) -> list[bytes]:
         payload, at = encode(record), self.position
+        length, check = sum(map(len, payload)), 0
+        for piece in payload:
+            check = self._checksum(piece, check)
         fields = _FIELDS.pack(
-            self._checksum(payload, 0),
-            len(payload),
+            check,
+            length,
             kind_of(record),
-            offset + HEADER_BYTES + len(payload) if synced is None else synced,
+            offset + HEADER_BYTES + length if synced is None else synced,
             at.commit,
             at.events,
             at.seals,
         )
         self.position = at.after(record)
-        return b"".join((_PREFIX.pack(MARKER, self._checksum(fields, self._seed)), fields, payload))
+        return [_PREFIX.pack(MARKER, self._checksum(fields, self._seed)), fields, *payload]
 
     def lay_out(
         self, records: Iterable[Written], offset: int, synced: int | None
     ) -> tuple[bytes, list[tuple[Extent, ...]]]:
         """The frames of records that are written from `offset` on, and where the sections of each commit will stand."""
-        frames, extents, at = [], [], offset
+        pieces: list[bytes] = []
+        extents, at = [], offset
         for record in records:
-            frames.append(self.frame(record, at, synced))
-            at += len(frames[-1])
+            frame = self._pieces(record, at, synced)
+            at += sum(map(len, frame))
+            pieces += frame
             if isinstance(record, Commit):
                 extents.append(section_extents(record, self.segment, at))
-        return b"".join(frames), extents
+        return b"".join(pieces), extents
 
 
 def pack(records: Iterable[Record | Noted]) -> Iterator[Written]:

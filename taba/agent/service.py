@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from taba import native
 from taba.agent.committer import Committer
 from taba.agent.endpoint import IEndpoint
-from taba.agent.forwarder import Forwarder
+from taba.agent.delivery import Forwarder
 from taba.agent.held import Action, Confirmed, Held, Lost, NewIncarnation, SetAside
 from taba.agent.intake import BatchNumber, Intake, Receipt
 from taba.agent.lanes import Lanes
@@ -67,7 +67,7 @@ class Agent(Service):
             self._clock,
             self._wall,
             commit_seconds=settings.commit_milliseconds / 1e3,
-            flush_seconds=settings.flush_seconds,
+            flush_seconds=lambda: max(settings.flush_seconds, self.forwarder.shortest_flush),
             unsent=self.lanes.unsent,
             sealed=self._sealed,
             noted=self._noted,

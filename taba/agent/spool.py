@@ -26,7 +26,7 @@ from taba.agent.encoding import Mark, Noted
 from taba.agent.held import Held
 from taba.agent.numbers import Numbers
 from taba.agent.reading import BodyDamaged, Split, SpoolReader
-from taba.agent.records import Checksum, Commit, Extent, Hole, Record, Snapshot
+from taba.agent.records import Checksum, Commit, Extent, Hole, Record, Seal, Snapshot
 from taba.agent.recovery import Recovered, Recovery, recover
 from taba.agent.segment_files import DiskFailed, OpenSegment, PlaceUnsure, SegmentFolder
 from taba.agent.segments import FrameWriter, Position, pack
@@ -139,9 +139,9 @@ class Spool:
     def write(self, records: Sequence[Record]) -> list[tuple[Extent, ...]]:
         """Write records, in this order; they count when `sync` has returned. Where the sections of each will stand.
 
-        Commits have the numbers that come next, snapshots what `snapshot` says, or less: else LocalProtocolError, and
-        nothing is written (nor after a ValueError or struct.error, for values that no record can hold). After an
-        OSError: `fail_over`.
+        Commits have the numbers that come next, seals are of commits before them, snapshots note what `snapshot` says,
+        or less: else LocalProtocolError, and nothing is written (nor after a ValueError or struct.error, for values
+        that no record can hold). After an OSError: `fail_over`.
         """
         segment = self._writing()
         before = segment.writer.position
@@ -313,6 +313,8 @@ class Spool:
                 if record.number != due:
                     raise LocalProtocolError(f"commit {record.number} where {due} is due")
                 due += 1
+            elif isinstance(record, Seal) and not record.first_commit <= record.last_commit < due:
+                raise LocalProtocolError(f"a seal of what is not committed, or not in order: {record}")
         if not any(isinstance(record, Snapshot) for record in records):
             return list(records)
         noted: list[Record | Noted] = []

@@ -7,7 +7,7 @@ something to write, but at most every `checkpoint_seconds`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -85,10 +85,18 @@ class Backend(Service):
         """Start the loops."""
         super().startService()
         self._stopping = False
-        for loop in (self._lease_loop, self._read_loop, self._checkpoint_loop):
-            done = loop()
-            done.addErrback(lambda failure: self._log.failure("A loop of the be ended", failure))
-            self._loops.append(done)
+        self._loops = [self._go_on(loop) for loop in (self._lease_loop, self._read_loop, self._checkpoint_loop)]
+
+    @inlineCallbacks
+    def _go_on(self, loop: Callable[[], Deferred[None]]):  # type: ignore[no-untyped-def]
+        """Run a loop until the service stops. One that a defect ended begins again, with what the store has."""
+        while not self._stopping:
+            try:
+                yield loop()
+            except Exception:
+                self._log.failure("A loop of the be failed, and begins again")
+                self._drop(list(self.folding))
+                yield self._sleep(RETRY_SECONDS)
 
     @inlineCallbacks
     def stopService(self):  # type: ignore[no-untyped-def]

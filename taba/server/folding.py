@@ -29,6 +29,10 @@ UNKNOWN_TYPE: Final = "unknown type"
 UNDECODABLE: Final = "undecodable"
 HANDLER_FAILED: Final = "handler failed"
 
+KEY_OVERHEAD = 500
+PARTIAL_OVERHEAD = 60
+"""Bytes of memory that a waiting (tab, client), and each of its Partials, take beside the Partial's own, roughly."""
+
 Key = tuple[str, str]
 """(tab, client)."""
 
@@ -62,6 +66,7 @@ class Generation:
     ledger: Counter[str] = field(factory=Counter)
     set_aside: list[SetAside] = field(factory=list)
     bytes: int = 0
+    """Of memory, roughly."""
 
 
 @define
@@ -155,8 +160,10 @@ class Folding:
         pending = generation.pending.get(key)
         if pending is None:
             pending = generation.pending[key] = Pending(each.type)
+            generation.bytes += KEY_OVERHEAD
         pending.partials.append(each.partial)
         pending.events.append(each.events)
+        generation.bytes += PARTIAL_OVERHEAD
         generation.ledger["folded"] += each.events
 
     def _refuse(self, reason: str, each: native.Entry) -> Refused:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
-OVERHEAD = 200
+OVERHEAD = 400
 """Bytes of memory that an entry takes beside its names and its State, roughly."""
 
 Name = tuple[str, ...]

@@ -1,9 +1,5 @@
 """The embedded store: one SQLite database in one folder, for a server of one process. The default without settings.
 
-Two connections, one for what writes and one for what reads, so that no query keeps an append waiting. Each is used by a
-Worker of its own, which does what it is given one after the other and in order. That order is what makes closing safe,
-and a read see every write that was answered before it.
-
 In memory it keeps only how much waits in each log, and the leases: the folder is locked, so nobody outside this process
 can hold one. After any failure of a write it reads the former again, because what failed may have been done.
 
@@ -23,7 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from taba.errors import LocalProtocolError, NotHere, StartError, StoreUnavailable
+from taba.errors import LocalProtocolError, NotHere, StoreUnavailable
 from taba.interfaces import (
     AggregateRow,
     Append,
@@ -44,17 +40,14 @@ from taba.interfaces import (
 from taba.process import Worker
 from taba.store import checkpoint_rows, log_rows, queries, schema
 from taba.store.arrivals import Arrivals
-from taba.store.database import Database
 from taba.store.judge import breaks_rules
 from taba.store.leases import Leases
 from taba.store.limits import DAY, DEDUP_DAYS, Limits, check_dedup_days
 from taba.store.pages import Row, give_pages, take_page
+from taba.store.transactions import Transactions
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-DATABASE = "store.db"
-"""The name of the database in its folder."""
 
 _LANES_AT_A_TIME = 10_000
 """The dedup rows that one transaction of `prune` looks at: some 10 ms, after which appends have their turn."""
@@ -79,21 +72,16 @@ class EmbeddedStore(Service):
     _dedup_days: float = field(default=DEDUP_DAYS, kw_only=True, validator=check_dedup_days)
     _limits: Limits = field(factory=Limits, kw_only=True)
     cluster: Cluster = field(init=False)
-    _written: Database = field(init=False)
-    """The connection of `_writer`."""
-    _read_only: Database = field(init=False)
-    """The connection of `_reader`."""
+    _transactions: Transactions = field(init=False)
     _arrivals: Arrivals = field(init=False)
     _leases: Leases = field(init=False)
     _ends: log_rows.LogEnds = field(factory=dict, init=False)
     _ends_in_doubt: bool = field(default=False, init=False)
-    _is_open: bool = field(default=False, init=False)
     _first: int = field(default=0, init=False)
     """The vbucket that the next read begins with, so that a busy one keeps nobody else waiting."""
 
     def __attrs_post_init__(self) -> None:
-        self._written = Database(self._folder, DATABASE, schema.open_writer, "BEGIN IMMEDIATE")
-        self._read_only = Database(self._folder, DATABASE, schema.open_reader, "BEGIN")
+        self._transactions = Transactions(self._folder, self._writer, self._reader)
         self._arrivals = Arrivals(self._clock)
 
     # --------------------------------------------------------------------------------------------- start and stop
@@ -108,76 +96,35 @@ class EmbeddedStore(Service):
 
     async def _start(self) -> None:
         try:
-            identity, epochs, self._ends = await self._writer(self._establish)
-        except Exception as error:
+            identity, epochs, self._ends = await self._transactions.open(self._establish)
+        except Exception:
             self.running = 0
-            await self._stop_workers()
-            if isinstance(error, StoreUnavailable | OSError):
-                raise StartError(f"The store cannot be opened: {error}.") from error
             raise
         self._leases = Leases(epochs)
         self.cluster = Cluster(identity.cluster_id, identity.vbuckets, self._new_id(), "fsynced")
-        self._is_open = bool(self.running)
 
-    def _establish(self) -> tuple[schema.Identity, dict[int, int], log_rows.LogEnds]:
-        """Lock and open, in the writer's thread; when that fails, undo it."""
-        self._folder.lock()
-        try:
-            known = self._written.run(schema.establish, self._folder.path, self._vbuckets, self._new_id)
-            # SQLite makes its contents durable, but not its name in the folder.
-            self._folder.sync()
-            return known, self._written.run(checkpoint_rows.read_epochs), self._written.run(log_rows.read_ends)
-        except BaseException:
-            self._close_written()
-            raise
-
-    def _close_written(self) -> None:
-        self._written.close()
-        self._folder.unlock()
+    def _establish(
+        self, database: sqlite3.Connection, path: str
+    ) -> tuple[schema.Identity, dict[int, int], log_rows.LogEnds]:
+        """The first transaction: what there is, made if it is not there yet."""
+        identity = schema.establish(database, path, self._vbuckets, self._new_id)
+        return identity, checkpoint_rows.read_epochs(database), log_rows.read_ends(database)
 
     def stopService(self) -> Deferred[None]:
         """Finish what is under way, close the database and unlock the folder; every later call fails."""
         if not self.running:
             return succeed(None)
         Service.stopService(self)
-        self._is_open = False
+        stopping = Deferred.fromCoroutine(self._transactions.close())
         self._arrivals.announce_all()
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _stop(self) -> None:
-        # Both come after all that was asked before, and nothing is asked any more. The writer is the last to close,
-        # because the last connection to close moves the write-ahead log to the database, which the reader must not do.
-        await self._reader(self._read_only.close)
-        await self._writer(self._close_written)
-        await self._stop_workers()
-
-    async def _stop_workers(self) -> None:
-        await self._reader.stop()
-        await self._writer.stop()
+        return stopping
 
     # ------------------------------------------------------------------------------------------------ transactions
 
     def _lineage(self) -> str:
         """The lineage of this opening; raises StoreUnavailable when the store is not open."""
-        if not self._is_open:
-            raise _closed()
+        self._transactions.check()
         return self.cluster.lineage
-
-    def _write(
-        self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[T]:
-        """Do `work` in a transaction of the writer."""
-        if not self._is_open:
-            return fail(_closed())
-        return self._writer(self._written.run, work, *args, **kwargs)
-
-    def _query(
-        self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[T]:
-        """Do `work` in a transaction of the reader."""
-        if not self._is_open:
-            return fail(_closed())
-        return self._reader(self._read_only.run, work, *args, **kwargs)
 
     def _query_of(
         self,
@@ -186,15 +133,10 @@ class EmbeddedStore(Service):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Deferred[T]:
-        """Do `work` for a vbucket in a transaction of the reader; fails with NotHere when the cluster has no such one.
-        """
-        if self._is_open and vbucket not in self._ends:
+        """Do `work` for a vbucket in a transaction of the reader; fails with NotHere when the cluster has no such one."""
+        if self._ends and vbucket not in self._ends:
             return fail(NotHere(f"there is no vbucket {vbucket}: the cluster has {self._vbuckets}"))
-        return self._query(work, vbucket, *args, **kwargs)
-
-    def _at_once(self, work: Callable[[], T]) -> Deferred[T]:
-        """Do what needs no disk."""
-        return maybeDeferred(work) if self._is_open else fail(_closed())
+        return self._transactions.query(work, vbucket, *args, **kwargs)
 
     async def _change_logs(self, change: Deferred[tuple[T, log_rows.LogEnds]]) -> T:
         """Await a transaction that changes logs, and keep what it says of their ends."""
@@ -216,10 +158,9 @@ class EmbeddedStore(Service):
 
     async def _sure_ends(self) -> log_rows.LogEnds:
         """How much waits in each log; raises StoreUnavailable when that cannot be found out."""
-        if not self._is_open:
-            raise _closed()
+        self._transactions.check()
         if self._ends_in_doubt:
-            self._ends = await self._write(log_rows.read_ends)
+            self._ends = await self._transactions.write(log_rows.read_ends)
             self._ends_in_doubt = False
         return self._ends
 
@@ -231,7 +172,7 @@ class EmbeddedStore(Service):
 
     async def _append(self, batches: Sequence[Append]) -> list[Outcome]:
         outcomes = await self._change_logs(
-            self._write(
+            self._transactions.write(
                 log_rows.append,
                 batches,
                 vbuckets=self._vbuckets,
@@ -256,7 +197,9 @@ class EmbeddedStore(Service):
             # Nothing of a log that was trimmed meanwhile, so the ends may promise more than there is.
             entries: list[LogEntry] = []
             if turns:
-                entries = await self._query(log_rows.read_entries, [(v, after[v]) for v in turns], max_bytes)
+                entries = await self._transactions.query(
+                    log_rows.read_entries, [(v, after[v]) for v in turns], max_bytes
+                )
             remaining = until - self._clock.seconds()
             if entries or remaining <= 0:
                 break
@@ -276,16 +219,25 @@ class EmbeddedStore(Service):
         known = [vbucket for vbucket in vbuckets if vbucket in self._ends]
         granted = self._leases.grant(known, owner, ttl, self._clock.seconds())
         # An epoch that is used before it is durable could be granted again after a crash, to somebody else.
-        await self._write(checkpoint_rows.write_epochs, list(granted.values()))
+        if granted:
+            await self._transactions.write(checkpoint_rows.write_epochs, list(granted.values()))
         return granted
 
     def renew(self, leases: Sequence[Lease], ttl: float) -> Deferred[set[int]]:
         """See `IStore.renew`. It waits for no disk, so that a slow one costs no lease."""
-        return self._at_once(lambda: self._leases.renew(leases, ttl, self._clock.seconds()))
+        return maybeDeferred(self._renew, leases, ttl)
+
+    def _renew(self, leases: Sequence[Lease], ttl: float) -> set[int]:
+        self._transactions.check()
+        return self._leases.renew(leases, ttl, self._clock.seconds())
 
     def release(self, leases: Sequence[Lease]) -> Deferred[None]:
         """See `IStore.release`."""
-        return self._at_once(lambda: self._leases.release(leases))
+        return maybeDeferred(self._release, leases)
+
+    def _release(self, leases: Sequence[Lease]) -> None:
+        self._transactions.check()
+        self._leases.release(leases)
 
     # ------------------------------------------------------------------------------------------------ checkpoints
 
@@ -316,7 +268,7 @@ class EmbeddedStore(Service):
         lineage, now = self._lineage(), self._clock.seconds()
         held = [self._leases.holds(checkpoint.lease, now) for checkpoint in checkpoints]
         written = await self._change_logs(
-            self._write(checkpoint_rows.write_checkpoints, checkpoints, held, lineage, self._limits)
+            self._transactions.write(checkpoint_rows.write_checkpoints, checkpoints, held, lineage, self._limits)
         )
         for checkpoint, answer in zip(checkpoints, written, strict=True):
             if answer is Written.DONE:
@@ -327,11 +279,15 @@ class EmbeddedStore(Service):
 
     def tabs(self) -> Deferred[dict[str, str]]:
         """See `IStore.tabs`."""
-        return self._query(queries.all_tabs)
+        return self._transactions.query(queries.all_tabs)
 
     def clients(self, tabs: frozenset[str] | None) -> Deferred[set[str]]:
         """See `IStore.clients`."""
-        return self._query(queries.all_clients) if tabs is None else self._query(queries.clients_of, tabs)
+        return (
+            self._transactions.query(queries.all_clients)
+            if tabs is None
+            else self._transactions.query(queries.clients_of, tabs)
+        )
 
     def each_state(
         self, selection: Selection, consume: Callable[[Sequence[StateRow]], Deferred[Any] | None]
@@ -361,11 +317,11 @@ class EmbeddedStore(Service):
             rows = walk(database, selected) if rows is None else rows
             return take_page(rows, self._limits.page_rows, self._limits.page_bytes)
 
-        await give_pages(lambda: self._query(next_page), consume)
+        await give_pages(lambda: self._transactions.query(next_page), consume)
 
     def ledger(self) -> Deferred[dict[str, int]]:
         """See `IStore.ledger`."""
-        return self._query(queries.ledger)
+        return self._transactions.query(queries.ledger)
 
     def depth(self) -> Deferred[list[LogDepth]]:
         """See `IStore.depth`."""
@@ -386,7 +342,7 @@ class EmbeddedStore(Service):
 
     def aside(self, limit: int) -> Deferred[list[SetAside]]:
         """See `IStore.aside`. The newest first."""
-        return self._query(queries.aside, limit)
+        return self._transactions.query(queries.aside, limit)
 
     def prune(self, now: float) -> Deferred[int]:
         """See `IStore.prune`. In pieces, so that appends do not wait for all of it."""
@@ -395,12 +351,10 @@ class EmbeddedStore(Service):
     async def _prune(self, now: float) -> int:
         pruned, at = 0, log_rows.FIRST_LANE
         while True:
-            gone, end = await self._write(log_rows.prune_lanes, at, _LANES_AT_A_TIME, now, self._dedup_days * DAY)
+            gone, end = await self._transactions.write(
+                log_rows.prune_lanes, at, _LANES_AT_A_TIME, now, self._dedup_days * DAY
+            )
             pruned += gone
             if end is None:
                 return pruned
             at = end
-
-
-def _closed() -> StoreUnavailable:
-    return StoreUnavailable("the store is closed")

@@ -30,19 +30,14 @@ def load(database: sqlite3.Connection, vbucket: int, lineage: str) -> Loaded:
 
 def states(database: sqlite3.Connection, vbucket: int, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
     """The States of (tab, client) pairs."""
-    ids = Ids(database)
+    ids, lookup = Ids(database), database.cursor()
     found = {}
     for name in keys:
         key = ids.find_state(vbucket, *name)
-        row = None if key is None else _state(database, key)
-        if row is not None:
-            found[name] = row
+        row = None if key is None else lookup.execute("SELECT state FROM states WHERE key = ?", (key,)).fetchone()
+        if row:
+            found[name] = row[0]
     return found
-
-
-def _state(database: sqlite3.Connection, key: int) -> bytes | None:
-    row = database.execute("SELECT state FROM states WHERE key = ?", (key,)).fetchone()
-    return row[0] if row else None
 
 
 def aggregates(database: sqlite3.Connection, vbucket: int, tabs: Sequence[str]) -> dict[str, bytes]:
@@ -100,17 +95,20 @@ def aside(database: sqlite3.Connection, limit: int) -> list[SetAside]:
 def walk_states(database: sqlite3.Connection, selection: Selection) -> Iterator[StateRow]:
     """The selected States, ascending by (tab, client)."""
     clients = None if selection.clients is None else _find_clients(database, selection.clients)
+    lookup = database.cursor()  # one for all: this is the innermost loop of every query
     for tab_id, tab, type_name in _walk_tabs(database, selection.tabs):
+        first = tab_id << STATE_SHIFT
         for client, client_id in _clients_of_tab(database, tab_id) if clients is None else clients:
-            state = _state(database, tab_id << STATE_SHIFT | client_id)
-            if state is not None:
-                yield StateRow(tab, client, type_name, state)
+            row = lookup.execute("SELECT state FROM states WHERE key = ?", (first | client_id,)).fetchone()
+            if row:
+                yield StateRow(tab, client, type_name, row[0])
 
 
 def walk_aggregates(database: sqlite3.Connection, tabs: frozenset[str] | None) -> Iterator[AggregateRow]:
     """The running Aggregates of `tabs`, ascending by tab."""
+    lookup = database.cursor()
     for tab_id, tab, type_name in _walk_tabs(database, tabs):
-        row = database.execute("SELECT aggregate FROM aggregates WHERE tab = ?", (tab_id,)).fetchone()
+        row = lookup.execute("SELECT aggregate FROM aggregates WHERE tab = ?", (tab_id,)).fetchone()
         if row:
             yield AggregateRow(tab, type_name, row[0])
 

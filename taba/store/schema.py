@@ -9,6 +9,8 @@ integer keys:
 `clients.tabs` counts the States of a client. Triggers keep it, so that it cannot differ from the States. Rows of
 `vbuckets` exist for every vbucket from the first opening on, which also writes the cluster id and NUM_VBUCKETS.
 
+Room that trimmed logs and deleted States leave is used again; the file does not shrink.
+
 The format number is SQLite's `user_version`, and its `application_id` says whose database it is.
 """
 

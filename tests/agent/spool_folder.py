@@ -1,6 +1,6 @@
 """A folder in memory that notes every step, and the folders that a crash after any of them could leave.
 
-`TracedFolder` provides `IFolder`, all of what the spool uses of it. `Wreck` replays a number of its steps, and makes folders
+`TracedFolder` provides `IFolder`, as far as the spool uses it. `Wreck` replays a number of its steps, and makes folders
 of what is then durable and any part of what is not. Not simulated: slow disks, permissions, locks of other processes.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -57,7 +58,7 @@ class Step:
 @implementer(IFolder)
 @define(eq=False)
 class TracedFolder:
-    """A folder whose steps are noted in `trace`. `failing` maps a step's "verb name" to the errors it raises, in order."""
+    """A folder whose steps are noted in `trace`. `failing` maps a step ("write opening") to the errors it raises."""
 
     path: str = "traced"
     files: dict[int, bytearray] = field(factory=dict)
@@ -129,7 +130,7 @@ class TracedFolder:
         self._fail("free")
         return self.free
 
-    def database(self, name: str) -> object:
+    def database(self, name: str) -> sqlite3.Connection:
         raise NotImplementedError
 
     def _fail(self, step: str) -> None:
@@ -140,7 +141,7 @@ class TracedFolder:
 @implementer(IAppendFile)
 @define(eq=False)
 class TracedFile:
-    """A file of a traced folder. A failed write leaves half of its bytes; after a failed sync the rest is in doubt for ever."""
+    """A file of a traced folder. A failed write leaves half of its bytes; after a failed sync all is in doubt."""
 
     folder: TracedFolder
     number: int

@@ -1,7 +1,7 @@
 """A scripted life of a spool, with an account of what it was given, and a plain fold of that account to compare with.
 
-Sections are texts of parts `vbucket=text;`, so that an undivided one can be split, and a body shows what it holds; a part
-counts as many events as its text has letters.
+Sections are texts of parts `vbucket=text;`, so that an undivided one can be split, and a body shows what it holds; a
+part counts as many events as its text has letters.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from taba.agent.recovery import Recovered
 from taba.agent.spool import Spool, SpoolLimits
 from tests.agent.spool_folder import TracedFolder, checksum, error
 
-A, B, C, D = "a" * 32, "b" * 32, "c" * 32, "d" * 32
-I, J = "01" * 16, "02" * 16  # instances
+A, B, C, D = "a" * 32, "b" * 32, "c" * 32, "d" * 32  # incarnations
+ONE, TWO = "01" * 16, "02" * 16  # instances
 CLUSTER = "ee" * 16
 NONE = LaneNumbers(0, 0, 0)
 

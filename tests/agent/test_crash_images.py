@@ -1,8 +1,8 @@
 """What a crash can leave of a spool: the folder is rebuilt after every step of some scripted lives, and recovered.
 
-Of what was not durable at that step, nothing is left, or all, or any sectors, or all but a part of the last write, which
-is torn at each of its bytes; so for the names of files. Each time the spool must open, have every record that was durable,
-of the others a beginning, nothing in part, no number with other events, and say nothing of damage.
+Of what was not durable at that step, nothing is left, or all, or any sectors, or all but a part of the last write,
+which is torn at each of its bytes; so for the names of files. Each time the spool must open, have every record that was
+durable, of the others a beginning, nothing in part, no number with other events, and say nothing of damage.
 
 TABA_IMAGES multiplies the number of scattered images (default 1).
 """
@@ -21,7 +21,7 @@ from taba.agent.recovery import Damage
 from taba.agent.segments import HEADER_BYTES
 from taba.agent.spool import Spool, SpoolLimits
 from tests.agent.spool_folder import TracedFolder, Wreck, checksum
-from tests.agent.spool_life import A, Account, B, C, D, I, J, Life, Mark, account_of, keys, section
+from tests.agent.spool_life import ONE, TWO, A, Account, B, C, D, Life, Mark, account_of, keys, section
 
 IMAGES = float(os.environ.get("TABA_IMAGES", "1"))
 
@@ -30,9 +30,9 @@ def life_of_rotations() -> Life:
     """Commits, seals, rotations, batches set aside, releases, drops."""
     life = Life(limits=SpoolLimits(max_bytes=1 << 20, segment_bytes=1 << 12, reserve_bytes=1 << 10))
     life.start(A)
-    life.commit(section(1, b"1=one"), section(2, b"2=two"), instances={I: 1, J: 0})
+    life.commit(section(1, b"1=one"), section(2, b"2=two"), instances={ONE: 1, TWO: 0})
     life.turn(A)
-    life.commit(section(1, b"1=three"), instances={I: 2}, ledger={"refused.future": 1})
+    life.commit(section(1, b"1=three"), instances={ONE: 2}, ledger={"refused.future": 1})
     life.seal(*keys([1, 2]))
     life.turn(A)
     life.commit(section(2, b"2=four"), section(3, b"3=five"))
@@ -46,7 +46,7 @@ def life_of_rotations() -> Life:
     life.release(((A, 1), 1), ((A, 2), 1))
     assert life.drop()  # two segments at once; the third begins with the commit that is needed
     life.release(((A, 2), 2))
-    life.commit(section(1, b"1=seven"), instances={J: 1})
+    life.commit(section(1, b"1=seven"), instances={TWO: 1})
     life.turn(B)
     life.commit(section(1, b"1=eight"), section(3, b"3=nine"))
     life.seal((A, 1), (A, 2), (B, 1))
@@ -64,9 +64,9 @@ def life_of_failures() -> Life:
     """Syncs and writes that fail, a disk that is full for a while, new segments that fail at each of their steps."""
     life = Life()
     life.start(A)
-    life.commit(section(1, b"1=one"), instances={I: 1})
+    life.commit(section(1, b"1=one"), instances={ONE: 1})
     life.sync()
-    life.commit(section(1, b"1=two"), instances={I: 2})
+    life.commit(section(1, b"1=two"), instances={ONE: 2})
     life.seal(*keys([1]))
     life.failing("sync segment-0000000000000001")
     _refused(life.sync)
@@ -79,7 +79,7 @@ def life_of_failures() -> Life:
     life.fail_over()
     life.commit(section(2, b"2=three"))
     life.failing("write segment-0000000000000002", 28)
-    _refused(lambda: life.commit(section(1, b"1=four"), instances={J: 4}))
+    _refused(lambda: life.commit(section(1, b"1=four"), instances={TWO: 4}))
     life.fail_over()
     life.failing("rename opening")
     _refused(lambda: life.turn(B))
@@ -101,7 +101,7 @@ def life_of_starts() -> Life:
     """An agent that has not met its cluster, meets it, and starts again and again."""
     life = Life()
     life.start(A, None)
-    life.commit(section(0, b"1=one", b"2=two"), divided=0, instances={I: 1})
+    life.commit(section(0, b"1=one", b"2=two"), divided=0, instances={ONE: 1})
     life.sync()
     life.commit(section(0, b"2=three", b"3=four"), divided=0)
     life.sync()
@@ -141,11 +141,13 @@ def life_to_damage() -> Life:
         for number in range(3):
             name = b"%d%d" % (segment, number)
             life.commit(
-                section(1, b"1=one" + name), section(2, b"2=two" + name), instances={I: 10 * segment + number, J: number}
+                section(1, b"1=one" + name),
+                section(2, b"2=two" + name),
+                instances={ONE: 10 * segment + number, TWO: number},
             )
             life.seal(*keys([1, 2] if number != 1 else [1], life.incarnation))
             life.sync()
-        life.commit(section(3, b"3=end"), instances={"%032x" % segment: 1})
+        life.commit(section(3, b"3=end"), instances={f"{segment:032x}": 1})
         if segment < 2:
             life.turn((B, C)[segment])
     life.commit(section(1, b"1=last"))
@@ -267,8 +269,8 @@ class CrashAtStartTests(Examination):
                             self.assertSame(self.start(image), found)
 
     def test_killed_then_power_fails(self) -> None:
-        """A process is killed, the next one starts from what the kernel remembers; then the power fails, and nothing that the
-        second one found is lost.
+        """A process is killed, the next one starts from what the kernel remembers; then the power fails, and nothing
+        that the second one found is lost.
         """
         for life in LIVES:
             for wreck, check in self.steps(life()):

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from taba import native
 from taba.agent.spool import Spool
@@ -169,7 +169,7 @@ def held_events(member: AgentMember | ServerMember, at: float) -> set[EventId]:
     copy = member.node.disk.copy("copy")
     spool = Spool(copy.folder(member.spool_folder), native.crc32c)
     recovered = spool.open()
-    spool.start_segment(recovered.snapshot)
+    spool.start_segment(evolve(recovered.snapshot, incarnation="0" * 32))  # an empty spool has none yet
     bodies = [spool.read([piece.extent]) for pieces in recovered.waiting.values() for piece in pieces]
     bodies += [spool.read([piece.extent]) for piece in recovered.undivided]
     agent = member.agent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import time
 from collections import Counter
 from collections.abc import Collection
@@ -11,7 +12,6 @@ from random import Random
 
 from attrs import define, field, frozen
 
-from taba.errors import StartError
 from taba.testing.cluster import ApplicationMember, MemoryCluster
 from taba.testing.world import NotQuiet, NotReached
 from tests.cluster.faults import VERBS, Faults
@@ -145,13 +145,14 @@ class Run:
         self.cluster.heal()
 
     def _check_quiet(self) -> None:
+        """Nothing was logged as an error but that a process could not start while its disk failed."""
         world = self.cluster.world
         if {"disk_full", "disk_read_only", "fsync_fails"} & set(self.verbs or ()):
-            world.problems = [
-                each for each in world.problems if "cannot start" not in each.text and "StartError" not in each.text
-            ]
-            world.flush_logged(StartError)
+            world.problems = [each for each in world.problems if not _START.match(each.text)]
         world.check_quiet()
+
+
+_START = re.compile(r"The (spool in \S+ cannot be used|store cannot be opened): ")
 
 
 def run_seed(seed: int, keep_trace: bool = False) -> Result:

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from taba import native
 from tests import strategies
 from tests.native.verdicts import plain
-from tests.strategies import law
+from tests.strategies import SELDOM, law
 from tests.twin import kernel
 from tests.twin.laws import BodyLaws
 from tests.twin.test_protocol1 import block
@@ -123,6 +123,14 @@ class BodyTwinTests(SynchronousTestCase):
             self._alike(
                 block(f'["{type_name}", 1, {payload}]'), max_payload=20 + limit, max_depth=limit, max_name=limit
             )
+
+    @law(st.sampled_from([b"x", b"[", "é".encode(), b"\xe9"]), st.integers(0, 20), st.integers(-40, 10), SELDOM)
+    def test_lines_are_measured_alike(self, piece: bytes, max_payload: int, more: int, named: bool) -> None:
+        """Lines about as long as allowed: too long ones are not looked into."""
+        n = (6 * max_payload + 4096 + more) // len(piece)
+        garbage, event = piece * n, b'["Gauge", 1, "1"]'
+        lines = b"\n".join([garbage, event, event + b" " * (n - len(event)), b'["Gauge", 1, "1", "' + garbage])
+        self._alike(block("#", tab="t t" if named else "t").replace(b"#", lines), max_payload=max_payload)
 
     @law(st.lists(st.sampled_from(UTF_8_OR_NOT), max_size=4).map(b"".join), examples=100)
     def test_characters_are_decoded_alike(self, content: bytes) -> None:

@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
@@ -33,6 +33,7 @@ import taba
 from tests.processes.asking import Answer, ask
 
 T = TypeVar("T")
+Made = TypeVar("Made")
 
 PATIENCE = 30.0
 """Seconds until a test gives up waiting for something that takes one or two on a machine that is not busy."""
@@ -49,6 +50,10 @@ SYSTEM_PORTS = range(10_000, 32_000)
 """Below what Linux gives to outgoing connections, so that none of these takes the port of a process that is down."""
 
 PR_SET_PDEATHSIG = 1
+
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+"""Where docs/ is."""
 
 
 def until(condition: Callable[[], T], within: float, what: str | Callable[[], str]) -> T:
@@ -318,7 +323,8 @@ class Stage:
         **more: Any,
     ) -> Any:
         """A process with Python's arguments, not started yet. It runs in the folder of its name, unless told."""
-        process = kind(name, arguments, folder or self.place(name), self.folder / f"{name}.log", variables or {}, **more)
+        place, log = folder or self.place(name), self.folder / f"{name}.log"
+        process = kind(name, arguments, place, log, variables or {}, **more)
         self.processes.append(process)
         return process
 
@@ -363,6 +369,27 @@ class Stage:
         path = self.folder / f"{name}.json"
         path.write_text(json.dumps(settings))
         return path
+
+
+class Shared(Generic[Made]):
+    """Processes that all tests of a class share, to save their starts: made by the first test that asks, ended with the
+    test run. Tests that use them leave them as they found them, but for what they counted.
+    """
+
+    def __init__(self, make: Callable[[Stage], Made]) -> None:
+        """`make` starts processes in a Stage, and answers with what the tests want to have."""
+        self._make = make
+        self._stage: Stage | None = None
+        self._made: Made | None = None
+
+    def get(self) -> Made:
+        """What `make` made. AssertionError when one of its processes has ended."""
+        if self._stage is None or self._made is None:
+            self._stage = Stage()
+            self._made = self._make(self._stage)
+        for each in self._stage.processes:
+            assert each.alive, f"{each.name} has ended\n{each.tail()}"
+        return self._made
 
 
 def start_all(*processes: HTTPProcess) -> None:

@@ -13,10 +13,11 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 
 from taba.interfaces import IFolder
-from taba.store.embedded import DATABASE, EmbeddedStore
+from taba.store.embedded import EmbeddedStore
 from taba.store.folder import open_folder
 from taba.store.limits import Limits
 from taba.store.memory import Contents, MemoryStore
+from taba.store.transactions import DATABASE
 from taba.testing.disk import DiskImage, MemoryDisk
 from taba.testing.stores import FaultyStore
 from tests.contracts.store_harness import ASIDE_BYTES, ASIDE_ROWS, DEDUP_DAYS, PAGE_ROWS, START, VBUCKETS
@@ -51,7 +52,11 @@ class QueuedWorker:
 
     def __call__(self, function: Callable[..., T], *arguments: Any, **named: Any) -> Deferred[T]:
         done: Deferred[T] = Deferred()
-        self.queue.append(lambda: maybeDeferred(function, *arguments, **named).addBoth(self._end, done) and None)
+
+        def do() -> None:
+            maybeDeferred(function, *arguments, **named).addBoth(self._end, done)
+
+        self.queue.append(do)
         return done
 
     def _end(self, result: Any, done: Deferred[Any]) -> None:

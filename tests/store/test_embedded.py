@@ -10,14 +10,15 @@ from typing import Any
 
 from attrs import define, evolve
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from taba.errors import FolderLocked, NotHere, StartError, StoreUnavailable
-from taba.interfaces import Checkpoint, IFolder, Lease, Position, Verdict, Written
+from taba.interfaces import Checkpoint, IFolder, Lease, Position, StateRow, Verdict, Written
 from taba.store import log_rows, schema
 from taba.store.database import explain
-from taba.store.embedded import DATABASE, EmbeddedStore
+from taba.store.embedded import EmbeddedStore
 from taba.store.folder import RealFolder, open_folder
+from taba.store.transactions import DATABASE
 from taba.testing.disk import MemoryDisk
 from tests.contracts.store_checkpoint import partial
 from tests.contracts.store_harness import DAY, DEDUP_DAYS, START, VBUCKETS, A, V, W, batch, look, selection
@@ -305,6 +306,10 @@ class DiskTroubleTests(EmbeddedSuite):
         self.folder = FaultyFolder(open_folder(self.path), self.faults)
         self.store = self.start(self.folder)  # type: ignore[arg-type]
 
+    def commit_and_lose_once(self, database: sqlite3.Connection) -> None:
+        self.faults.clear()
+        committed_and_lost(database)
+
     def last(self) -> int:
         return self.successResultOf(self.store.append([look(1)]))[0].last
 
@@ -327,7 +332,7 @@ class DiskTroubleTests(EmbeddedSuite):
     def test_commit_that_was_done_all_the_same(self) -> None:
         """A commit whose success did not come through is found out: what it appended is read, and counted."""
         reading = self.store.read({V: 0}, 1000, 60)
-        self.faults["COMMIT"] = lambda database: (self.faults.clear(), committed_and_lost(database))[1]
+        self.faults["COMMIT"] = self.commit_and_lose_once
         self.failureResultOf(self.store.append([batch(1)]), StoreUnavailable)
         self.assertEqual([entry.body for entry in self.successResultOf(reading)], [batch(1).body])
         self.assertEqual(self.store.log_bytes, len(batch(1).body or b""))
@@ -537,7 +542,10 @@ class ContentTests(EmbeddedSuite):
             lane = f"{number:032x}"
             self.successResultOf(store.append([batch(1, lane=lane, vbucket=v) for v in range(VBUCKETS)]))
         self.stop(store)
-        ((pages,),) = self.rows("SELECT count(*) FROM dbstat WHERE name = 'lanes'")
+        try:
+            ((pages,),) = self.rows("SELECT count(*) FROM dbstat WHERE name = 'lanes'")
+        except sqlite3.OperationalError:
+            raise SkipTest("this SQLite cannot tell what a table takes")
         self.assertLess(pages * 4096 / (50 * VBUCKETS), 110)
 
     def test_prune_goes_through_all_lanes_in_pieces(self) -> None:
@@ -549,9 +557,10 @@ class ContentTests(EmbeddedSuite):
                 "INSERT INTO lanes VALUES (?, ?, 1, 1, 1, ?)",
                 [(bytes([lane]) * 16, v, float(lane % 2)) for lane in range(5) for v in range(4)],
             )
-            pruned, at, pieces = 0, log_rows.FIRST_LANE, 0
+            pruned, pieces = 0, 0
+            at: log_rows.Cursor | None = log_rows.FIRST_LANE
             while at is not None:
-                gone, at = log_rows.prune_lanes(database, at, rows, 10.5, 10.0)  # type: ignore[assignment]
+                gone, at = log_rows.prune_lanes(database, at, rows, 10.5, 10.0)
                 pruned, pieces = pruned + gone, pieces + 1
             self.assertEqual(pruned, 12)
             self.assertGreaterEqual(pieces, 20 // rows)
@@ -574,6 +583,17 @@ class ContentTests(EmbeddedSuite):
         now = START + DEDUP_DAYS * DAY - 10_000
         self.assertEqual(self.successResultOf(store.prune(now)), 15_000)
         self.assertEqual(self.rows("SELECT count(*) FROM lanes"), [(10_000,)])
+
+    def test_more_tabs_than_are_looked_up_at_a_time(self) -> None:
+        """Queries over thousands of tabs are complete and in order, whether the tabs are named or not."""
+        store = self.start()
+        names = [f"tab {number}" for number in range(1100)]
+        self.put(store, states={(name, "c"): b"1" for name in names}, aggregates=dict.fromkeys(names, b"1"))
+        for selected in (selection(), selection({*names, "unknown"})):
+            rows: list[StateRow] = []
+            self.successResultOf(store.each_state(selected, rows.extend))
+            self.assertEqual([row.tab for row in rows], sorted(names))
+            self.assertEqual(self.successResultOf(store.clients(selected.tabs)), {"c"})
 
     def test_set_aside_partials_beyond_all_bounds(self) -> None:
         """A Partial that is larger than the bound is not kept, and throws out the rest."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -48,7 +50,7 @@ class LookTests(SynchronousTestCase):
 class DuplicateTests(SynchronousTestCase):
     """A number that the log has is not taken again."""
 
-    def duplicate(self, seq: int, **fields: object) -> Append:
+    def duplicate(self, seq: int, **fields: Any) -> Append:
         return evolve(batch(seq, sealed=NOW), **{"checksum": 555, **fields})
 
     def test_last_number_is_touched(self) -> None:

@@ -46,7 +46,7 @@ class ThreadTests(TestCase):
         store = EmbeddedStore(
             open_folder(self.mktemp()),
             8,
-            clock=reactor,  # type: ignore[arg-type]
+            clock=reactor,
             wall=time.time,
             new_id=lambda: uuid4().hex,
             writer=SingleThread(reactor, "writer"),

@@ -19,6 +19,8 @@ from tests.twin.errors import BodySyntaxError
 
 YEAR_10000 = 253402300800.0  # seconds
 SAMPLES = 10
+LONGEST_ESCAPE = 6  # bytes of "\\u0041": what a character of a payload may take in its line at most
+ROOM = 4096  # bytes of a line for all that is not payload
 NUMERIC = (COUNTER_GROUP, PERCENTILE_GROUP)
 NAME = re.compile(r"[A-Za-z0-9._~:/?@!$()*+;=-]+")
 
@@ -137,6 +139,8 @@ class _Reading:
             self._parsed.samples.append((self._place, reason))
 
     def _event(self, client: str, tab: str, line: str, block_type: str | None) -> Event:
+        if len(line.encode(self._encoding)) > LONGEST_ESCAPE * self._limits.max_payload + ROOM:
+            raise Refused("size")
         try:
             document = json_text.parse(line)
         except json_text.NotJson:

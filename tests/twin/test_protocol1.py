@@ -132,6 +132,11 @@ class RefusedTests(SynchronousTestCase):
         lines = ['["Gauge", 1, "12345"]', '["Gauge", 1, "123456"]', '["Gauge", 1, "[[]]"]', '["Gauge", 1, "[[["]']
         self.assertEqual(self._reasons(*lines, max_payload=5, max_depth=2), ["size", "size"])
 
+    def test_line_that_is_too_long(self) -> None:
+        """A line is judged by its length before it is looked into: six bytes per byte of payload, and 4096."""
+        lines = ["x" * (6 * 5 + 4096), "x" * (6 * 5 + 4096 + 1), '["Gauge", 1, "1"]' + " " * 4126]
+        self.assertEqual(self._reasons(*lines, max_payload=5), ["json", "size", "size"])
+
     def test_ten_samples(self) -> None:
         """The first ten refused events are told with their lines; all are counted."""
         parsed = read(block(*["x"] * 12))

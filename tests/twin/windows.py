@@ -6,7 +6,7 @@ The index of a bucket is floor(time / width), and never depends on when anything
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from attrs import frozen
@@ -15,7 +15,7 @@ from tests.twin.errors import CorruptBlob
 from tests.twin.primitives import Reader, encode_svarint, encode_uvarint
 
 RETENTION_MARGIN = 90  # seconds that buckets outlive their window: MAX_CLOCK_SKEW and 30 more
-LAST_SECOND = 2**53  # buckets start, and times of asking lie, between this and its negative: such seconds are doubles
+LAST_SECOND = 2**53  # no time is beyond this or its negative; up to there whole seconds are doubles
 
 B = TypeVar("B")
 
@@ -50,13 +50,6 @@ def kept(level: Level, buckets: Mapping[int, B], newest: int) -> dict[int, B]:
     return {index: bucket for index, bucket in buckets.items() if index >= level.oldest_kept(newest)}
 
 
-def check_within(levels: Sequence[Level], held: Sequence[Mapping[int, object]]) -> None:
-    """ValueError when a bucket would start beyond `LAST_SECOND`, where no State could be read again."""
-    for level, buckets in zip(levels, held, strict=True):
-        if any(abs(index * level.width) > LAST_SECOND for index in buckets):
-            raise ValueError("a bucket beyond all time")
-
-
 def encode_indices(indices: Iterable[int]) -> list[bytes]:
     """Ascending indices, as `minute` is written: the first as it is, then the difference to the one before less 1."""
     encoded: list[bytes] = []
@@ -73,7 +66,7 @@ def read_index(reader: Reader, previous: int | None, width: int) -> int:
 
 
 def within(index: int, width: int) -> int:
-    """`index`, of a bucket that starts within `LAST_SECOND`."""
-    if abs(index * width) > LAST_SECOND:
+    """`index`, of a bucket that holds some time within `LAST_SECOND`."""
+    if not -LAST_SECOND // width <= index <= LAST_SECOND // width:
         raise CorruptBlob("a bucket beyond all time")
     return index

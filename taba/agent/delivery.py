@@ -1,0 +1,257 @@
+"""Brings the lanes' batches to servers and the answers back. IO, thin: what to send is for `lanes` to say, to whom
+for `endpoints`.
+
+Nothing is sent before a server has told its topology, and nothing to a cluster that the spool does not belong to.
+While there is nothing to send no timer runs: `wake` is called when a batch was sealed. Whatever goes wrong with a
+request, its lanes are told that nothing is known, and send again by their own rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
+from taba.agent.endpoints import Endpoints, ServerClock
+from taba.agent.held import Action, Held
+from taba.agent.lanes import Lanes, Outgoing
+from taba.agent.records import LaneKey
+from taba.interfaces import Append
+from taba.wire.v2 import AppendAnswer, AppendRequest, Topology
+
+MAX_BYTES = 4 << 20
+"""Bodies in one request; a larger body goes alone."""
+MAX_BATCHES = 4096
+"""Batches and looks in one request."""
+STRANGER_SECONDS = 30.0
+"""How long a server of another cluster is left alone."""
+GATHER_SECONDS = 0.02
+"""How long the forwarder waits for further lanes of the same turn."""
+
+ReadBodies = Callable[[Sequence[tuple[LaneKey, Held]]], Deferred[list[bytes | None]]]
+
+
+class Forwarder(Service):
+    """The sending side of one agent."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        endpoints: Sequence[IEndpoint],
+        read_bodies: ReadBodies,
+        act: Callable[[Sequence[Action]], None],
+        joined: Callable[[Topology], None],
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        chance: Callable[[], float],
+        *,
+        requests_per_endpoint: int,
+    ) -> None:
+        """`read_bodies` gives bodies, None for damaged ones; `act` carries out what answers mean; `joined` is told of
+        the cluster.
+        """
+        self._lanes = lanes
+        self._servers = {each.name: each for each in endpoints}
+        self._endpoints = Endpoints(list(self._servers), chance, requests_per_endpoint)
+        self._read_bodies = read_bodies
+        self._act = act
+        self._joined = joined
+        self._clock = clock
+        self._wall = wall
+        self.cluster: str | None = None
+        """The cluster that batches are for; None until it is known."""
+        self.shortest_flush = 0.0
+        """How often at most, in seconds, the servers want batches sealed."""
+        self._met: set[str] = set()
+        self._timer: IDelayedCall | None = None
+        self._under_way = 0
+        self._stopped: Deferred[None] | None = None
+        self._server_clock = ServerClock()
+        self._told: set[str] = set()
+
+    def join(self, cluster: str) -> None:
+        """The spool belongs to a cluster: nothing is sent to another one."""
+        self.cluster = cluster
+
+    def clock_offset(self) -> float:
+        """Seconds that the servers' clock is ahead of this one, as recent answers tell it; 0 before the first."""
+        return self._server_clock.offset(self._clock.seconds(), self._wall())
+
+    # ------------------------------------------------------------------------------------------ service
+
+    def startService(self) -> None:
+        """Begin."""
+        super().startService()
+        self.wake()
+
+    def stopService(self) -> Deferred[None]:
+        """Send nothing more; fires when all requests under way have ended, which their time limits see to."""
+        super().stopService()
+        self._cancel()
+        stopped = self._stopped = Deferred()
+        self._over()
+        return stopped
+
+    def _over(self) -> None:
+        if self._stopped is not None and not self._under_way:
+            stopped, self._stopped = self._stopped, None
+            stopped.callback(None)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # ------------------------------------------------------------------------------------------ when
+
+    def wake(self) -> None:
+        """Look whether there is something to send, now or later."""
+        if not self.running:
+            return
+        now = self._clock.seconds()
+        due = now if not self._met else self._lanes.next_due()
+        if due is None:
+            self._cancel()
+            return
+        due = max(due, now + GATHER_SECONDS if self._met else now)
+        free = self._endpoints.next_at(now)
+        if free is None:
+            self._cancel()
+            return  # all are busy: the next answer wakes
+        due = max(due, free)
+        if self._timer is None:
+            self._timer = self._clock.callLater(due - now, self._turn)
+        elif due < self._timer.getTime():
+            self._timer.reset(due - now)
+
+    def _turn(self) -> None:
+        """Send what is due, to as many endpoints as are free."""
+        self._timer = None
+        while self.running:
+            now = self._clock.seconds()
+            name = self._endpoints.take(now)
+            if name is None:
+                break
+            if name not in self._met:
+                self._begin(self._meet(name))
+                continue
+            sent = self._lanes.gather(now, MAX_BYTES, MAX_BATCHES)
+            if not sent:
+                self._endpoints.released(name)
+                break
+            self._begin(self._send(name, sent, now))
+        self.wake()
+
+    def _begin(self, asking: Deferred[None]) -> None:
+        self._under_way += 1
+
+        def end(_: object) -> None:
+            self._under_way -= 1
+            self._over()
+            self.wake()
+
+        asking.addErrback(lambda failure: self._log.failure("A request could not be handled", failure))
+        asking.addCallback(end)
+
+    # ------------------------------------------------------------------------------------------ requests
+
+    @inlineCallbacks
+    def _meet(self, name: str):  # type: ignore[no-untyped-def]
+        """Ask a server for its topology before anything is sent to it."""
+        started = self._clock.seconds()
+        try:
+            topology: Topology = yield self._servers[name].topology()
+        except EndpointDown as problem:
+            self._down(name, problem)
+            return
+        except BaseException:
+            self._endpoints.failed(name, self._clock.seconds())
+            raise
+        now = self._clock.seconds()
+        if self.cluster is not None and topology.cluster != self.cluster:
+            self._stranger(WrongCluster(name, topology.cluster))
+            return
+        self._answered(name, topology.time, started, now)
+        self._met.add(name)
+        self.cluster = topology.cluster
+        self._joined(topology)
+
+    @inlineCallbacks
+    def _send(self, name: str, sent: Sequence[Outgoing], gathered: float):  # type: ignore[no-untyped-def]
+        """Send what was gathered, and give the answer to the lanes."""
+        started = gathered
+        try:
+            batches = yield self._bodies(sent)
+            started = self._clock.seconds()
+            request = AppendRequest(self.cluster or "", self._wall(), tuple(batches))
+            answer: AppendAnswer = yield self._servers[name].append(request)
+            if answer.cluster != self.cluster:
+                raise WrongCluster(name, answer.cluster)
+        except EndpointDown as problem:
+            self._lanes.failed(sent, self._clock.seconds())
+            self._down(name, problem)
+        except WrongCluster as problem:
+            self._lanes.failed(sent, self._clock.seconds())
+            self._stranger(problem)
+        except BaseException:
+            self._lanes.failed(sent, self._clock.seconds())
+            self._endpoints.failed(name, self._clock.seconds())
+            raise
+        else:
+            now = self._clock.seconds()
+            self._answered(name, answer.time, started, now)
+            self.shortest_flush = answer.flush
+            self._act(self._lanes.answered(sent, answer.outcomes, gathered, now))
+
+    @inlineCallbacks
+    def _bodies(self, sent: Sequence[Outgoing]):  # type: ignore[no-untyped-def]
+        """The batches with their bodies. One whose body is damaged stays at home: its lane will ask whether the log
+        has it.
+        """
+        wanted = [
+            ((each.lane.incarnation, each.lane.vbucket), each.held) for each in sent if each.held is not None
+        ]
+        bodies = iter((yield self._read_bodies(wanted)) if wanted else ())
+        batches: list[Append] = []
+        for each in sent:
+            if each.held is None:
+                batches.append(each.append)
+                continue
+            body = next(bodies)
+            if body is None:
+                self._lanes.unreadable(each, self._clock.seconds())
+            else:
+                batches.append(evolve(each.append, body=body))
+        return batches
+
+    # ------------------------------------------------------------------------------------------ what answers tell
+
+    def _answered(self, name: str, time: float, started: float, now: float) -> None:
+        self._endpoints.answered(name, now, now - started)
+        self._server_clock.heard(time, started, now)
+        if name in self._told:
+            self._told.discard(name)
+            self._log.info("{name} answers again", name=name)
+
+    def _down(self, name: str, problem: EndpointDown) -> None:
+        self._endpoints.failed(name, self._clock.seconds(), problem.retry_after)
+        self._tell(name, f"A server does not answer: {problem}")
+
+    def _stranger(self, problem: WrongCluster) -> None:
+        """Another cluster's server is asked again, rarely: somebody may put things right."""
+        self._met.discard(problem.name)
+        self._endpoints.failed(problem.name, self._clock.seconds(), STRANGER_SECONDS)
+        self._tell(problem.name, f"{problem}; this agent's spool belongs to {self.cluster}. Nothing is sent there.")
+
+    def _tell(self, name: str, sentence: str) -> None:
+        """Say it once until the server answers again."""
+        if name not in self._told:
+            self._told.add(name)
+            self._log.warn("{sentence}", sentence=sentence)

@@ -1,0 +1,341 @@
+"""An agent as a service over a disk in memory: what it acknowledges it keeps, over crashes, full disks and failing syncs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from taba import native
+from taba.agent.endpoint import EndpointDown, IEndpoint
+from taba.agent.intake import Applied, BatchNumber, Receipt
+from taba.agent.service import Agent
+from taba.errors import SpoolError, SpoolFull
+from taba.interfaces import IFolder
+from taba.local_endpoint import LocalEndpoint
+from taba.process import Process
+from taba.server.frontend import Frontend
+from taba.server.observation import Observer
+from taba.settings import AgentSettings
+from taba.store.memory import MemoryStore
+from taba.testing.disk import MemoryDisk
+from taba.wire.v2 import AppendAnswer, AppendRequest, Topology
+from tests.server.making import Silent, new_ids, registry
+
+KINDS = {"CounterGroup": native.COUNTER_GROUP, "Gauge": native.GAUGE}
+WALL = 1_700_000_000.0
+
+
+class AtOnce:
+    """A Worker without a thread."""
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Deferred[Any]:
+        """Run it now."""
+        return maybeDeferred(function, *arguments, **named)
+
+    def stop(self) -> Deferred[None]:
+        """Nothing is under way."""
+        return maybeDeferred(lambda: None)
+
+
+@implementer(IEndpoint)
+class Away:
+    """A server that is not there."""
+
+    name = "away"
+
+    def topology(self) -> Deferred[Topology]:
+        """Never."""
+        return fail(EndpointDown("away"))
+
+    def append(self, request: AppendRequest) -> Deferred[AppendAnswer]:
+        """Never."""
+        return fail(EndpointDown("away"))
+
+
+class AgentTests(SynchronousTestCase):
+    """One agent in front of one fe, or of nobody."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1.0)
+        self.disk = MemoryDisk(Random(3), torn=False)
+        self.ids = new_ids()
+        self.random = Random(5)
+        self.store = MemoryStore(4, self.clock, self.wall, self.ids)
+        self.successResultOf(self.store.startService())
+        self.local = LocalEndpoint()
+        self.local.serve(
+            Frontend(self.store, registry(), self.clock, self.wall, Observer(Silent(), self.wall))
+        )
+        self.agent = self.start(self.local)
+
+    def wall(self) -> float:
+        """Wall time goes with the virtual clock."""
+        return WALL + self.clock.seconds()
+
+    def start(self, endpoint: Any, **settings: Any) -> Agent:
+        """A new life of the agent on the same disk."""
+
+        def open_folder(path: str) -> IFolder:
+            return self.disk.folder(path)
+
+        process = Process(
+            reactor=self.clock,
+            wall=self.wall,
+            random=self.random,
+            open_folder=open_folder,
+            worker=lambda name: AtOnce(),
+            host="host",
+            say=lambda sentence: None,
+        )
+        agent = Agent(AgentSettings(confirm_seconds=5.0, **settings), process, KINDS, [endpoint])
+        self.successResultOf(agent.startService())
+        return agent
+
+    def crash(self) -> None:
+        """The agent and what it had not synced are gone."""
+        for call in self.clock.getDelayedCalls():
+            call.cancel()
+        self.disk.crash()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in small steps."""
+        for _ in range(round(seconds * 20)):
+            self.clock.advance(0.05)
+
+    def give(self, *values: int, batch: BatchNumber | None = None, tab: str = "t") -> Receipt:
+        """Apply a request with CounterGroup events."""
+        scratch = None
+        if values:
+            scratch = self.agent.begin()
+            lines = "".join(f'["CounterGroup", {self.wall():.3f}, "{value}"]\n' for value in values)
+            scratch.feed(f"1\n\nclient\n\n{tab}\n{lines}".encode())
+            scratch.finish()
+        return self.agent.apply(scratch, batch, {})
+
+    def open_instance(self) -> str:
+        """A new instance, durably."""
+        receipt = self.give(batch=BatchNumber(None, 0))
+        self.pass_time(0.3)
+        self.successResultOf(self.agent.durable(receipt.commit))
+        assert receipt.instance is not None
+        return receipt.instance
+
+    def total(self) -> tuple[int, int]:
+        """Count and total of all events in the logs."""
+        count = total = 0
+        for entry in self.successResultOf(self.store.read(dict.fromkeys(range(4), 0), 1 << 30, 0.0)):
+            for each in native.batch_entries(entry.body):
+                state = native.fold(native.COUNTER_GROUP, b"", [each.partial])
+                _, summary, _ = native.counter_group_summary(state, self.wall(), ())
+                count += summary.count
+                total += round(summary.sum)
+        return count, total
+
+    def test_event_reaches_the_log(self) -> None:
+        """What was acknowledged is in the log soon."""
+        receipt = self.give(1, 2, 3)
+        self.pass_time(0.2)
+        self.successResultOf(self.agent.durable(receipt.commit))
+        self.pass_time(1)
+        self.assertEqual(self.total(), (3, 6))
+
+    def test_not_acknowledged_before_it_is_durable(self) -> None:
+        """Rule answer_after_sync: an answer waits for the commit that holds the events."""
+        self.give(1)
+        self.agent.committer._turning = True  # as while the disk is busy
+        receipt = self.give(2)
+        self.assertNoResult(self.agent.durable(receipt.commit + 1))
+
+    def test_first_request_does_not_wait(self) -> None:
+        """A request that finds the disk idle is committed at once, the next ones gather for AGENT_COMMIT_MS."""
+        self.pass_time(1)
+        receipt = self.give(1)
+        self.clock.advance(0)
+        self.successResultOf(self.agent.durable(receipt.commit))
+        second = self.give(1)
+        self.clock.advance(0.05)
+        waiting = self.agent.durable(second.commit)
+        self.assertNoResult(waiting)
+        self.clock.advance(0.06)
+        self.successResultOf(waiting)
+
+    def test_duplicate(self) -> None:
+        """Rule duplicate_after_commit: a number that was seen is not counted again, and answered after the first one."""
+        instance = self.open_instance()
+        first = self.give(5, batch=BatchNumber(instance, 1))
+        again = self.give(5, batch=BatchNumber(instance, 1))
+        self.assertEqual((first.applied, again.applied), (Applied.COUNTED, Applied.DUPLICATE))
+        self.assertEqual(first.commit, again.commit)
+        self.pass_time(2)
+        self.assertEqual(self.total(), (1, 5))
+
+    def test_unknown_instance(self) -> None:
+        """An instance that this agent did not give is not known."""
+        self.assertEqual(self.give(1, batch=BatchNumber("e" * 32, 1)).applied, Applied.UNKNOWN)
+        self.pass_time(2)
+        self.assertEqual(self.total(), (0, 0))
+
+    def test_crash_after_acknowledging(self) -> None:
+        """A crash right after the acknowledgement loses nothing, and the number stays known."""
+        instance = self.open_instance()
+        receipt = self.give(7, batch=BatchNumber(instance, 1))
+        self.clock.advance(0.11)
+        self.successResultOf(self.agent.durable(receipt.commit))
+        self.crash()
+        self.agent = self.start(self.local)
+        self.assertEqual(self.give(7, batch=BatchNumber(instance, 1)).applied, Applied.DUPLICATE)
+        self.pass_time(2)
+        self.assertEqual(self.total(), (1, 7))
+
+    def test_crash_before_acknowledging(self) -> None:
+        """What was not acknowledged may be lost, and is counted once when the client sends it again."""
+        instance = self.open_instance()
+        self.give(7, batch=BatchNumber(instance, 1))
+        self.crash()
+        self.agent = self.start(self.local)
+        self.assertEqual(self.give(7, batch=BatchNumber(instance, 1)).applied, Applied.COUNTED)
+        self.pass_time(2)
+        self.assertEqual(self.total(), (1, 7))
+
+    def test_many_crashes(self) -> None:
+        """Over many lives every acknowledged batch is in the log once."""
+        instance = self.open_instance()
+        number = 0
+        for life in range(12):
+            for _ in range(3):
+                number += 1
+                receipt = self.give(number, batch=BatchNumber(instance, number), tab=f"tab{number % 5}")
+                self.pass_time(0.15)
+                self.successResultOf(self.agent.durable(receipt.commit))
+            self.pass_time(0.1 * (life % 4))
+            self.crash()
+            self.agent = self.start(self.local)
+        self.pass_time(30)
+        self.assertEqual(self.total(), (number, number * (number + 1) // 2))
+        self.assertEqual(self.agent.ledger()["pending"], 0)
+
+    def test_servers_away(self) -> None:
+        """Without servers everything is kept, over restarts, and forwarded when they are there."""
+        self.crash()
+        self.disk = MemoryDisk(Random(4), torn=False)
+        self.agent = self.start(Away())
+        for _ in range(3):
+            self.give(1, 2)
+            self.pass_time(1)
+            self.crash()
+            self.agent = self.start(Away())
+        self.assertEqual(self.agent.ledger()["pending"], 6)
+        self.crash()
+        self.agent = self.start(self.local)
+        self.pass_time(3)
+        self.assertEqual(self.total(), (6, 9))
+
+    def test_disk_full(self) -> None:
+        """A disk that is full refuses events, says why, and goes on by itself when there is room."""
+        self.give(1)
+        self.pass_time(0.5)
+        self.disk.fill(True)
+        receipt = self.give(2)
+        waiting = self.agent.durable(receipt.commit)
+        self.pass_time(0.5)
+        self.failureResultOf(waiting, SpoolError)
+        self.assertIn("spool", self.agent.refusing() or "")
+        with self.assertRaises(SpoolFull):
+            self.give(3)
+        self.disk.fill(False)
+        self.pass_time(5)
+        self.assertIsNone(self.agent.refusing())
+        self.successResultOf(self.agent.durable(receipt.commit))
+        self.pass_time(2)
+        self.assertEqual(self.total(), (2, 3))
+
+    def test_failed_sync(self) -> None:
+        """After a failed sync the commit is written elsewhere before anyone is answered, and counts once."""
+        instance = self.open_instance()
+        self.disk.fail_next_sync()
+        receipt = self.give(4, batch=BatchNumber(instance, 1))
+        self.pass_time(0.5)
+        self.successResultOf(self.agent.durable(receipt.commit))
+        self.crash()
+        self.agent = self.start(self.local)
+        self.assertEqual(self.give(4, batch=BatchNumber(instance, 1)).applied, Applied.DUPLICATE)
+        self.pass_time(3)
+        self.assertEqual(self.total(), (1, 4))
+
+    def test_spool_limit(self) -> None:
+        """A spool at its limit refuses events; what it has confirmed makes room again."""
+        self.crash()
+        self.disk = MemoryDisk(Random(4), torn=False)
+        self.agent = self.start(Away(), max_spool_bytes=6 << 20)
+        taken = 0
+        for number in range(400):
+            try:
+                for tab in range(20):
+                    self.give(number, tab=f"{'x' * 400}{number}.{tab}")
+                    taken += 1
+            except SpoolFull:
+                break
+            self.pass_time(0.1)
+        else:
+            self.fail("the spool was never full")
+        self.assertIn("full", self.agent.refusing() or "")
+        self.crash()
+        self.agent = self.start(self.local, max_spool_bytes=6 << 20)
+        self.pass_time(30)
+        self.assertEqual(self.total()[0], self.agent.ledger()["received"])
+        self.assertIsNone(self.agent.refusing())
+
+    def test_confirmed_batches_leave(self) -> None:
+        """What is confirmed is not held any more, and an idle agent has no timer."""
+        self.give(1)
+        self.pass_time(20)
+        self.assertEqual(self.agent.lanes.totals().batches, 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_and_start(self) -> None:
+        """Stopping leaves nothing behind but what is on disk."""
+        self.give(1)
+        stopped = self.agent.stopService()
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.agent = self.start(self.local)
+        self.pass_time(3)
+        self.assertEqual(self.total(), (1, 1))
+
+    def test_status(self) -> None:
+        """The agent accounts for every event."""
+        scratch = self.agent.begin()
+        scratch.feed(b'1\n\nc\n\nt\n["CounterGroup", 1, "1"]\nnonsense\n["Nope", 1, "1"]\n')
+        scratch.finish()
+        self.agent.apply(scratch, None, {"full": 3})
+        self.pass_time(0.3)
+        self.assertEqual(
+            self.agent.ledger(),
+            {"received": 3, "refused.json": 1, "refused.type": 1, "unsent.full": 3, "pending": 1},
+        )
+        self.assertIn("  received: 3", self.agent.text())
+        self.assertIn('taba_agent_events{line="received"} 3', self.agent.metrics())
+
+    def test_gauges_of_equal_times(self) -> None:
+        """Of gauge events with equal times the later one wins, also over requests."""
+        for value in ("a", "b"):
+            scratch = self.agent.begin()
+            scratch.feed(f'1\n\nc\n\ng\n["Gauge", 5, "\\"{value}1\\""]\n["Gauge", 5, "\\"{value}2\\""]\n'.encode())
+            scratch.finish()
+            self.agent.apply(scratch, None, {})
+        self.pass_time(1)
+        entries = [
+            each
+            for entry in self.successResultOf(self.store.read(dict.fromkeys(range(4), 0), 1 << 30, 0.0))
+            for each in native.batch_entries(entry.body)
+        ]
+        state = native.fold(native.GAUGE, b"", [each.partial for each in entries])
+        self.assertEqual([each.value for each in native.gauge_entries(state)], [b'"b2"'])

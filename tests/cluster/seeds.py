@@ -1,0 +1,136 @@
+"""Many runs of the simulated cluster, over the processors of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import multiprocessing
+import os
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from attrs import define, field, frozen
+from twisted.logger import globalLogBeginner
+
+from taba.testing.world import met_table
+from tests.cluster.faults import VERBS
+from tests.cluster.run import run_seed
+
+REPEAT_EVERY = 25
+"""One in so many seeds runs twice, and both runs must be equal."""
+
+
+@frozen
+class Outcome:
+    """What is told of a seed over the border between processes."""
+
+    seed: int
+    problem: str | None
+    virtual_seconds: float
+    cpu_seconds: float
+    events: int
+    notes: dict[str, int]
+    meetings: Counter[tuple[str, str]]
+
+
+def _begin_quietly() -> None:
+    """Runs look at the log themselves; what processes say to their operators is not for the terminal."""
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
+
+
+def run_one(seed: int) -> Outcome:
+    """Run a seed, twice now and then; whatever goes wrong is its problem."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            result = run_seed(seed)
+            problem = result.problem
+            if seed % REPEAT_EVERY == 0 and run_seed(seed).fingerprint != result.fingerprint:
+                problem = f"{problem or ''} a second run differs from the first one"
+    except Exception:
+        return Outcome(seed, traceback.format_exc(limit=-8), 0.0, 0.0, 0, {}, Counter())
+    mine = Counter({key: count for key, count in result.meetings.items() if key[0].startswith("* ")})
+    return Outcome(
+        seed, problem, result.virtual_seconds, result.cpu_seconds, result.events, dict(result.notes), mine
+    )
+
+
+@define
+class Report:
+    """All outcomes together."""
+
+    outcomes: list[Outcome] = field(factory=list)
+
+    @property
+    def failures(self) -> list[Outcome]:
+        """Those with a problem."""
+        return sorted((each for each in self.outcomes if each.problem), key=lambda each: each.seed)
+
+    def meetings(self) -> Counter[tuple[str, str]]:
+        """Which fault met which state, how often."""
+        total: Counter[tuple[str, str]] = Counter()
+        for each in self.outcomes:
+            total.update(each.meetings)
+        return total
+
+    def never_met(self) -> list[str]:
+        """The verbs that no run came to."""
+        met = {verb.removeprefix("* ") for verb, _ in self.meetings()}
+        return sorted(set(VERBS) - met)
+
+    def text(self) -> str:
+        """For people."""
+        seconds = sum(each.virtual_seconds for each in self.outcomes)
+        cpu = sum(each.cpu_seconds for each in self.outcomes)
+        notes: Counter[str] = Counter()
+        for each in self.outcomes:
+            notes.update(each.notes)
+        lines = [
+            met_table(self.meetings()),
+            f"{len(self.outcomes)} seeds, {seconds:.0f} virtual seconds, "
+            f"{sum(each.events for each in self.outcomes)} events, {cpu:.0f} s of CPU, {len(self.failures)} failures",
+            f"in all: {dict(notes)}",
+        ]
+        for each in self.failures:
+            lines.append(f"seed {each.seed}: {(each.problem or '')[:1000]}")
+            lines.append(f"    again, with its trace: TABA_SEED={each.seed} python -m tests.cluster.replay {each.seed}")
+        return "\n".join(lines)
+
+
+def chosen_seeds(text: str) -> Iterable[int]:
+    """`TABA_SEEDS`: "40-60,77"."""
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def run_seeds(seeds: Iterable[int], budget: float, least: int, processes: int = 2) -> Report:
+    """Run seeds until `budget` seconds have passed, but `least` of them in any case."""
+    began, report = time.monotonic(), Report()
+
+    def due() -> Iterator[int]:
+        for count, seed in enumerate(seeds):
+            if count >= least and time.monotonic() - began > budget:
+                return
+            yield seed
+
+    with multiprocessing.get_context("spawn").Pool(processes, _begin_quietly) as pool:
+        left = due()
+        running = [pool.apply_async(run_one, (seed,)) for _, seed in zip(range(processes + 1), left, strict=False)]
+        while running:
+            report.outcomes.append(running.pop(0).get())
+            seed = next(left, None)
+            if seed is not None:
+                running.append(pool.apply_async(run_one, (seed,)))
+    return report
+
+
+def from_environment() -> Report:
+    """The runs that TABA_SEEDS, TABA_SIM_SECONDS and TABA_SIM_LEAST ask for."""
+    given = os.environ.get("TABA_SEEDS", "")
+    if given:
+        seeds = list(chosen_seeds(given))
+        return run_seeds(seeds, float("inf"), len(seeds))
+    budget = float(os.environ.get("TABA_SIM_SECONDS", "100"))
+    return run_seeds(iter(range(1_000_000_000)), budget, int(os.environ.get("TABA_SIM_LEAST", "100")))

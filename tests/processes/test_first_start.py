@@ -1,0 +1,117 @@
+"""The first minute with Taba: a start without settings, the example client, two questions, and a server at rest.
+
+REAL: a server process on loopback.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import time
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.processes.running import PATIENCE, REPOSITORY, ServerProcess, Shared, Stage, environment, until
+
+MOVING_COUNTER = (
+    'example_moving_counter: {"1m": {"count": 2, "total": 1100.00, "average": 550.00}, '
+    '"10m": {"count": 2, "total": 1100.00, "average": 550.00}, '
+    '"1h": {"count": 2, "total": 1100.00, "average": 550.00}, '
+    '"1d": {"count": 2, "total": 1100.00, "average": 550.00}, '
+    '"pct": {"count": 2, "total": 1100.000000, '
+    '"pct": [100.00, 1000.00, 1000.00, 1000.00, 1000.00, 1000.00, 1000.00]}}\n'
+)
+GAUGE = 'example_gauge: {"value": 1}\n'
+VISIBLE_WITHIN = 3.0
+"""Seconds from the end of the example client until a query shows its events."""
+OWN_TABS_WITHIN = 15.0
+"""Seconds from the end of the example client until the server's own tabs are there; it records them every ten."""
+OWN_TABS = """
+    taba_events_recieved taba_latency_enqueue_sec taba_latency_task_in_queue_ms taba_latency_task_processed_ms
+    taba_post_zip_time_ms task_process_time_time
+"""
+REST_SECONDS = 10.0
+"""How long a server at rest is watched."""
+MOST_CPU_AT_REST = 0.02
+"""Of a core; it takes less than a half of that. The exact figure is a benchmark's affair."""
+MOST_MEMORY_AT_REST = 80 << 20
+"""Bytes."""
+
+
+def started(stage: Stage) -> tuple[ServerProcess, float]:
+    """A server as a new user starts it, but for the ports; and the seconds its start took."""
+    server = stage.server()
+    server.start()
+    server.ready()
+    return server, time.monotonic() - server.started_at
+
+
+def run_example(server: ServerProcess) -> subprocess.CompletedProcess[str]:
+    """Run docs/example_client.py as it is, but for the port."""
+    script = (REPOSITORY / "docs" / "example_client.py").read_text()
+    script = script.replace("http://localhost:8279/post", f"http://localhost:{server.agent_port}/post")
+    return subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+class FirstStartTests(SynchronousTestCase):
+    """A server without settings, in an empty folder."""
+
+    shared = Shared(started)
+    if not (REPOSITORY / "docs" / "example_client.py").exists():
+        skip = "docs/ is not beside the tests"
+
+    def setUp(self) -> None:
+        self.server, self.start_seconds = self.shared.get()
+
+    def test_says_where_it_is(self) -> None:
+        """The first start says where applications and queries are welcome, where the data is, and that it is ready."""
+        said = self.server.output()
+        print(f"start to ready: {self.start_seconds:.2f} s")
+        self.assertIn(f"agents and queries on http://127.0.0.1:{self.server.port}/", said)
+        self.assertIn(f"applications on http://127.0.0.1:{self.server.agent_port}/post", said)
+        self.assertRegex(said, f"keeps its data in {re.escape(str(self.server.folder / 'taba-data'))}. Ready.")
+
+    def test_example(self) -> None:
+        """The example client is done at once, and three seconds later both its tabs show what the guide promises."""
+        ended = run_example(self.server)
+        done = time.monotonic()
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+
+        def ask_both() -> bool:
+            counter = self.server.ask("/tabs?name=example_moving_counter").text
+            gauge = self.server.ask("/tabs?name=example_gauge").text
+            return (counter, gauge) == (MOVING_COUNTER, GAUGE)
+
+        self.server.wait_for(ask_both, "the lines of the guide", VISIBLE_WITHIN)
+        print(f"visible {time.monotonic() - done:.2f} s after the end of the example client")
+        names, clients = set(self.server.ask("/names").text.split()), set(self.server.ask("/clients").text.split())
+        self.assertLessEqual({"example_moving_counter", "example_gauge"}, names)
+        self.assertIn("example_client", clients)
+
+    def test_own_tabs(self) -> None:
+        """A quarter of a minute after the example client, the server's own tabs are there under its own client's name.
+        """
+        run_example(self.server)
+        names: set[str] = set()
+
+        def recorded() -> bool:
+            names.update(self.server.ask("/names").text.split())
+            return names >= set(OWN_TABS.split())
+
+        until(recorded, OWN_TABS_WITHIN, lambda: f"own tabs: {sorted(set(OWN_TABS.split()) - names)} are missing")
+        host = socket.gethostname().split(".")[0]
+        self.assertIn(f"taba_server.{host}", self.server.ask("/clients").text.split())
+
+    def test_takes_next_to_nothing_at_rest(self) -> None:
+        """A server that nobody uses takes less than a fiftieth of a core and less than 80 MiB."""
+        since, before = time.monotonic(), self.server.cpu_seconds()
+        until(lambda: time.monotonic() - since >= REST_SECONDS, PATIENCE, "time passes")
+        load = (self.server.cpu_seconds() - before) / (time.monotonic() - since)
+        memory = self.server.memory()
+        print(f"at rest: {load:.2%} of a core, {memory / (1 << 20):.0f} MiB")
+        self.assertLess(load, MOST_CPU_AT_REST)
+        self.assertLess(memory, MOST_MEMORY_AT_REST)
