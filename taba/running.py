@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -43,14 +42,21 @@ class Running(Service):
         self.service = self._make()
         return self.service.startService()
 
-    def _failed(self, failure: Failure) -> None:
-        self.service = None
+    def _failed(self, failure: Failure) -> Deferred[None]:
+        """Say why, stop what did start (its threads would keep the process), and end."""
         if failure.check(StartError):
-            self._log.critical("{problem}", problem=str(failure.value))
-            print(f"Taba cannot start: {failure.value}", file=sys.stderr, flush=True)
+            self._log.critical("Taba cannot start: {problem}", problem=str(failure.value))
         else:
             self._log.failure("Taba cannot start", failure)
-        self._end()
+        ended = self._stop()
+        ended.addCallback(lambda _: self._end())
+        return ended
+
+    def _stop(self) -> Deferred[Any]:
+        service, self.service = self.service, None
+        stopped = maybeDeferred(service.stopService) if service is not None else succeed(None)
+        stopped.addErrback(lambda failure: self._log.failure("Stopping failed", failure))
+        return stopped
 
     def stopService(self) -> Deferred[Any]:
         """Fires when the service has stopped; a start that is under way is waited for."""
@@ -61,10 +67,7 @@ class Running(Service):
             return stopped
 
         def stop(_: Any) -> None:
-            service, self.service = self.service, None
-            ended = maybeDeferred(service.stopService) if service is not None else maybeDeferred(lambda: None)
-            ended.addErrback(lambda failure: self._log.failure("Stopping failed", failure))
-            ended.addCallback(stopped.callback)
+            self._stop().addCallback(stopped.callback)
 
         self._started.addCallback(stop)
         return stopped

@@ -1,11 +1,13 @@
-"""Sends what the lanes have to send, and tells them what became of it. IO; the rules are those of `lanes`.
+"""Sends what the lanes have to send, and tells them what became of it. IO, thin: what is sent is for `lanes` to say, to
+whom for `endpoints`.
 
-The forwarder asks a server for its topology and sends nothing before it has one. From then on it has turns: in each it
-fills as few requests as the due lanes need, one endpoint for each, and sleeps until the lanes have something to send
-again, or somebody calls `wake`. With nothing to send no timer runs.
+A server is asked for its topology before anything is sent to it, and nothing goes to a cluster that the spool does not
+belong to. The forwarder works in turns: in each it fills as few requests as the due lanes need, one endpoint for each,
+and sleeps until the lanes have something to send again, or somebody calls `wake`. With nothing to send no timer runs.
 
 Turns are at least a flush interval apart, the agent's own or the longer one that the servers ask for; while lanes have
-fallen behind, an eighth of that.
+fallen behind, an eighth of that. Whatever goes wrong with a request, its lanes are told that nothing is known, and send
+again by their own rules.
 
 All methods are to be called in the reactor thread.
 """
@@ -17,57 +19,24 @@ from typing import Any
 
 from attrs import frozen
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import Attribute, Interface
 
+from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
 from taba.agent.endpoints import Endpoints, EndpointStatus, ServerClock
-from taba.agent.lanes import NOW, Action, Lanes, Outgoing, SetAside
-from taba.errors import TabaError
+from taba.agent.held import Action, Held
+from taba.agent.lanes import NOW, Lanes, Outgoing
 from taba.interfaces import Append
-from taba.wire.v2 import AppendAnswer, AppendRequest, Topology
+from taba.wire.v2 import AppendRequest, Topology
 
-CATCH_UP = 8  # turns per flush interval while lanes have fallen behind
-WRONG_CLUSTER_SECONDS = 60.0  # until a server of another cluster is asked again
+CATCH_UP = 8
+"""Turns per flush interval while lanes have fallen behind."""
+STRANGER_SECONDS = 60.0
+"""How long a server of another cluster is left alone."""
 
-
-class EndpointDown(TabaError):
-    """A server did not answer, or not with an answer. What was asked may or may not have been done."""
-
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.retry_after = retry_after
-        """For how many seconds the server wants to be left alone, if it said so."""
-
-
-class WrongCluster(TabaError):
-    """A server belongs to another cluster than the one that the batches are for; it took nothing."""
-
-    def __init__(self, cluster: str) -> None:
-        super().__init__(f"the server belongs to cluster {cluster}")
-        self.cluster = cluster
-
-
-class BodyLost(TabaError):
-    """The body of a held batch cannot be read any more, now or later."""
-
-
-class IEndpoint(Interface):
-    """One server, as the agent sees it. To be used in the reactor thread."""
-
-    name = Attribute("What it is called in status pages and logs; no two endpoints of a forwarder have the same.")
-
-    def topology() -> Deferred[Topology]:
-        """Ask for the topology. Fails with EndpointDown. Cancelling ends the request."""
-
-    def append(request: AppendRequest) -> Deferred[AppendAnswer]:
-        """Send batches and looks. Fails with EndpointDown or WrongCluster. Cancelling ends the request.
-
-        After EndpointDown, and after cancelling, the batches may be in their logs, or not, or come there later.
-        """
+ReadBodies = Callable[[Sequence[tuple[tuple[str, int], Held]]], Deferred[list[bytes | None]]]
 
 
 @frozen
@@ -76,25 +45,31 @@ class ForwarderSettings:
 
     flush_seconds: float = 0.25
     """AGENT_FLUSH_SECONDS: the shortest time between two turns."""
-    parallel: int = 1
-    """AGENT_QUEUES_PER_SERVER: the most requests that one endpoint has in flight."""
     request_bytes: int = 4 * 1024 * 1024
     """The most bytes of bodies in a request; a larger single batch goes alone."""
     request_batches: int = 4096
     """The most batches and looks in a request."""
     stop_seconds: float = 5.0
-    """How long stopService waits for requests in flight."""
+    """How long stopService waits for requests in flight before it gives them up."""
     topology_seconds: float = 600.0
-    """A topology older than this is asked for again, when there is something to send."""
+    """A server whose topology is older than this is asked again before anything more is sent to it."""
+
+
+@frozen
+class _Met:
+    """What a server said of itself, and when."""
+
+    topology: Topology
+    at: float
 
 
 class Forwarder(Service):
-    """Delivers the batches of `lanes` to servers.
+    """The sending side of one agent.
 
-    `read_body` gives the body of a batch by its source; it fails with BodyLost when there is none any more, and with
-    anything else when it may work later. `on_actions` is given what lanes ask for; where a batch was set aside, the
-    Deferred it returns fires when that is on disk, and the lane waits for it. `on_topology` is given every topology.
-    `cluster` is the id of the cluster that the batches are for; None takes the first one that answers.
+    `read_bodies` gives the bodies of batches, named by ((incarnation, vbucket), batch), in order, and None for one that
+    is damaged for good; it fails when they can perhaps be read later. `act` carries out what answers mean; whoever
+    does tells the lanes when a batch that was set aside is noted on disk, and calls `wake`. `joined` is given every
+    topology of the cluster. `chance` gives numbers in [0, 1), `wall` the wall time.
     """
 
     _log = Logger()
@@ -103,43 +78,54 @@ class Forwarder(Service):
         self,
         lanes: Lanes,
         endpoints: Sequence[IEndpoint],
-        read_body: Callable[[object], Deferred[bytes]],
+        read_bodies: ReadBodies,
+        act: Callable[[Sequence[Action]], None],
+        joined: Callable[[Topology], None],
         clock: IReactorTime,
         wall: Callable[[], float],
         chance: Callable[[], float],
-        on_actions: Callable[[list[Action]], Deferred[None] | None],
         *,
-        on_topology: Callable[[Topology], None] | None = None,
-        cluster: str | None = None,
-        settings: ForwarderSettings = ForwarderSettings(),  # noqa: B008  (frozen)
+        requests_per_endpoint: int = 1,
+        settings: ForwarderSettings = ForwarderSettings(),
     ) -> None:
-        self.cluster = cluster
-        self.topology: Topology | None = None
-        self.wrong_clusters: dict[str, str] = {}
-        """Endpoint -> the other cluster's id that it answered with last."""
+        self.cluster: str | None = None
+        """The cluster that batches are for; None until it is known."""
+        self.shortest_flush = 0.0
+        """How often at most, in seconds, the servers want to hear from an agent, as the last answer said."""
         self._lanes = lanes
-        self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
-        self._choice = Endpoints(list(self._endpoints), chance, settings.parallel)
-        self._read_body = read_body
+        self._servers = {each.name: each for each in endpoints}
+        self._choice = Endpoints(list(self._servers), chance, requests_per_endpoint)
+        self._read_bodies = read_bodies
+        self._act = act
+        self._joined = joined
         self._clock = clock
         self._wall = wall
-        self._on_actions = on_actions
-        self._on_topology = on_topology
         self._settings = settings
         self._server_clock = ServerClock()
+        self._met: dict[str, _Met] = {}
+        self._told: set[str] = set()  # the endpoints of which the log says that they do not answer
         self._timer: IDelayedCall | None = None
         self._requests: set[Deferred[None]] = set()
-        self._asking = False  # for the topology
-        self._topology_at = 0.0
-        self._interval = settings.flush_seconds
+        self._idle: Deferred[None] | None = None  # fires when the last request has ended
         self._flushed_at = NOW
         self._not_before = NOW
-        self._idle: Deferred[None] | None = None  # fires when the last request has ended
 
-    # -- service
+    def join(self, cluster: str) -> None:
+        """The spool belongs to a cluster: nothing is sent to another one."""
+        self.cluster = cluster
+
+    def clock_offset(self) -> float:
+        """Seconds that the servers' clock is ahead of this one, as recent answers tell it; 0.0 before the first."""
+        return self._server_clock.offset(self._clock.seconds(), self._wall())
+
+    def endpoint_status(self) -> list[EndpointStatus]:
+        """What is thought of each endpoint now."""
+        return self._choice.status(self._clock.seconds())
+
+    # ------------------------------------------------------------------------------------------ service
 
     def startService(self) -> None:
-        """Ask for the topology, and begin."""
+        """Begin, by asking for the topology."""
         super().startService()
         self.wake()
 
@@ -151,30 +137,22 @@ class Forwarder(Service):
             self._timer = None
         if not self._requests:
             return succeed(None)
-        self._idle = idle = Deferred()
+        idle: Deferred[None] = Deferred()
+        self._idle = idle
         deadline = self._clock.callLater(self._settings.stop_seconds, self._give_up)
-        return idle.addCallback(lambda _: deadline.cancel() if deadline.active() else None)
+        stopped: Deferred[None] = idle.addCallback(lambda _: deadline.cancel() if deadline.active() else None)
+        return stopped
 
     def _give_up(self) -> None:
         """End the requests that are still in flight."""
         for request in list(self._requests):
             request.cancel()
 
-    # -- what others ask
+    # ------------------------------------------------------------------------------------------ turns
 
     def wake(self) -> None:
-        """There is something to send: call this when batches were added to the lanes. Cheap; many calls are one."""
+        """There may be something to send: call this when batches were added to the lanes. Many calls are one turn."""
         self._wake_at(NOW)
-
-    def clock_offset(self) -> float:
-        """Seconds to add to the wall time here to get the servers'; 0.0 before the first answer."""
-        return self._server_clock.offset(self._clock.seconds(), self._wall())
-
-    def endpoint_status(self) -> list[EndpointStatus]:
-        """What is thought of each endpoint now."""
-        return self._choice.status(self._clock.seconds())
-
-    # -- turns
 
     def _wake_at(self, at: float) -> None:
         """Have a turn at `at`, or earlier."""
@@ -190,63 +168,71 @@ class Forwarder(Service):
         """Have a turn. A defect in one must not be the end of all."""
         self._timer = None
         try:
-            self._turn()
+            self._turn(self._clock.seconds())
         except Exception:
             self._log.failure("A turn failed")
-            self._wake_at(self._clock.seconds() + self._interval)
+            self._wake_at(self._clock.seconds() + self._settings.flush_seconds)
 
-    def _turn(self) -> None:
+    def _turn(self, now: float) -> None:
         """Send what is due, and plan the next turn."""
-        now = self._clock.seconds()
-        if self.topology is None:
-            self._ask_topology(now)
-            return
-        due = self._lanes.next_due()
+        due = self._lanes.next_due() if self._met else NOW
         if due is None:
             return
         if (at := max(due, self._not_before)) > now:
             self._wake_at(at)
             return
-        if now - self._topology_at > self._settings.topology_seconds:
-            self._ask_topology(now)
-        taken = self._fill_requests(now, self.topology)
-        self._plan(now, bool(taken))
-        for name, sent in taken:
-            self._start(self._exchange(name, sent, now))
-
-    def _fill_requests(self, now: float, topology: Topology) -> list[tuple[str, list[Outgoing]]]:
-        """Requests for all lanes that are due, as far as endpoints have room for them."""
-        max_bytes = self._settings.request_bytes
-        if "body" in topology.limits:
-            max_bytes = min(max_bytes, topology.limits["body"] // 2)  # the header needs some room, too
-        taken = []
-        while (due := self._lanes.next_due()) is not None and due <= now:
+        requests = []
+        while self._is_due(now):
             name = self._choice.take(now)
             if name is None:
                 break
-            taken.append((name, self._lanes.gather(now, max_bytes, self._settings.request_batches)))
-        return taken
+            met = self._met.get(name)
+            if met is None or now - met.at > self._settings.topology_seconds:
+                self._start(self._meet(name, now))
+            else:
+                requests.append((name, self._gather(met.topology, now)))
+        self._plan(now, bool(requests))
+        for name, sent in requests:
+            self._start(self._exchange(name, sent, now))
+
+    def _is_due(self, now: float) -> bool:
+        """Whether a request is to be made now: for a first topology, or for lanes."""
+        due = self._lanes.next_due()
+        return not self._met or (due is not None and due <= now)
+
+    def _gather(self, topology: Topology, now: float) -> list[Outgoing]:
+        """What one request takes."""
+        most = self._settings.request_bytes
+        if "body" in topology.limits:
+            most = min(most, topology.limits["body"] * 3 // 4)  # the limit counts the header, too
+        return self._lanes.gather(now, most, self._settings.request_batches)
 
     def _plan(self, now: float, sent: bool) -> None:
         """Plan the next turn. What found no endpoint waits for one, not for the flush interval."""
-        due = self._lanes.next_due()
         if sent:
             self._flushed_at = now
-        if due is not None and due <= now:
-            at = self._choice.next_at(now)
+        if self._is_due(now):
+            at = self._choice.next_at(now)  # None: all are busy, and the next answer wakes
             if at is not None:
                 self._wake_at(at)
             return
         if sent:
             self._not_before = now + self._interval
+        due = self._lanes.next_due()
         if due is not None:
             self._wake_at(max(due, self._not_before))
+
+    @property
+    def _interval(self) -> float:
+        return max(self._settings.flush_seconds, self.shortest_flush)
+
+    # ------------------------------------------------------------------------------------------ requests
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run one request; whatever becomes of it, a turn follows."""
         request = Deferred.fromCoroutine(work)
         self._requests.add(request)
-        request.addErrback(lambda failure: self._log.failure("A request ended unexpectedly", failure))
+        request.addErrback(lambda failure: self._log.failure("A request could not be handled", failure))
         request.addBoth(self._ended, request)
 
     def _ended(self, _: object, request: Deferred[None]) -> None:
@@ -256,126 +242,105 @@ class Forwarder(Service):
             idle, self._idle = self._idle, None
             idle.callback(None)
 
-    # -- topology
-
-    def _ask_topology(self, now: float) -> None:
-        """Ask one endpoint, unless one is being asked already."""
-        if self._asking:
-            return
-        name = self._choice.take(now)
-        if name is None:
-            if (at := self._choice.next_at(now)) is not None:
-                self._wake_at(at)
-            return
-        self._asking = True
-        self._start(self._topology_from(name, now))
-
-    async def _topology_from(self, name: str, now: float) -> None:
+    async def _meet(self, name: str, now: float) -> None:
+        """Ask a server for its topology."""
         try:
-            topology = await self._endpoints[name].topology()
-            self._check_cluster(topology.cluster)
-        except (EndpointDown, WrongCluster, CancelledError) as problem:
-            self._note_failure(name, problem)
+            topology = await self._servers[name].topology()
+            self._check_cluster(name, topology.cluster)
+        except Exception as problem:
+            self._met.pop(name, None)
+            self._failed(name, problem)
             return
-        except Exception:
-            self._log.failure("Could not ask {endpoint} for the topology", endpoint=name)
-            self._choice.failed(name, self._clock.seconds())
-            return
-        finally:
-            self._asking = False
-        self._note_answer(name, topology.time, now)
-        self.cluster, self.topology, self._topology_at = topology.cluster, topology, self._clock.seconds()
-        if self._on_topology is not None:
-            self._on_topology(topology)
+        self._answered(name, topology.time, now)
+        self._met[name] = _Met(topology, self._clock.seconds())
+        self.cluster = topology.cluster
+        self._joined(topology)
 
-    def _check_cluster(self, cluster: str) -> None:
-        if self.cluster not in (None, cluster):
-            raise WrongCluster(cluster)
-
-    # -- one request
-
-    async def _exchange(self, name: str, sent: list[Outgoing], gathered_at: float) -> None:
-        """Send what was gathered, and give the answer back to the lanes. Never fails."""
+    async def _exchange(self, name: str, sent: list[Outgoing], gathered: float) -> None:
+        """Send what was gathered, and give the answer to the lanes."""
         try:
-            batches = await self._with_bodies(sent)
-            if not batches:
-                self._choice.released(name)
-                return
-            started = self._clock.seconds()
-            answer = await self._endpoints[name].append(AppendRequest(self.cluster or "", self._wall(), batches))
-            self._check_cluster(answer.cluster)
-        except (EndpointDown, WrongCluster, CancelledError) as problem:
+            batches = await self._bodies(sent)
+        except Exception as problem:
+            # The server has no part in this; the lanes' next turn is a flush interval away.
             self._lanes.failed(sent, self._clock.seconds())
-            self._note_failure(name, problem)
+            self._choice.released(name)
+            self._report(problem, "The bodies of batches could not be read")
             return
-        except Exception:
-            self._log.failure("Could not send to {endpoint}", endpoint=name)
+        started = self._clock.seconds()
+        if not batches:
+            self._choice.released(name)
+            return
+        try:
+            answer = await self._servers[name].append(AppendRequest(self.cluster or "", self._wall(), batches))
+            self._check_cluster(name, answer.cluster)
+        except Exception as problem:
             self._lanes.failed(sent, self._clock.seconds())
-            self._choice.failed(name, self._clock.seconds())
+            self._failed(name, problem)
             return
-        self._note_answer(name, answer.time, started)
-        self._interval = max(self._settings.flush_seconds, answer.flush)
-        self._act(self._lanes.answered(sent, answer.outcomes, gathered_at, self._clock.seconds()))
+        self._answered(name, answer.time, started)
+        self.shortest_flush = answer.flush
+        actions = self._lanes.answered(sent, answer.outcomes, gathered, self._clock.seconds())
         if any(each.lane.unsent > 1 for each in sent):
             self._not_before = min(self._not_before, self._flushed_at + self._interval / CATCH_UP)
+        if actions:
+            self._act(actions)
 
-    async def _with_bodies(self, sent: list[Outgoing]) -> tuple[Append, ...]:
-        """The batches with their bodies, and the looks. What cannot be read stays behind."""
-        held = [(each, each.held) for each in sent if each.held is not None]
+    async def _bodies(self, sent: Sequence[Outgoing]) -> tuple[Append, ...]:
+        """The batches with their bodies, and the looks. A batch whose body is damaged stays at home: its lane asks."""
+        held = [each for each in sent if each.held is not None]
         batches = [each.append for each in sent if each.held is None]
-        bodies = await DeferredList(
-            [maybeDeferred(self._read_body, batch.source) for _, batch in held], consumeErrors=True
-        )
-        later: list[Failure] = []
-        for (each, batch), (read, body) in zip(held, bodies, strict=True):
-            if not read and not body.check(BodyLost):
-                later.append(body)
-                self._lanes.failed([each], self._clock.seconds())
-            elif not read or len(body) != batch.length:
+        wanted = [((each.lane.incarnation, each.lane.vbucket), each.held) for each in held if each.held]
+        bodies = await self._read_bodies(wanted) if wanted else []
+        for each, (_, batch), body in zip(held, wanted, bodies, strict=True):
+            if body is None or len(body) != batch.length:
                 self._lanes.unreadable(each, self._clock.seconds())
             else:
                 batches.append(_with_body(each.append, body))
-        if later:
-            self._log.failure("Could not read {count} batches, the first because of this", later[0], count=len(later))
         return tuple(batches)
 
-    def _act(self, actions: list[Action]) -> None:
-        """Have the actions carried out; lanes that set something aside go on when that is on disk."""
-        if not actions:
-            return
-        aside = [(each.incarnation, each.vbucket) for each in actions if isinstance(each, SetAside)]
-        done = maybeDeferred(self._on_actions, actions)
-        # A lane that waited for ever because its note failed would fill the disk: it goes on, and the log says so.
-        done.addErrback(lambda failure: self._log.failure("Could not carry out what the lanes ask for", failure))
-        if aside:
-            done.addCallback(self._noted, aside)
+    def _check_cluster(self, name: str, cluster: str) -> None:
+        if self.cluster not in (None, cluster):
+            raise WrongCluster(name, cluster)
 
-    def _noted(self, _: object, lanes: list[tuple[str, int]]) -> None:
-        for incarnation, vbucket in lanes:
-            self._lanes.noted(incarnation, vbucket, self._clock.seconds())
-        self.wake()
+    # ------------------------------------------------------------------------------------------ what was learned
 
-    # -- what was learned of an endpoint
-
-    def _note_answer(self, name: str, server_time: float, started: float) -> None:
+    def _answered(self, name: str, server_time: float, started: float) -> None:
+        """A server answered."""
         now = self._clock.seconds()
-        self.wrong_clusters.pop(name, None)
         self._choice.answered(name, now, now - started)
         self._server_clock.heard(server_time, started, now)
+        if name in self._told:
+            self._told.discard(name)
+            self._log.info("{name} answers again", name=name)
 
-    def _note_failure(self, name: str, problem: Exception) -> None:
+    def _failed(self, name: str, problem: Exception) -> None:
+        """A server did not answer, or not with an answer."""
         now = self._clock.seconds()
         if isinstance(problem, WrongCluster):
-            self.wrong_clusters[name] = problem.cluster
-            self._log.error("{endpoint}: {problem}, not to {here}", endpoint=name, problem=problem, here=self.cluster)
-            self._choice.failed(name, now, WRONG_CLUSTER_SECONDS)
-            return
-        self._log.info("{endpoint} does not answer: {problem}", endpoint=name, problem=problem)
-        self._choice.failed(name, now, getattr(problem, "retry_after", None))
+            self._met.pop(name, None)
+            self._choice.failed(name, now, STRANGER_SECONDS)
+            self._tell(name, f"{problem}; this agent's spool belongs to {self.cluster}. Nothing is sent there.")
+        elif isinstance(problem, EndpointDown):
+            self._choice.failed(name, now, problem.retry_after)
+            self._tell(name, f"A server does not answer: {problem}")
+        else:
+            self._choice.failed(name, now)
+            self._report(problem, "A request could not be handled")
+
+    def _tell(self, name: str, sentence: str) -> None:
+        """Say it once until the server answers again."""
+        if name not in self._told:
+            self._told.add(name)
+            self._log.warn("{sentence}", sentence=sentence)
+
+    def _report(self, problem: Exception, sentence: str) -> None:
+        """Log what nobody expects; giving a request up is none of that."""
+        if not isinstance(problem, CancelledError):
+            self._log.failure("{sentence}", Failure(problem), sentence=sentence)
 
 
 def _with_body(batch: Append, body: bytes) -> Append:
-    """The batch with its body; evolve() does the same, at three times the cost, for every batch there is."""
+    """The batch with its body: `evolve`, at a third of its cost, which counts here as it is done for every batch."""
     return Append(
         batch.vbucket,
         batch.incarnation,

@@ -47,8 +47,8 @@ class Confirmed:
 class SetAside:
     """This batch is not sent any more: count its events as refused for `reason`, on disk, then call `noted`.
 
-    Whoever gives numbers takes `batch.events` off the events that the lane gave. With `pass_over` the store will never
-    have the number, so that `batch.after` takes its place where it was the number to follow. Recovery does both, for
+    With `pass_over` the store will never have its number. Whoever gives numbers then takes `batch.events` off the
+    events that the lane gave, and `batch.after` for the number to follow if that was `batch.seq`; so does recovery, for
     the batches of the lane that are already sealed as well. Seals that are on their way to the disk at this time need
     nothing more: the lane corrects them as they are added.
     """

@@ -12,17 +12,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
-from twisted.web.iweb import IResponse
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from taba.agent.forwarder import EndpointDown, IEndpoint, WrongCluster
+from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
 from taba.errors import FrameError
 from taba.wire.v2 import (
     MAX_TOPOLOGY,
@@ -43,12 +44,40 @@ COMPRESSION_LEVEL = 1  # Partials are packed already; more effort finds little m
 LOOPBACK = frozenset({"localhost", "::1"})
 
 
+@implementer(IBodyProducer)
+class BytesBody:
+    """A request body that is written at once. The one that treq makes of bytes goes through the global reactor."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.length = len(data)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """Called by the HTTP client."""
+        consumer.write(self._data)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Everything is written already."""
+
+    def resumeProducing(self) -> None:
+        """Everything is written already."""
+
+    def stopProducing(self) -> None:
+        """Everything is written already."""
+
+
+def client_of(agent: IAgent) -> HTTPClient:
+    """A treq client over a twisted.web agent, whose bodies are `BytesBody`."""
+    return HTTPClient(agent, data_to_body_producer=BytesBody)
+
+
 @implementer(IEndpoint)
 class HTTPEndpoint:
     """The server at `base_url`.
 
-    `headers` go with every request (a token, for example). `off_reactor` runs a function, elsewhere if it can, and gives
-    a Deferred of the result: it is used to compress. Requests to this very machine are not compressed.
+    `headers` go with every request (a token, for example). `off_reactor` runs a function, elsewhere if it can, and
+    gives a Deferred of the result: it is used to compress. Requests to this very machine are not compressed.
     """
 
     def __init__(
@@ -67,7 +96,7 @@ class HTTPEndpoint:
         self._clock = clock
         self._timeout = timeout
         self._max_answer = max_answer
-        self._headers = dict(headers or {})
+        self._headers = Headers({name: [value] for name, value in (headers or {}).items()})
         self._off_reactor = off_reactor
         host = urlsplit(self.name).hostname or ""
         self._compresses = host not in LOOPBACK and not host.startswith("127.")
@@ -90,10 +119,10 @@ class HTTPEndpoint:
         if failure.check(EndpointDown, WrongCluster, CancelledError):
             return failure
         if failure.check(DeferredTimeout):
-            return Failure(EndpointDown(f"no answer within {self._timeout:g} s"))
+            return Failure(EndpointDown(f"{self.name}: no answer within {self._timeout:g} s"))
         if failure.check(FrameError):
-            return Failure(EndpointDown(f"its answer is not one: {failure.value}"))
-        return Failure(EndpointDown(failure.getErrorMessage()))
+            return Failure(EndpointDown(f"{self.name}: what it answers is no answer: {failure.value}"))
+        return Failure(EndpointDown(f"{self.name}: {failure.value or type(failure.value).__name__}"))
 
     async def _ask_topology(self) -> Topology:
         response = await self._http.get(
@@ -103,10 +132,11 @@ class HTTPEndpoint:
 
     async def _post(self, request: AppendRequest) -> AppendAnswer:
         body = encode_append_request(request)
-        headers = {**self._headers, "Content-Type": "application/octet-stream"}
+        headers = self._headers.copy()
+        headers.setRawHeaders("Content-Type", ["application/octet-stream"])
         if self._compresses and len(body) > COMPRESS_FROM:
             body = await self._off_reactor(_gzip, body)
-            headers["Content-Encoding"] = "gzip"
+            headers.setRawHeaders("Content-Encoding", ["gzip"])
         response = await self._http.post(
             f"{self.name}/v2/append", data=body, headers=headers, unbuffered=True, allow_redirects=False
         )
@@ -120,11 +150,12 @@ class HTTPEndpoint:
         try:
             refusal = decode_refusal(body)
         except FrameError:
-            first_line = body.decode("utf-8", "replace").partition("\n")[0]
-            raise EndpointDown(f"{response.code}: {first_line[:200]}", _retry_after(response))
-        if response.code == 409 and refusal.cluster is not None:
-            raise WrongCluster(refusal.cluster)
-        raise EndpointDown(f"{response.code}: {refusal.error[:200]}", _retry_after(response))
+            reason = body.decode("utf-8", "replace").partition("\n")[0]
+        else:
+            if response.code == 409 and refusal.cluster is not None:
+                raise WrongCluster(self.name, refusal.cluster)
+            reason = refusal.error
+        raise EndpointDown(f"{self.name}: {response.code} {reason[:200]}", _retry_after(response))
 
 
 def _gzip(body: bytes) -> bytes:
@@ -140,7 +171,7 @@ def _retry_after(response: IResponse) -> float | None:
 
 
 def _body_of(response: IResponse, limit: int) -> Deferred[bytes]:
-    """The body, if it has at most `limit` bytes, after a content encoding as well; else EndpointDown."""
+    """The body, if it has at most `limit` bytes, any content encoding taken off; else ValueError."""
     receiver = _BoundedReceiver(limit)
     response.deliverBody(receiver)
     return receiver.body
@@ -165,7 +196,7 @@ class _BoundedReceiver(Protocol):
         if self._size <= self._limit:
             self._chunks.append(data)
         elif not self.body.called:
-            self.body.errback(EndpointDown(f"its answer has more than {self._limit} bytes"))
+            self.body.errback(ValueError(f"its answer has more than {self._limit} bytes"))
             self._end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -175,4 +206,4 @@ class _BoundedReceiver(Protocol):
         if reason.check(ResponseDone, PotentialDataLoss):
             self.body.callback(b"".join(self._chunks))
         else:
-            self.body.errback(EndpointDown(f"its answer broke off: {reason.getErrorMessage()}"))
+            self.body.errback(reason)

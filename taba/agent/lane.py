@@ -323,18 +323,23 @@ class Lane:
     def _set_aside(self, seq: int, reason: str, *, pass_over: bool) -> SetAside:
         """Let go of a batch that will not be sent again, and wait until the spool has noted that."""
         batch = self._held.pop(seq)
-        later = [number for number in self._held if number > seq]
-        for number in later:
-            each = self._held[number]
-            self._held[number] = evolve(each, before=each.before - batch.events)
-        self.so_far -= batch.events
-        if pass_over and later:
-            self._held[later[0]] = evolve(self._held[later[0]], after=batch.after)
-        elif pass_over:
-            self.follows = batch.after
+        if pass_over:
+            self._pass_over(batch)
         self._next = self._first_above(seq)
         self._flight, self.state, self.due = None, LaneState.ASIDE, NEVER
         return SetAside(self.incarnation, self.vbucket, batch, reason, pass_over)
+
+    def _pass_over(self, gone: Held) -> None:
+        """Let the next batch follow the one before `gone`, and take its events off all that come later."""
+        later = [number for number in self._held if number > gone.seq]
+        for number in later:
+            each = self._held[number]
+            self._held[number] = evolve(each, before=each.before - gone.events)
+        self.so_far -= gone.events
+        if later:
+            self._held[later[0]] = evolve(self._held[later[0]], after=gone.after)
+        else:
+            self.follows = gone.after
 
     # -- what comes next
 

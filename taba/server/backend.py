@@ -101,6 +101,8 @@ class Backend(Service):
     @inlineCallbacks
     def stopService(self):  # type: ignore[no-untyped-def]
         """Checkpoint what is folded, give the leases back."""
+        if not self.running:
+            return
         super().stopService()
         self._stopping = True
         if self._reading is not None:

@@ -133,7 +133,7 @@ class EmbeddedStore(Service):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Deferred[T]:
-        """Do `work` for a vbucket in a transaction of the reader; fails with NotHere when the cluster has no such one."""
+        """Do `work` for a vbucket in a transaction of the reader; fails with NotHere when there is no such vbucket."""
         if self._ends and vbucket not in self._ends:
             return fail(NotHere(f"there is no vbucket {vbucket}: the cluster has {self._vbuckets}"))
         return self._transactions.query(work, vbucket, *args, **kwargs)

@@ -100,6 +100,8 @@ def running(make: Callable[[Machine], IService]) -> Callable[[Process], IService
 
     def start(process: Process) -> IService:
         def end() -> None:
+            if process.reactor.stopping:
+                return
             if process.reactor.running:
                 process.reactor.stop()
             else:

@@ -112,9 +112,9 @@ class Numbers:
 
     def set_aside(self, batch: Held, pass_over: bool) -> None:
         """As `SetAside` asks."""
-        self.so_far -= batch.events
-        if pass_over and self.follows == batch.seq:
-            self.follows = batch.after
+        if pass_over:
+            self.so_far -= batch.events
+            self.follows = batch.after if self.follows == batch.seq else self.follows
 
 
 @frozen
@@ -156,10 +156,10 @@ def recovered(records: list[Seal | Aside], confirmed: set[int]) -> dict[Key, tup
             numbers.so_far = record.batch.before + record.batch.events
             continue
         gone = held.pop(seq)
-        later = sorted(number for number in held if number > seq)
+        later = sorted(number for number in held if number > seq and record.pass_over)
         for number in later:
             held[number] = evolve(held[number], before=held[number].before - gone.events)
-        if record.pass_over and later:
+        if later:
             held[later[0]] = evolve(held[later[0]], after=gone.after)
         numbers.set_aside(gone, record.pass_over)
     return {

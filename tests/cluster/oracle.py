@@ -26,7 +26,7 @@ from taba import native
 from taba.agent.spool import Spool
 from taba.handlers.registry import builtin
 from taba.store import queries
-from taba.store.embedded import DATABASE
+from taba.store.transactions import DATABASE
 from taba.store.judge import LOST
 from taba.testing.cluster import DATA, AgentMember, ApplicationMember, MemoryCluster, ServerMember
 from taba.testing.disk import MemoryDisk
@@ -161,8 +161,8 @@ def events_in(tab: str, client: str, type_name: str, state: bytes, at: float) ->
             yield EventId(client, tab[0], int(tab[1:]) * DIGITS + place), times
 
 
-def held_events(member: AgentMember | ServerMember, at: float) -> set[EventId]:
-    """The events that an agent's disk holds durably and the agent, if it runs, has not let go of.
+def held_events(member: AgentMember | ServerMember, at: float) -> tuple[set[EventId], Mapping[str, int]]:
+    """The events that an agent's disk holds durably and the agent, if it runs, has not let go of; and its ledger.
 
     Its spool is recovered on a copy of the disk, by the code that recovers it after a crash.
     """
@@ -187,7 +187,7 @@ def held_events(member: AgentMember | ServerMember, at: float) -> set[EventId]:
         bodies += [body for body in spool.read_batches(wanted, split) if body is not None]
     spool.close()
     copy.close()
-    return {event for body in bodies for event in _events_of_batch(body, at)}
+    return {event for body in bodies for event in _events_of_batch(body, at)}, recovered.snapshot.ledger
 
 
 def _events_of_batch(body: bytes, at: float) -> Iterator[EventId]:
@@ -213,6 +213,8 @@ class Oracle:
     """Events that were on a disk that was lost."""
     restored: set[EventId] = field(factory=set)
     """Events that no agent held any more when the store was restored from a backup."""
+    lost_ledgers: Counter[str] = field(factory=Counter)
+    """What those disks said of refused events."""
     causes: Counter[str] = field(factory=Counter)
     """Which faults happened: `disk lost`, `twin`, `restore`, `clock`."""
     unknown: int = 0
@@ -281,14 +283,16 @@ class Oracle:
     def loses_disk(self, member: AgentMember) -> None:
         """An agent's disk is about to be lost."""
         self.causes["disk lost"] += 1
-        self.excused |= held_events(member, self.latest)
+        held, ledger = held_events(member, self.latest)
+        self.excused |= held
+        self.lost_ledgers.update({line: count for line, count in ledger.items() if line.startswith("refused.")})
 
     def restores(self) -> None:
         """The store is about to be restored; the server is down, and no answer of it is on its way."""
         self.causes["restore"] += 1
         held: set[EventId] = set()
         for member in self.cluster.spools():
-            held |= held_events(member, self.latest)
+            held |= held_events(member, self.latest)[0]
         known = {event for event, fate in self.fates.items() if fate in (Fate.ACKED, Fate.UNCERTAIN)}
         for life in self.lives.values():
             known.update(self.in_flight(life))
@@ -367,7 +371,8 @@ class Oracle:
         self._check_causes(agents, server)
         acked = {event for event, fate in self.fates.items() if fate is Fate.ACKED and event.kind != "g"}
         missing = {event for event in acked if not folded[event]}
-        explained = sum(count for line, count in (agents + server).items() if line.startswith("refused."))
+        ledgers = agents + server + self.lost_ledgers
+        explained = sum(count for line, count in ledgers.items() if line.startswith("refused."))
         silent = missing - self.excused - self.restored
         if len(silent) > explained:
             raise Violation(
@@ -416,7 +421,10 @@ class Oracle:
         """A gauge shows the last value that was acknowledged, or a later one; only where clocks did not step."""
         if self.causes:
             return
+        lives = Counter(life.member.client_id for life in self.lives.values())
         for client in {event.client for event in self.fates if event.kind == "g"}:
+            if lives[client] > 1:
+                continue  # a fork: of values of one time the one that came last is shown
             acked = [e.n for e, f in self.fates.items() if (e.client, e.kind, f) == (client, "g", Fate.ACKED)]
             _, state = view.states.get((GAUGE_TAB, client), ("", b""))
             shown = [json.loads(entry.value) for entry in native.gauge_entries(state)] if state else []

@@ -152,7 +152,7 @@ class Run:
         world.check_quiet()
 
 
-_START = re.compile(r"The (spool in \S+ cannot be used|store cannot be opened): ")
+_START = re.compile(r"(Taba cannot start: )?The (spool in \S+ cannot be used|store cannot be opened): ")
 
 
 def run_seed(seed: int, keep_trace: bool = False) -> Result:

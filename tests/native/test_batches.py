@@ -30,7 +30,7 @@ class BatchTwinTests(SynchronousTestCase):
         self.assertEqual(verdict(native.batch_entries, batch), verdict(batches.batch_entries, batch))
         self.assertEqual(verdict(native.batch_split, batch, 4), verdict(batches.batch_split, batch, 4))
 
-    @law(strategies.damaged(examples.batches()), examples=200)
+    @law(strategies.damaged(examples.batches()), examples=100)
     def test_damaged_batches_are_refused_alike(self, batch: bytes) -> None:
         """Bytes changed, lost and added: both refuse, or both read the same."""
         self._same_verdict(batch)

@@ -98,12 +98,12 @@ class RefusalTwinTests(SynchronousTestCase):
             twin = verdict(kernel.reduce, number, [blob])
             self.assertEqual((number, verdict(native.reduce, number, [blob])), (number, twin))
 
-    @law(strategies.damaged(examples.blobs()).filter(bool), examples=300)
+    @law(strategies.damaged(examples.blobs()).filter(bool), examples=200)
     def test_damaged_blobs_are_refused_alike(self, blob: bytes) -> None:
         """Changed, lost and added bytes."""
         self._same_verdict(blob)
 
-    @law(examples.tampered_blobs(), examples=200)
+    @law(examples.tampered_blobs(), examples=150)
     def test_tampered_blobs_are_refused_alike(self, blob: bytes) -> None:
         """States and Partials that break one rule."""
         self._same_verdict(blob)

@@ -374,7 +374,7 @@ class DiskTroubleTests(EmbeddedSuite):
     def test_query_that_fails(self) -> None:
         """A reader's error ends the query, and the next one works."""
         self.put(self.store, types={"tab": "Gauge"}, states={("tab", "c"): b"1"})
-        self.faults["SELECT state"] = disk_error
+        self.faults["SELECT coalesce(client"] = disk_error
         self.failureResultOf(self.store.each_state(selection(), lambda page: None), StoreUnavailable)
         self.faults.clear()
         self.successResultOf(self.store.each_state(selection(), lambda page: None))

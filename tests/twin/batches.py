@@ -8,7 +8,7 @@ from attrs import frozen
 
 from tests.twin.crc import crc32
 from tests.twin.errors import CorruptBlob, UnknownVersion
-from tests.twin.gauge import encode_string, read_string
+from tests.twin.gauge import encode_string
 from tests.twin.primitives import MAX_UVARINT, Reader, encode_uvarint
 from tests.twin.protocol1 import NAME
 
@@ -110,7 +110,7 @@ def _read_section(reader: Reader) -> list[Entry]:
         if max(numbers) >= len(names):
             raise CorruptBlob("a name that is not there")
         tab, client, type_name = (names[number] for number in numbers)
-        entries.append(Entry(tab, client, type_name, reader.uvarint(), read_string(reader)))
+        entries.append(Entry(tab, client, type_name, reader.uvarint(), reader.string()))
     if len({entry.key() for entry in entries}) != len(entries):
         raise CorruptBlob("two entries for the same (tab, client, Type)")
     if encode_section(entries) != reader.data[start : reader.offset]:
@@ -119,7 +119,7 @@ def _read_section(reader: Reader) -> list[Entry]:
 
 
 def _read_name(reader: Reader) -> str:
-    name = read_string(reader).decode("latin-1")
+    name = reader.string().decode("latin-1")
     if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
         raise CorruptBlob("not a name")
     return name

@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 
 from tests.twin.blobs import GAUGE, PARTIAL, RAW, check_canonical, head, open_blob
 from tests.twin.errors import CorruptBlob
-from tests.twin.primitives import Reader, encode_f64, encode_uvarint
+from tests.twin.primitives import encode_f64, encode_uvarint
 
 
 @frozen
@@ -31,11 +31,6 @@ class GaugeEntry:
 def encode_string(value: bytes) -> bytes:
     """`uvarint length`, then the bytes."""
     return encode_uvarint(len(value)) + value
-
-
-def read_string(reader: Reader) -> bytes:
-    """`uvarint length`, then the bytes."""
-    return reader.take(reader.uvarint())
 
 
 @define
@@ -61,7 +56,7 @@ class State:
         reader = open_blob(blob, GAUGE)
         entries = []
         for _ in range(reader.uvarint()):
-            value = read_string(reader)
+            value = reader.string()
             entries.append(GaugeEntry(reader.f64(), reader.uvarint(), value))
         reader.end()
         check_canonical(blob, cls(entries).encode())
@@ -103,7 +98,7 @@ class Partial:
         """A Partial. It holds one event at least."""
         reader = open_blob(blob, PARTIAL | GAUGE)
         count = reader.uvarint()
-        partial = cls(count, GaugeEntry(reader.f64(), reader.uvarint(), read_string(reader)))
+        partial = cls(count, GaugeEntry(reader.f64(), reader.uvarint(), reader.string()))
         reader.end()
         if not count:
             raise CorruptBlob("a Partial without events")
@@ -135,7 +130,7 @@ class RawPartial:
     def decode(cls, blob: bytes) -> RawPartial:
         """A Partial. It holds one event at least."""
         reader = open_blob(blob, PARTIAL | RAW)
-        entries = [GaugeEntry(reader.f64(), reader.uvarint(), read_string(reader)) for _ in range(reader.uvarint())]
+        entries = [GaugeEntry(reader.f64(), reader.uvarint(), reader.string()) for _ in range(reader.uvarint())]
         reader.end()
         if not entries:
             raise CorruptBlob("a Partial without events")

@@ -23,7 +23,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_ESCAPE = re.compile(
+ESCAPE = re.compile(
     r"\\u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})|\\u(?P<unit>[0-9a-fA-F]{4})|\\(?P<short>.)"
 )
 _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -51,11 +51,12 @@ class Token:
     def value(self) -> Json:
         """What a string, number or word stands for."""
         if self.kind == "string":
-            return _ESCAPE.sub(_unescaped, self.text[1:-1])
+            return ESCAPE.sub(unescaped, self.text[1:-1])
         return float(self.text) + 0.0 if self.kind == "number" else _WORDS[self.text]
 
 
-def _unescaped(match: re.Match[str]) -> str:
+def unescaped(match: re.Match[str]) -> str:
+    """The character that an escape stands for."""
     if match["high"]:
         return chr(0x10000 + (int(match["high"], 16) - 0xD800 << 10) + int(match["low"], 16) - 0xDC00)
     if match["unit"]:

@@ -19,7 +19,7 @@ from tests.twin.errors import BodySyntaxError
 
 YEAR_10000 = 253402300800.0  # seconds
 SAMPLES = 10
-LONGEST_ESCAPE = 6  # bytes of "\\u0041": what a character of a payload may take in its line at most
+LONGEST_ESCAPE = 6  # bytes of "\u0041": what a character of a payload may take in its line at most
 ROOM = 4096  # bytes of a line for all that is not payload
 NUMERIC = (COUNTER_GROUP, PERCENTILE_GROUP)
 NAME = re.compile(r"[A-Za-z0-9._~:/?@!$()*+;=-]+")
@@ -156,6 +156,8 @@ class _Reading:
             raise Refused("mixed")
         seconds = self._time(time)
         kind = self._types[type_name]
+        if self._size(document.tokens[-2].text[1:-1]) > self._limits.max_payload:
+            raise Refused("size")
         return Event(client, tab, type_name, kind, seconds, self._value(kind, payload))
 
     def _time(self, time: float) -> float:
@@ -166,8 +168,6 @@ class _Reading:
         return time
 
     def _value(self, kind: int, payload: str) -> float | bytes:
-        if self._size(payload) > self._limits.max_payload:
-            raise Refused("size")
         try:
             document = json_text.parse(payload, self._limits.max_depth)
         except json_text.NotJson:
@@ -178,9 +178,10 @@ class _Reading:
             raise Refused("value")
         return numeric(document.value) if kind in NUMERIC else payload.strip(json_text.BLANKS).encode("utf-8")
 
-    def _size(self, payload: str) -> int:
-        """The bytes of a payload as it was sent, but for the escapes of the string around it."""
-        return sum(1 if self._encoding == "latin-1" and ord(c) < 256 else len(c.encode("utf-8")) for c in payload)
+    def _size(self, literal: str) -> int:
+        """The bytes of a payload: escapes of the string around it as what they stand for in UTF-8, the rest as sent."""
+        escaped = "".join(map(json_text.unescaped, json_text.ESCAPE.finditer(literal)))
+        return len(escaped.encode("utf-8")) + len(json_text.ESCAPE.sub("", literal).encode(self._encoding))
 
 
 def numeric(value: json_text.Json) -> float:

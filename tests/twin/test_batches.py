@@ -37,7 +37,7 @@ class BatchTests(SynchronousTestCase):
         for length in range(0, len(section), max(1, len(section) // 60)):
             self.assertRaises(CorruptBlob, batches.batch_entries, section[:length])
 
-    @law(strategies.damaged(examples.batches()), examples=100)
+    @law(strategies.damaged(examples.batches()), examples=60)
     def test_what_is_accepted_is_canonical(self, batch: bytes) -> None:
         """A damaged batch is refused, or is a right one."""
         try:
