@@ -131,7 +131,8 @@ class PageTests(SynchronousTestCase):
     def test_settings(self) -> None:
         """docs/reference/settings.md is what docs/make_settings.py makes."""
         spec = importlib.util.spec_from_file_location("make_settings", CHECKOUT / "docs" / "make_settings.py")
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         page = (CHECKOUT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")

@@ -1,4 +1,6 @@
-"""An agent as a service over a disk in memory: what it acknowledges it keeps, over crashes, full disks and failing syncs."""
+"""An agent as a service over a disk in memory: what it acknowledges it keeps, over crashes, full disks and failing
+syncs.
+"""
 
 from __future__ import annotations
 
@@ -167,7 +169,8 @@ class AgentTests(SynchronousTestCase):
         self.successResultOf(waiting)
 
     def test_duplicate(self) -> None:
-        """Rule duplicate_after_commit: a number that was seen is not counted again, and answered after the first one."""
+        """Rule duplicate_after_commit: a number that was seen is not counted again, and answered after the first one.
+        """
         instance = self.open_instance()
         first = self.give(5, batch=BatchNumber(instance, 1))
         again = self.give(5, batch=BatchNumber(instance, 1))

@@ -1,4 +1,6 @@
-"""The forwarder between lanes and servers: what goes where, what silence means, and that nothing ticks while nothing is due."""
+"""The forwarder between lanes and servers: what goes where, what silence means, and that nothing ticks while nothing
+is due.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
 from taba.agent.delivery import Forwarder
+from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
 from taba.agent.held import Action, Confirmed, Held
 from taba.agent.lanes import Lanes
 from taba.agent.records import LaneKey

@@ -26,8 +26,8 @@ from taba import native
 from taba.agent.spool import Spool
 from taba.handlers.registry import builtin
 from taba.store import queries
-from taba.store.transactions import DATABASE
 from taba.store.judge import LOST
+from taba.store.transactions import DATABASE
 from taba.testing.cluster import DATA, AgentMember, ApplicationMember, MemoryCluster, ServerMember
 from taba.testing.disk import MemoryDisk
 

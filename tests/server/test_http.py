@@ -25,7 +25,8 @@ from tests.server.making import NOW, Lanes, Silent, memory_store, registry, sect
 
 COUNTER = (
     '{"1m": {"count": 2, "total": 1100.00, "average": 550.00}, '
-    '"10m": {"count": 2, "total": 1100.00, "average": 550.00}, "1h": {"count": 2, "total": 1100.00, "average": 550.00}, '
+    '"10m": {"count": 2, "total": 1100.00, "average": 550.00}, '
+    '"1h": {"count": 2, "total": 1100.00, "average": 550.00}, '
     '"1d": {"count": 2, "total": 1100.00, "average": 550.00}, '
     '"pct": {"count": 2, "total": 1100.000000, '
     '"pct": [100.00, 1000.00, 1000.00, 1000.00, 1000.00, 1000.00, 1000.00]}}'

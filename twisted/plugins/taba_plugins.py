@@ -1,4 +1,6 @@
-"""Makes `twistd taba-server` and `twistd taba-agent` known. `twistd --help` loads this file, so it imports nothing else."""
+"""Makes `twistd taba-server` and `twistd taba-agent` known. `twistd --help` loads this file, so it imports nothing
+else.
+"""
 
 from twisted.application.service import ServiceMaker
 
