@@ -30,6 +30,8 @@ TAKE_BYTES = 64 << 10
 """How much of what was read is taken apart before others get their turn: a read of nothing but small Partials, taken at
 once, would keep the reactor for seconds, and the leases would run out meanwhile, all work be dropped and begun again.
 """
+PRUNE_SECONDS = 3600.0
+"""How often the store forgets lanes that were idle for DEDUP_DAYS."""
 RETRY_SECONDS = 0.5
 """How long a loop waits after the store failed."""
 STATES_PER_TURN = 2_000
@@ -48,6 +50,7 @@ class Backend(Service):
         store: IStore,
         registry: Registry,
         clock: IReactorTime,
+        wall: Callable[[], float],
         owner: str,
         observer: Observer,
         *,
@@ -60,6 +63,7 @@ class Backend(Service):
         self._store = store
         self._registry = registry
         self._clock = clock
+        self._wall = wall
         self._owner = owner
         self._observer = observer
         self._checkpoint_seconds = checkpoint_seconds
@@ -74,6 +78,7 @@ class Backend(Service):
         self._loops: list[Deferred[None]] = []
         self._sleeping: dict[IDelayedCall, Deferred[None]] = {}
         self._last_checkpoint = -checkpoint_seconds
+        self._prune_at = clock.seconds() + PRUNE_SECONDS
         self._more = Deferred[None]()
         """Fires when there is something to checkpoint."""
         self._room = Deferred[None]()
@@ -160,6 +165,9 @@ class Backend(Service):
                 missing = [v for v in range(self._store.cluster.vbuckets) if v not in self.folding]
                 if missing:
                     yield self._acquire(missing)
+                if self._clock.seconds() >= self._prune_at:
+                    self._prune_at = self._clock.seconds() + PRUNE_SECONDS
+                    yield self._store.prune(self._wall())
             except StoreError as problem:
                 self._log.warn("Leases: {problem}", problem=problem)
             yield self._sleep(min(LEASE_LOOK, self._lease_seconds / 4))

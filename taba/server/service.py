@@ -72,6 +72,7 @@ class Server(Service):
             store,
             registry,
             clock,
+            wall,
             f"{name}.{process.new_id()[:8]}",
             self.observer,
             checkpoint_seconds=settings.checkpoint_seconds,

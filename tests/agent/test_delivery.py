@@ -49,7 +49,7 @@ class FakeServer:
         """What the server says of its cluster."""
         if self.down:
             return self._never("down")
-        return succeed(Topology(self.cluster, 4, durability="memory", time=WALL + 100.0 + self.clock.seconds()))
+        return succeed(Topology(self.cluster, 4, durability="memory", time=self.time()))
 
     def append(self, request: AppendRequest) -> Deferred[AppendAnswer]:
         """Append to the store, unless told otherwise."""
@@ -59,7 +59,7 @@ class FakeServer:
         if request.cluster != self.cluster:
             return _failed(WrongCluster(self.name, self.cluster))
         answer: Deferred[AppendAnswer] = self.store.append(request.batches).addCallback(
-            lambda outcomes: AppendAnswer(self.cluster, WALL + 100.0 + self.clock.seconds(), self.flush, tuple(outcomes))
+            lambda outcomes: AppendAnswer(self.cluster, self.time(), self.flush, tuple(outcomes))
         )
         if self.deaf_to_answers:
             return self._never("the answer was lost")
@@ -68,6 +68,10 @@ class FakeServer:
             answer.addCallback(lambda each: self.waiting.append((held, each)))  # type: ignore[arg-type]
             return held
         return answer
+
+    def time(self) -> float:
+        """The server's wall clock is 100 s ahead."""
+        return WALL + 100.0 + self.clock.seconds()
 
     def _never(self, reason: str) -> Deferred[Any]:
         return _failed(EndpointDown(reason))

@@ -20,7 +20,8 @@ class BackendTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.memory = memory_store(self.clock, vbuckets=4)
+        self.now = NOW
+        self.memory = memory_store(self.clock, vbuckets=4, wall=lambda: self.now)
         self.store = FaultyStore(self.memory)
         self.lanes = Lanes()
         self.recorder = Silent()
@@ -29,7 +30,8 @@ class BackendTests(SynchronousTestCase):
 
     def make_backend(self, owner: str) -> Backend:
         """Another be on the same store."""
-        return Backend(self.store, registry(), self.clock, owner, Observer(self.recorder, lambda: NOW))
+        observer = Observer(self.recorder, lambda: NOW)
+        return Backend(self.store, registry(), self.clock, lambda: self.now, owner, observer)
 
     def append(self, *events: tuple[str, str, str, float, str]) -> None:
         """Append events as one agent's next batches."""
@@ -165,12 +167,23 @@ class BackendTests(SynchronousTestCase):
         self.pump()
         self.store.unavailable()
         self.append(("c", "a", "CounterGroup", NOW, "1"))
-        other = Backend(self.memory, registry(), self.clock, "be-2", Observer(self.recorder, lambda: NOW))
+        observer = Observer(self.recorder, lambda: NOW)
+        other = Backend(self.memory, registry(), self.clock, lambda: self.now, "be-2", observer)
         other.startService()
         self.pump(5)
         self.assertEqual(self.count("a"), 2)
         self.store.unavailable(False)
         self.successResultOf(other.stopService())
+
+    def test_idle_lanes_are_forgotten(self) -> None:
+        """What the store knows of lanes that were idle for DEDUP_DAYS goes, without anybody asking for it."""
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump()
+        self.now += 15 * 86_400
+        for _ in range(4):
+            self.clock.advance(1000.0)
+        self.pump()
+        self.assertEqual(self.successResultOf(self.memory.prune(self.now)), 0)
 
     def test_stops_with_nothing_pending(self) -> None:
         """After stopService no delayed call is left, and what was folded is written."""

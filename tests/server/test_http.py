@@ -41,7 +41,7 @@ class ServerCase(SynchronousTestCase):
         self.memory = memory_store(self.clock, vbuckets=4)
         self.store = FaultyStore(self.memory)
         observer = Observer(Silent(), lambda: NOW)
-        self.backend = Backend(self.memory, registry(), self.clock, "be", observer)
+        self.backend = Backend(self.memory, registry(), self.clock, lambda: NOW, "be", observer)
         self.backend.startService()
         self.lanes = Lanes()
         frontend = Frontend(self.store, registry(), self.clock, lambda: NOW, observer)
