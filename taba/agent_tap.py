@@ -54,10 +54,11 @@ class Options(BaseOptions):
 
     def opt_server(self, value: str) -> None:
         """HOST:PORT of a server's HTTP port; may be given several times [default: 127.0.0.1:8300]"""
-        host, separator, port = value.rpartition(":")
-        if not separator or not port.isdigit() or not host:
+        host, _, port = value.rpartition(":")
+        try:
+            self["servers"].append(Endpoint(host.strip("[]"), int(port)))
+        except ValueError:
             raise UsageError(f"--server takes HOST:PORT, not {value!r}")
-        self["servers"].append(Endpoint(host.strip("[]"), int(port)))
 
     def postOptions(self) -> None:
         """Read the settings, so that a mistake ends twistd with a sentence before it forks."""
@@ -72,7 +73,8 @@ class Options(BaseOptions):
     def _settings(self) -> AgentSettings:
         settings = AgentSettings() if self["config"] is None else taba_settings.load(AgentSettings, self["config"])
         given = {"spool": self["spool"], "port": self["port"], "interface": self["interface"]}
-        settings = evolve(settings, **{name: value for name, value in given.items() if value is not None})
+        given = {name: value for name, value in given.items() if value is not None}
+        settings = taba_settings.changed(settings, **given)
         if self["servers"]:
             settings = evolve(settings, servers=tuple(self["servers"]))
         if self["insecure"]:

@@ -30,7 +30,7 @@ from taba.local_endpoint import LocalEndpoint
 from taba.process import Process
 from taba.running import Running, end_with_failure
 from taba.server.service import Server
-from taba.settings import AgentSettings, Endpoint, ServerSettings
+from taba.settings import AgentSettings, ServerSettings
 from taba.store.embedded import EmbeddedStore
 from taba.store.memory import MemoryStore
 from taba.web.listening import listen
@@ -81,7 +81,8 @@ class Options(BaseOptions):
             "agent_port": self["agent-port"],
             "interface": self["interface"],
         }
-        settings = evolve(settings, **{name: value for name, value in given.items() if value is not None})
+        given = {name: value for name, value in given.items() if value is not None}
+        settings = taba_settings.changed(settings, **given)
         if self["memory"]:
             settings = evolve(settings, database=evolve(settings.database, memory=True))
         if self["insecure"]:
@@ -133,7 +134,7 @@ def inside_agent(settings: ServerSettings, process: Process, registry: Registry)
     agent_settings = AgentSettings(
         port=settings.agent_port,
         interface=settings.interface,
-        servers=(Endpoint(settings.interface, settings.port),),
+        servers=(),
         flush_seconds=settings.agent_flush_seconds,
         spool=os.path.join(settings.data_dir, "spool"),
         max_body_bytes=settings.max_body_bytes,

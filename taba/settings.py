@@ -22,9 +22,16 @@ from taba.errors import SettingsError
 MIB = 1 << 20
 
 
-def setting(key: str, meaning: str, default: Any, *, least: float | None = None) -> Any:
-    """A field of a settings class; `least` is the lowest number allowed."""
-    validators = [] if least is None else [attrs.validators.ge(least)]
+MOST_PORT = 65_535
+
+
+def setting(key: str, meaning: str, default: Any, *, least: float | None = None, most: float = 1e18) -> Any:
+    """A field of a settings class; `least` and `most` are the lowest and the highest number allowed. Texts may not be
+    empty.
+    """
+    validators: list[Any] = [] if least is None else [attrs.validators.ge(least), attrs.validators.le(most)]
+    if isinstance(default, str):
+        validators.append(attrs.validators.min_len(1))
     metadata = {"key": key, "meaning": meaning}
     if callable(default):
         return field(factory=default, validator=validators, metadata=metadata)
@@ -35,8 +42,8 @@ def setting(key: str, meaning: str, default: Any, *, least: float | None = None)
 class Endpoint:
     """Where a server listens, from an agent's point of view."""
 
-    host: str
-    port: int
+    host: str = field(validator=attrs.validators.min_len(1))
+    port: int = field(validator=[attrs.validators.ge(1), attrs.validators.le(MOST_PORT)])
 
     def url(self) -> str:
         """The base URL of its HTTP port."""
@@ -48,7 +55,7 @@ class Endpoint:
 class AgentSettings:
     """What an agent can be told."""
 
-    port: int = setting("AGENT_PORT", "TCP port for clients; 0 picks a free one.", 8279, least=0)
+    port: int = setting("AGENT_PORT", "TCP port for clients; 0 picks a free one.", 8279, least=0, most=MOST_PORT)
     interface: str = setting("AGENT_INTERFACE", "Address to listen on.", "127.0.0.1")
     servers: tuple[Endpoint, ...] = setting(
         "SERVER_ENDPOINTS", "The servers' HTTP ports: a list of {host, port}.", lambda: (Endpoint("127.0.0.1", 8300),)
@@ -93,9 +100,13 @@ class ServerSettings:
 
     roles: str = setting("SERVER_ROLES", "Roles of the process, comma-joined: fe, be, ctrl.", "fe,be")
     workers: int = setting("SERVER_WORKERS", "Processes; the embedded store takes one.", 1, least=1)
-    port: int = setting("BASE_PORT", "TCP port for agents and queries; 0 picks a free one.", 8300, least=0)
+    port: int = setting(
+        "BASE_PORT", "TCP port for agents and queries; 0 picks a free one.", 8300, least=0, most=MOST_PORT
+    )
     interface: str = setting("INTERFACE", "Address to listen on.", "127.0.0.1")
-    agent_port: int = setting("AGENT_PORT", "Port of the agent on this host, to which own events go.", 8279, least=0)
+    agent_port: int = setting(
+        "AGENT_PORT", "Port of the agent on this host, to which own events go.", 8279, least=0, most=MOST_PORT
+    )
     embedded_agent: bool = setting("EMBEDDED_AGENT", "Whether this process opens AGENT_PORT itself.", False)
     data_dir: str = setting("DATA_DIR", "Folder of the embedded store and the spool.", "taba-data")
     database: DatabaseSettings = setting(  # noqa: RUF009 - ruff does not see that this is a field
@@ -167,13 +178,23 @@ def _structured(kind: Any, given: Mapping[str, Any], path: str) -> Any:
         values[each.name] = _value(kind, each, value, path + key)
     try:
         return kind(**values)
-    except ValueError as problem:  # a validator of attrs: its arguments are (sentence, attribute, ...)
-        attribute = next(each for each in attrs.fields(kind) if f"'{each.name}'" in str(problem))
-        raise SettingsError(f"{path}{attribute.metadata['key']}: {_sentence(problem, attribute)}")
+    except ValueError as problem:
+        raise SettingsError(path + _refused(kind, problem))
 
 
-def _sentence(problem: ValueError, attribute: Any) -> str:
-    return str(problem.args[0]).replace(f"'{attribute.name}'", "the value")
+def changed(settings: Settings, **changes: Any) -> Settings:
+    """Settings with some fields changed, as by a command line; SettingsError for a value that cannot be."""
+    try:
+        return attrs.evolve(settings, **changes)
+    except ValueError as problem:
+        raise SettingsError(_refused(type(settings), problem))
+
+
+def _refused(kind: Any, problem: ValueError) -> str:
+    """What a validator of attrs says, whose sentences begin with the field, with the key in its place."""
+    attribute = next(each for each in attrs.fields(kind) if f"'{each.name}'" in str(problem))
+    sentence = str(problem.args[0]).replace(f"'{attribute.name}'", "the value")
+    return f"{attribute.metadata['key']}: {sentence}"
 
 
 def _value(kind: Any, each: Any, value: Any, path: str) -> Any:

@@ -55,8 +55,9 @@ def law(*drawn: st.SearchStrategy[Any], examples: int = 40) -> Callable[[F], Cal
             try:
                 held(self)
             except Exception as broken:
-                notes = "\n".join(getattr(broken, "__notes__", []))
-                raise AssertionError(f"{type(broken).__name__}: {broken}\n{notes}") from broken
+                if notes := "\n".join(getattr(broken, "__notes__", [])):
+                    raise AssertionError(f"{type(broken).__name__}: {broken}\n{notes}") from broken
+                raise
 
         return functools.update_wrapper(check, test, assigned=("__doc__", "__name__", "__qualname__", "__module__"))
 
@@ -97,9 +98,8 @@ def times() -> st.SearchStrategy[float]:
         st.integers(-110, 110).map(lambda quarter: quarter * 900),
         st.floats(-100.0, 100.0).map(lambda second: round(second, 3)),
     )
-    near = offsets.map(lambda offset: float(NEWEST + offset))
     anywhere = st.one_of(st.sampled_from([0.0, 0.5, 253402300799.0]), st.floats(0.0, 253402300799.0))
-    return mostly(near, anywhere)
+    return mostly(offsets.map(lambda offset: float(NEWEST + offset)), anywhere)
 
 
 # ------------------------------------------------------------------------------------------------- values
@@ -121,8 +121,7 @@ def decimal_values() -> st.SearchStrategy[float]:
 def finite_values() -> st.SearchStrategy[float]:
     """Any finite double, the edges of sketch buckets and of encodings among them."""
     edges = [0.0, 1.0, -1.0, 5e-324, -5e-324, 1.7976931348623157e308, -1.7976931348623157e308, 2.0**53, 2.0**53 + 2]
-    steps = st.integers(-1074 * 64, 1024 * 64 - 1)
-    edge = steps.map(lambda step: math.ldexp(2.0 ** (step % 64 / 64), step // 64))
+    edge = st.integers(-1074 * 64, 1024 * 64 - 1).map(lambda i: math.ldexp(2.0 ** (i % 64 / 64), i // 64))
     beside = st.tuples(edge, st.sampled_from([-math.inf, math.inf])).map(lambda part: math.nextafter(*part))
     whole = st.floats(allow_nan=False, allow_infinity=False)
     return st.one_of(whole, st.sampled_from(edges), edge, beside).filter(math.isfinite)
@@ -277,9 +276,8 @@ def payloads(type_name: str) -> st.SearchStrategy[str]:
     """Payloads that the Type takes."""
     if type_name not in ("CounterGroup", "PercentileGroup"):
         return json_texts()
-    words = st.sampled_from(["true", "false", " 1 ", "[true, null]"])
     arrays = st.tuples(json_numbers(), json_texts()).map(lambda part: f"[{part[0]},{part[1]}]")
-    return mostly(json_numbers(), st.one_of(words, arrays))
+    return mostly(json_numbers(), st.one_of(st.sampled_from(["true", "false", " 1 ", "[true, null]"]), arrays))
 
 
 def numeric_events(kind: st.SearchStrategy[float] | None = None) -> st.SearchStrategy[list[tuple[float, float]]]:
@@ -316,13 +314,12 @@ UNKNOWN_TYPES = ["Unknown", "gauge", "", "é"]
 @functools.cache
 def refused_lines() -> st.SearchStrategy[str]:
     """Lines of events that are refused, alone, for one reason or other."""
-    deep = st.integers(60, 70).map(lambda depth: f'["Gauge", 1, "{"[" * depth}{"]" * depth}"]')
     return st.one_of(
         st.sampled_from(NO_EVENTS),
         st.sampled_from([f'["{name}", 5, {json.dumps(v)}]' for v in VALUES_REFUSED for name in TYPES]),
         st.sampled_from([f'["Gauge", {time}, "1"]' for time in TIMES_REFUSED]),
         st.sampled_from([f'["{name}", 1, "1"]' for name in UNKNOWN_TYPES]),
-        deep,
+        st.integers(60, 70).map(lambda depth: f'["Gauge", 1, "{"[" * depth}{"]" * depth}"]'),
         json_texts(),
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from taba.agent.records import (
     Aside,
@@ -282,10 +282,10 @@ def _encode_snapshot(noted: Noted) -> bytes:
 
 
 def _decode_opening(reader: _Reader, next_commit: int) -> Noted:
-    return evolve(_decode_snapshot(reader, next_commit), opening=True)
+    return _decode_snapshot(reader, next_commit, opening=True)
 
 
-def _decode_snapshot(reader: _Reader, next_commit: int) -> Noted:
+def _decode_snapshot(reader: _Reader, next_commit: int, opening: bool = False) -> Noted:
     head = reader.one(_SNAPSHOT)
     previous_end, incarnation, cluster, vbuckets, first_needed, n_holes, n_instances, n_lanes, n_ledger = head
     holes = tuple([Hole(*fields) for fields in reader.many(_HOLE, n_holes)])
@@ -304,7 +304,7 @@ def _decode_snapshot(reader: _Reader, next_commit: int) -> Noted:
         reader.ledger(n_ledger),
         first_needed,
     )
-    return Noted(snapshot, previous_end, holes, through)
+    return Noted(snapshot, previous_end, holes, through, opening)
 
 
 _KINDS = {

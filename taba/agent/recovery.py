@@ -188,14 +188,8 @@ class _Recovering:
             replay.hole(hole)
 
     def _result(self, carry: _Carry, torn: int) -> Recovery:
-        replay, carried = self.replay, b"".join(carry.parts)
-
-        def read(extent: Extent) -> bytes:
-            if extent.segment == carry.writer.segment:
-                return carried[extent.offset : extent.offset + extent.length]
-            return self.read(extent)
-
-        replay.finish(read, self.checksum)
+        replay = self.replay
+        replay.finish(self.read, self.checksum)
         for decision in replay.decisions():
             position = carry.writer.position if carry.parts else replay.position
             carry.add(decision, replay.numbers, position)

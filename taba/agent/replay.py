@@ -91,7 +91,7 @@ class Replay:
     holes: list[Hole] = field(factory=list)
     """Those that nobody accounted for before."""
     discards: list[Discard] = field(factory=list)
-    rebuilt: list[tuple[LaneKey, int]] = field(factory=list)
+    rebuilt: dict[tuple[LaneKey, int], Seal] = field(factory=dict)
     _oldest: int | None = None  # what begins before this commit was dropped; 0 when that is not known
     _pending: bool | None = None  # a hole lies before the next frame: True when nobody accounted for it
     _lanes: _Doubt | None = None  # seals were lost
@@ -295,19 +295,18 @@ class Replay:
             last_commit=pieces[-1].commit,
             length=sum(piece.extent.length for piece in pieces),
         )
-        is_one = given == follows == seal.seq and events == seal.before + seal.events
-        if is_one and not self.undivided.get(key[0]):
+        # With parts of undivided sections in it there would be more events.
+        if given == follows == seal.seq and events == seal.before + seal.events:
             self.numbers.seal(seal)
             self.through[key] = seal.last_commit
             self._hold(seal, pieces, ())
-            self.rebuilt.append((key, seal.seq))
+            self.rebuilt[key, seal.seq] = seal
         else:
             self._give_up(key, pieces)
 
     def _give_up(self, key: LaneKey, pieces: Sequence[Waiting]) -> None:
-        if pieces:
-            self._given_up += sum(piece.events for piece in pieces)
-            self.discards.append(Discard(*key, pieces[-1].commit))
+        self._given_up += sum(piece.events for piece in pieces)
+        self.discards.append(Discard(*key, pieces[-1].commit))
 
     def finish(self, read: Callable[[Extent], bytes], checksum: Checksum) -> None:
         """All frames were taken: decide what is still in doubt. `read` gives the bytes of sections."""
@@ -361,7 +360,12 @@ class Replay:
     def decisions(self) -> list[Seals | Discard]:
         """What has to be written so that the next start decides alike."""
         rebuilt = self.rebuilt_seals()
-        return [*([Seals(rebuilt)] if rebuilt else []), *self.discards]
+        done = [  # sealed, and already confirmed or set aside
+            Discard(*key, seal.last_commit)
+            for (key, seq), seal in self.rebuilt.items()
+            if seq not in self.batches.get(key, {})
+        ]
+        return [*([Seals(rebuilt)] if rebuilt else []), *done, *self.discards]
 
     def rebuilt_seals(self) -> tuple[Seal, ...]:
         """The seals made again whose batches are still held."""

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 
 from attrs import define, field, frozen
 
 from taba.agent.encoding import Noted, Seals, Written, encode, kind_of
-from taba.agent.records import Aside, Checksum, Commit, Extent, Hole, Record, Seal
+from taba.agent.records import Aside, Checksum, Commit, Extent, Hole, Seal
 
 MARKER = b"\xf5Tb\x01"
 """Begins every frame; the last byte is the version of the format."""
@@ -145,20 +144,28 @@ class FrameWriter:
         return b"".join(pieces), extents
 
 
-def pack(records: Iterable[Record | Noted]) -> Iterator[Written]:
+Packed = Commit | Seal | Aside | Noted
+"""A record that may be written, with what is noted beside a snapshot."""
+
+
+def pack(records: Iterable[Packed]) -> Iterator[Written]:
     """What is written for records: seals that follow one another together, snapshots twice.
 
     Twice, so that one damaged spot does not take all numbers away. Snapshots have been noted.
     """
-    for kind, run in groupby(records, type):
-        if kind is Seal:
-            yield Seals(tuple([record for record in run if isinstance(record, Seal)]))
+    seals: list[Seal] = []
+    for record in records:
+        if isinstance(record, Seal):
+            seals.append(record)
             continue
-        for record in run:
-            if isinstance(record, Noted):
-                yield record
-            if isinstance(record, Noted | Commit | Aside):
-                yield record
+        if seals:
+            yield Seals(tuple(seals))
+            seals = []
+        if isinstance(record, Noted):
+            yield record
+        yield record
+    if seals:
+        yield Seals(tuple(seals))
 
 
 def section_extents(commit: Commit, segment: int, end: int) -> tuple[Extent, ...]:

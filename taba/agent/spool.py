@@ -29,7 +29,7 @@ from taba.agent.reading import BodyDamaged, Split, SpoolReader
 from taba.agent.records import Checksum, Commit, Extent, Hole, Record, Seal, Snapshot
 from taba.agent.recovery import Recovered, Recovery, recover
 from taba.agent.segment_files import DiskFailed, OpenSegment, PlaceUnsure, SegmentFolder
-from taba.agent.segments import FrameWriter, Position, pack
+from taba.agent.segments import FrameWriter, Packed, Position, pack
 from taba.errors import LocalProtocolError
 from taba.interfaces import IFolder
 
@@ -305,7 +305,7 @@ class Spool:
         self._expect(SpoolState.WRITING)
         return self._current()
 
-    def _note(self, records: Sequence[Record], position: Position, unsynced: Sequence[Record]) -> list[Record | Noted]:
+    def _note(self, records: Sequence[Record], position: Position, unsynced: Sequence[Record]) -> list[Packed]:
         """Records as they are packed. Commits have the next numbers; snapshots note what is written before them."""
         due = position.commit
         for record in records:
@@ -315,9 +315,10 @@ class Spool:
                 due += 1
             elif isinstance(record, Seal) and not record.first_commit <= record.last_commit < due:
                 raise LocalProtocolError(f"a seal of what is not committed, or not in order: {record}")
-        if not any(isinstance(record, Snapshot) for record in records):
-            return list(records)
-        noted: list[Record | Noted] = []
+        noted: list[Packed] = [record for record in records if not isinstance(record, Snapshot)]
+        if len(noted) == len(records):
+            return noted
+        noted = []
         numbers = self._numbers.copy()
         for record in unsynced:
             numbers.apply(record)

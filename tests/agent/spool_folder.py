@@ -246,15 +246,15 @@ class Wreck:
                 seen.append(names)
                 yield names
 
-    def torn(self) -> Iterator[dict[str, bytes]]:
-        """If the last step was a write: all before it is there, and of it every number of bytes."""
+    def torn(self, stride: int = 1) -> Iterator[dict[str, bytes]]:
+        """If the last step was a write: all before it is there, and of it any number of bytes."""
         if self.last is None or self.last.verb != "write":
             return
         remains = self.files[self.last.file]
         names = self._names(self.pending)
         others = {name: bytes(self.files[number].whole) for name, number in names.items()}
         torn = [name for name, number in names.items() if number == self.last.file]
-        for length in range(remains.last, len(remains.whole)):
+        for length in range(remains.last, len(remains.whole), stride):
             yield others | {name: bytes(remains.whole[:length]) for name in torn}
 
     def scattered(self, random: Random, count: int) -> Iterator[dict[str, bytes]]:

@@ -1,45 +1,43 @@
 """The plain recount: which events were recorded, what became of each, and what the store must say of them.
 
-Every event of a numbered client stands for one digit, base 4, of the total of a (tab, client), so that the States tell
-how often each single event was folded. An event is in one of these fates:
+An event is in one of these fates:
 
 * `BUFFERED`: its client has not heard of it yet;
 * `ACKED`: its client was told that an agent has it: it must be folded once, or a ledger must say why not;
 * `UNCERTAIN`: its client gave it up after it may have been sent: it is folded once, or not at all;
 * `NEVER_SENT`: its client died before: it must not be folded.
 
-No event may be folded twice, ever.
+No event of a numbered client may be folded twice, ever.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field
 
 from taba import native
-from taba.agent.spool import Spool
 from taba.handlers.registry import builtin
-from taba.store import queries
 from taba.store.judge import LOST
-from taba.store.transactions import DATABASE
-from taba.testing.cluster import DATA, AgentMember, ApplicationMember, MemoryCluster, ServerMember
-from taba.testing.disk import MemoryDisk
-
-DIGITS = 22
-"""Events of one (tab, client): 44 bits, so that totals over a hundred clients stay exact."""
-BASE = 4
-KINDS = {"c": "CounterGroup", "p": "PercentileGroup"}
-GAUGE_TAB = "gauge"
-
-
-class Violation(AssertionError):
-    """The cluster broke its promise."""
+from taba.testing.cluster import MemoryCluster
+from taba.testing.members import AgentMember, ApplicationMember
+from tests.cluster.events import (
+    GAUGE_TAB,
+    KINDS,
+    EventId,
+    StoreView,
+    Violation,
+    count_and_total,
+    events_in,
+    events_of_batch,
+    held_events,
+    view_image,
+    view_store,
+)
 
 
 class Fate(Enum):
@@ -51,25 +49,6 @@ class Fate(Enum):
     NEVER_SENT = "never sent"
 
 
-@frozen
-class EventId:
-    """An event: the n-th of a kind by a client."""
-
-    client: str
-    kind: str
-    n: int
-
-    @property
-    def tab(self) -> str:
-        """The tab that it is recorded in."""
-        return GAUGE_TAB if self.kind == "g" else f"{self.kind}{self.n // DIGITS}"
-
-    @property
-    def value(self) -> int:
-        """The value that it is recorded with."""
-        return self.n if self.kind == "g" else BASE ** (self.n % DIGITS)
-
-
 @define
 class Life:
     """One life of an application: what it recorded and does not know the fate of, oldest first."""
@@ -79,125 +58,6 @@ class Life:
     acknowledged: int = 0
     unknown: int = 0
     rejected: int = 0
-
-
-@frozen
-class StoreView:
-    """What a store's database holds at one moment."""
-
-    states: Mapping[tuple[str, str], tuple[str, bytes]]
-    aggregates: Mapping[str, bytes]
-    ledgers: Mapping[int, Mapping[str, int]]
-    """Vbucket -> row, with `lost`."""
-    waiting: int
-    """Entries of all logs."""
-
-    @property
-    def ledger(self) -> Counter[str]:
-        """The sum of all rows."""
-        total: Counter[str] = Counter()
-        for row in self.ledgers.values():
-            total.update(row)
-        return total
-
-
-def view_store(disk: MemoryDisk) -> StoreView | None:
-    """Read the store on a server's disk, beside the server; None when there is none yet."""
-    folder = disk.folder(DATA)
-    if DATABASE not in folder.names():
-        return None
-    database = sqlite3.connect(":memory:")
-    try:
-        image = folder.read(DATABASE)
-        if not image:
-            return None
-        database.deserialize(image)
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'vbuckets'").fetchone():
-            return None
-        states = {(row.tab, row.client): (row.type, row.state) for row in queries.walk_states(database, _ALL)}
-        aggregates = {row.tab: row.aggregate for row in queries.walk_aggregates(database, None)}
-        ledgers, waiting = {}, 0
-        for vbucket, row, lost, last_id, folded in database.execute(
-            "SELECT vbucket, ledger, lost, last_id, folded FROM vbuckets"
-        ):
-            ledgers[vbucket] = {**json.loads(row), LOST: lost}
-            waiting += last_id - folded
-        return StoreView(states, aggregates, ledgers, waiting)
-    finally:
-        database.close()
-
-
-_ALL = queries.Selection()
-
-
-def count_and_total(type_name: str, state: bytes, at: float) -> tuple[int, float]:
-    """How many events of the last day a State holds at `at`, and their total."""
-    if type_name == "CounterGroup":
-        window = native.counter_group_summary(state, at, ())[0][3]
-        return window.count, window.total
-    summary = native.percentile_group_summary(state, at, ())[3][0]
-    return summary.count, summary.sum
-
-
-def digits_of(total: float) -> list[int]:
-    """How often each event of a (tab, client) is in a total."""
-    left, digits = int(total), []
-    while left:
-        left, digit = divmod(left, BASE)
-        digits.append(digit)
-    return digits
-
-
-def events_in(tab: str, client: str, type_name: str, state: bytes, at: float) -> Iterator[tuple[EventId, int]]:
-    """The events that a State of a numbered client's tab holds, and how often."""
-    if type_name not in KINDS.values() or tab[0] not in KINDS or not tab[1:].isdigit():
-        return
-    count, total = count_and_total(type_name, state, at)
-    digits = digits_of(total)
-    if count != sum(digits):
-        raise Violation(f"{tab} of {client}: a count of {count}, but the total {total} is of {digits}")
-    for place, times in enumerate(digits):
-        if times:
-            yield EventId(client, tab[0], int(tab[1:]) * DIGITS + place), times
-
-
-def held_events(member: AgentMember | ServerMember, at: float) -> tuple[set[EventId], Mapping[str, int]]:
-    """The events that an agent's disk holds durably and the agent, if it runs, has not let go of; and its ledger.
-
-    Its spool is recovered on a copy of the disk, by the code that recovers it after a crash.
-    """
-    copy = member.node.disk.copy("copy")
-    spool = Spool(copy.folder(member.spool_folder), native.crc32c)
-    recovered = spool.open()
-    spool.start_segment(evolve(recovered.snapshot, incarnation="0" * 32))  # an empty spool has none yet
-    bodies = [spool.read([piece.extent]) for pieces in recovered.waiting.values() for piece in pieces]
-    bodies += [spool.read([piece.extent]) for piece in recovered.undivided]
-    agent = member.agent
-    live = None
-    if agent is not None and agent.intake is not None:
-        live = {(lane.incarnation, lane.vbucket, held.seq) for lane in agent.lanes.each() for held in lane.held}
-
-    def split(section: bytes) -> list[tuple[int, int, bytes]]:
-        parts = native.batch_split(section, recovered.snapshot.vbuckets)
-        return [(part.vbucket, part.events, part.data) for part in parts]
-
-    for (incarnation, vbucket), batches in recovered.batches.items():
-        wanted = [(vbucket, each.held()) for each in batches]
-        wanted = [each for each in wanted if live is None or (incarnation, vbucket, each[1].seq) in live]
-        bodies += [body for body in spool.read_batches(wanted, split) if body is not None]
-    spool.close()
-    copy.close()
-    return {event for body in bodies for event in _events_of_batch(body, at)}, recovered.snapshot.ledger
-
-
-def _events_of_batch(body: bytes, at: float) -> Iterator[EventId]:
-    for entry in native.batch_entries(body):
-        if entry.type in KINDS.values():
-            handler = builtin().get(entry.type)
-            assert handler is not None
-            state = handler.fold(b"", [entry.partial])
-            for event, _ in events_in(entry.tab, entry.client, entry.type, state, at):
-                yield event
 
 
 @define(eq=False)
@@ -212,7 +72,7 @@ class Oracle:
     excused: set[EventId] = field(factory=set)
     """Events that were on a disk that was lost."""
     restored: set[EventId] = field(factory=set)
-    """Events that no agent held any more when the store was restored from a backup."""
+    """Events that neither the backup had nor any agent held any more when the store was restored."""
     lost_ledgers: Counter[str] = field(factory=Counter)
     """What those disks said of refused events."""
     causes: Counter[str] = field(factory=Counter)
@@ -248,6 +108,17 @@ class Oracle:
             client.percentile(event.tab, event.value)
         else:
             client.gauge(event.tab, event.value)
+
+    def record_unnumbered(self, client: str) -> EventId:
+        """A client without numbers records its next event."""
+        event = EventId(client, "o", self.numbers[client, "o"])
+        self.numbers[client, "o"] += 1
+        self.fates[event] = Fate.BUFFERED
+        return event
+
+    def acknowledge(self, events: Sequence[EventId]) -> None:
+        """An agent said 200 to these events of a client without numbers."""
+        self.fates.update(dict.fromkeys(events, Fate.ACKED))
 
     def _answered(self, life: Life, status: Mapping[str, Any]) -> None:
         """A client's account has changed: batches are of what was recorded first."""
@@ -287,8 +158,8 @@ class Oracle:
         self.excused |= held
         self.lost_ledgers.update({line: count for line, count in ledger.items() if line.startswith("refused.")})
 
-    def restores(self) -> None:
-        """The store is about to be restored; the server is down, and no answer of it is on its way."""
+    def restores(self, backup: bytes) -> None:
+        """The store is about to be restored from `backup`; the server is down, and no answer of it is on its way."""
         self.causes["restore"] += 1
         held: set[EventId] = set()
         for member in self.cluster.spools():
@@ -296,7 +167,11 @@ class Oracle:
         known = {event for event, fate in self.fates.items() if fate in (Fate.ACKED, Fate.UNCERTAIN)}
         for life in self.lives.values():
             known.update(self.in_flight(life))
-        self.restored |= known - held
+        known.update(event for event in self.fates if event.kind == "o")
+        view = view_image(backup)
+        assert view is not None
+        kept = set(self.folded(view)) | {event for body in view.log for event in events_of_batch(body, self.latest)}
+        self.restored |= known - held - kept
 
     # ------------------------------------------------------------------------------------------------------ checks
 
@@ -315,7 +190,7 @@ class Oracle:
             fate = self.fates.get(event)
             if fate is None or fate is Fate.NEVER_SENT:
                 raise Violation(f"{event} is folded, and was {fate.value if fate else 'not recorded'}")
-            if times > 1:
+            if times > 1 and event.kind != "o":
                 raise Violation(f"{event} ({fate.value}) is folded {times} times")
         self._check_aggregates(view)
         self._check_rows(view)

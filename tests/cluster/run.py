@@ -12,10 +12,15 @@ from random import Random
 
 from attrs import define, field, frozen
 
-from taba.testing.cluster import ApplicationMember, MemoryCluster
+from taba.process import Process as Machine
+from taba.testing.cluster import AGENT_PORT, MemoryCluster
+from taba.testing.machine import running
+from taba.testing.members import ApplicationMember, Member
 from taba.testing.world import NotQuiet, NotReached
+from tests.cluster.events import Violation, view_store
 from tests.cluster.faults import VERBS, Faults
-from tests.cluster.oracle import Oracle, Violation, view_store
+from tests.cluster.oracle import Oracle
+from tests.cluster.original import OriginalClient
 
 SECONDS = 90.0
 """Virtual seconds of traffic and faults."""
@@ -53,6 +58,8 @@ class Run:
     cluster: MemoryCluster = field(init=False)
     oracle: Oracle = field(init=False)
     faults: Faults = field(init=False)
+    original: Member | None = field(default=None, init=False)
+    """A client without numbers, in some runs."""
 
     def __attrs_post_init__(self) -> None:
         self.random = Random(f"{self.seed}/run")
@@ -60,8 +67,18 @@ class Run:
         self.cluster = MemoryCluster(self.seed, keep_trace=self.keep_trace, embedded_agent=embedded)
         self.oracle = Oracle(self.cluster)
         self.faults = Faults(self.cluster, self.oracle, self.random)
+        if self.random.random() < 0.4:
+            self.original = self._add_original()
         if self.verbs is None:
             self.verbs = [verb for verb in VERBS if self.random.random() < 0.5]
+
+    def _add_original(self) -> Member:
+        url = f"http://{self.cluster.agents[0].name}:{AGENT_PORT}/post"
+
+        def make(machine: Machine) -> OriginalClient:
+            return OriginalClient(machine, "original", url, self.oracle.acknowledge)
+
+        return Member(self.cluster.world.node("original"), running(make))
 
     def go(self) -> Result:
         """Run; never raises for what is wrong with the code under test."""
@@ -93,6 +110,8 @@ class Run:
             member.start()
             if isinstance(member, ApplicationMember):
                 self.oracle.begins(member)
+        if self.original is not None:
+            self.original.start()
         self._trouble()
         self._rest()
         if "redeliver" in (self.verbs or ()):
@@ -126,9 +145,16 @@ class Run:
             if member.up and member.service is not None and self.random.random() < 0.6:
                 for _ in range(self.random.choice((1, 1, 2, 5))):
                     self.oracle.record(member, self.random.choice("ccccppg"))
+        if self.original is not None and self.random.random() < 0.4:
+            self.original.service.record(self.oracle.record_unnumbered("original"))
 
     def _rest(self) -> None:
         self._heal()
+        if self.original is not None:
+            client: OriginalClient = self.original.service
+            self.cluster.world.run_until(
+                lambda: not client.waiting and not client.sending, REST_SECONDS, "the client without numbers"
+            )
         self.cluster.settle(REST_SECONDS)
         self.oracle.check_at_rest()
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from attrs import define, field
 
 from taba.agent.service import Agent
-from taba.testing.cluster import DATA, AgentMember, ApplicationMember, MemoryCluster
+from taba.store.transactions import DATABASE
+from taba.testing.cluster import MemoryCluster
 from taba.testing.disk import DiskImage, MemoryDisk
+from taba.testing.members import DATA, AgentMember, ApplicationMember
 from taba.testing.redelivery import RecordedRequest
-from tests.cluster.oracle import EventId, Fate, Oracle, StoreView, view_store
+from tests.cluster.events import EventId, StoreView, view_store
+from tests.cluster.oracle import Fate, Oracle
 
 LIMIT = 60.0
 """Virtual seconds within which a step of a schedule is done."""
@@ -88,8 +91,7 @@ class Script:
         """A request that was sent before arrives again; the status of its answer."""
         again = self.world.network.redeliver(request)
         self.until(lambda: again.status is not None, "the answer to a request that was delivered again")
-        assert again.status is not None
-        return again.status
+        return int(again.status or 0)
 
     # ---------------------------------------------------------------------------------------------------- agents
 
@@ -133,6 +135,7 @@ class Script:
     def start_twin(self, disk: MemoryDisk) -> AgentMember:
         """An agent starts on such a copy."""
         twin = self.cluster.add_agent("twin-1", disk)
+        twin.node.wall_offset = self.agent.node.wall_offset
         twin.start()
         self.until(lambda: twin.ready, "the twin to listen")
         return twin
@@ -171,7 +174,7 @@ class Script:
         """The store goes back to a backup, under a new lineage, and the agents' clients hear of it by answers only."""
         server = self.cluster.server
         server.crash()
-        self.oracle.restores()
+        self.oracle.restores(backup.databases[DATA][DATABASE])
         disk = server.node.disk
         now = disk.snapshot()
         disk.restore(DiskImage(now.files, {**now.databases, DATA: backup.databases[DATA]}))

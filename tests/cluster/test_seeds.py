@@ -65,7 +65,7 @@ class RealityTests(SynchronousTestCase):
             for made in (
                 server, server.server, server.server.store, server.server.backend, server.server.frontend,
                 agent, agent.lanes, agent.committer, agent.spool, agent.intake, agent.forwarder,
-                cluster.agents[0].service, cluster.agents[0].node.process.service,
+                cluster.agents[0].service, cluster.server.service,
                 cluster.applications[0].client, cluster.applications[0].client._engine,
             ):  # fmt: skip
                 module = type(made).__module__

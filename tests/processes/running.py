@@ -94,7 +94,9 @@ def environment() -> dict[str, str]:
 
 
 def _die_with_parent() -> None:
-    """Runs in the child: a test run that is killed leaves no processes behind."""
+    """Runs in the child: a test run that is killed leaves no processes behind. (Nor does the end of a thread that
+    started some.)
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -153,19 +155,22 @@ class RealProcess:
         lines = self.output().splitlines()[-TAIL_LINES:]
         return "\n".join([f"--- log of {self.name}:", *lines, f"--- end of the log of {self.name}"])
 
-    def wait_for(self, condition: Callable[[], T], what: str, within: float = PATIENCE) -> T:
+    def wait_for(self, condition: Callable[[], T], what: str | Callable[[], str], within: float = PATIENCE) -> T:
         """What `condition` answers once that is true. AssertionError with the log when it takes too long, or when the
         process ends meanwhile.
         """
+
+        def say() -> str:
+            return f"{what() if callable(what) else what}\n{self.tail()}"
 
         def looked() -> T:
             alive = self.alive
             result = condition()
             if not result and not alive:
-                raise AssertionError(f"{self.name} ended while it was waited for: {what}\n{self.tail()}")
+                raise AssertionError(f"{self.name} ended while it was waited for: {say()}")
             return result
 
-        return until(looked, within, lambda: f"{what}\n{self.tail()}")
+        return until(looked, within, say)
 
     def wait_for_output(self, text: str, within: float = PATIENCE) -> None:
         """Wait until this life has written a text."""
