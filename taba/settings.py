@@ -69,7 +69,7 @@ class AgentSettings:
         "AGENT_QUEUES_PER_SERVER", "Requests under way at a time to one server.", 1, least=1
     )
     spool: str = setting("SPOOL_DIR", "Folder of the spool; one agent each.", "taba-spool")
-    max_spool_bytes: int = setting("SPOOL_MAX_BYTES", "What the spool may hold.", 4096 * MIB, least=4 * MIB)
+    max_spool_bytes: int = setting("SPOOL_MAX_BYTES", "What the spool may hold.", 4096 * MIB, least=6 * MIB)
     max_memory_bytes: int = setting(
         "AGENT_MEMORY_BYTES", "What events that are not yet on disk may take.", 256 * MIB, least=MIB
     )

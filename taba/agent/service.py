@@ -174,8 +174,13 @@ class Agent(Service):
         return self._taking().begin(self._server_time())
 
     def _server_time(self) -> float:
-        """Now, by the servers' clock where it is known."""
-        return self._wall() + self.forwarder.clock_offset()
+        """Now, by the servers' clock where it is known, or by the clock here when that is later.
+
+        What is known may be old: clocks are set, and machines sleep. Events taken wrongly are refused by be, who
+        compares with the time of the store; of events refused wrongly no batch is sent, and no answer to a batch would
+        ever put the clock right.
+        """
+        return self._wall() + max(0.0, self.forwarder.clock_offset())
 
     def receiving(self, change: int) -> None:
         """So many more bytes are held of requests that are coming in; negative when one is over."""

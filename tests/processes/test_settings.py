@@ -84,7 +84,7 @@ class OptionsTests(SynchronousTestCase):
             ({"SERVER_ENDPOINTS": []}, ["SERVER_ENDPOINTS: an agent needs one server at least"]),
             ({"SERVER_ENDPOINTS": [{"host": "", "port": 1}]}, ["SERVER_ENDPOINTS"]),
             ({"SERVER_ENDPOINTS": [{"host": "h", "port": 70000}]}, ["SERVER_ENDPOINTS", "70000"]),
-            ({"SPOOL_MAX_BYTES": 1000}, ["SPOOL_MAX_BYTES", "4194304"]),
+            ({"SPOOL_MAX_BYTES": 1000}, ["SPOOL_MAX_BYTES", "6291456"]),
             ({"AGENT_COMMIT_MS": float("nan")}, ["AGENT_COMMIT_MS"]),
         ):
             self.assertRefused(agent_tap.Options(), settings, [], *words)

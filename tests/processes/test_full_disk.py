@@ -1,0 +1,165 @@
+"""Disks that are full, and have room again.
+
+REAL: server and agent processes on loopback; small file systems in memory, which only root may mount.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.processes.asking import Answer, counters
+from tests.processes.numbered import NumberedSender
+from tests.processes.running import PATIENCE, AgentProcess, HTTPProcess, ServerProcess, Stage, start_all, until
+
+MIB = 1 << 20
+
+
+class SmallDisk:
+    """A file system of a few MiB, whose room a ballast takes."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
+        self.folder = folder
+        self._ballast = folder / "ballast"
+
+    def fill(self) -> None:
+        """Leave no byte free."""
+        with open(self._ballast, "wb", buffering=0) as ballast:
+            for size in (64 << 10, 1):
+                try:
+                    while True:
+                        ballast.write(bytes(size))
+                except OSError:
+                    continue
+
+    def make_room(self) -> None:
+        """Give the room back."""
+        self._ballast.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Unmount, though somebody may still use it."""
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=False)
+
+
+def mount(*arguments: str) -> None:
+    """Mount; SkipTest where that is not permitted."""
+    if os.geteuid() != 0:
+        raise SkipTest("only root may mount a file system")
+    try:
+        subprocess.run(["mount", *arguments], check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise SkipTest("there is no command `mount`")
+    except subprocess.CalledProcessError as problem:
+        raise SkipTest(f"mounting is not permitted here: {problem.stderr.strip()}")
+
+
+class FullDiskTests(SynchronousTestCase):
+    """Nothing acknowledged is lost, whoever asks hears why nothing is taken, and all goes on by itself."""
+
+    def setUp(self) -> None:
+        self.stage = Stage()
+        self.addCleanup(self.stage.close)
+
+    def disk(self, name: str, size: int) -> SmallDisk:
+        """A small disk, unmounted after the processes that use it have ended."""
+        disk = SmallDisk(self.stage.place(name), size)
+        self.stage.disks.append(disk)
+        return disk
+
+    def assertFull(self, answer: Answer) -> None:
+        """An answer says why nothing is taken, and when to come again."""
+        self.assertEqual(answer.status, 503)
+        self.assertGreaterEqual(int(answer.headers["retry-after"]), 1)
+        self.assertRegex(answer.text, "(spool|disk)")
+
+    def go_through_it(self, server: ServerProcess, taking: HTTPProcess, port: int, disk: SmallDisk) -> None:
+        """Post numbered batches to `port` while the disk fills up, is full, and has room again; then compare."""
+        sender = NumberedSender("sender", port, random.Random(1))
+        sender.start()
+        until(lambda: sender.batches >= 3, PATIENCE, "batches are taken")
+        disk.fill()
+        refusing = ServerProcess("", [], Path(), Path(), port=0, agent_port=port)
+        until(lambda: refusing.post(counters("other", "other", [1])).status == 503, PATIENCE, "the agent refuses")
+        self.assertFull(refusing.post(counters("other", "other", [1])))
+        batches = sender.batches
+        time.sleep(2.0)
+        self.assertLessEqual(sender.batches, batches + 1)
+        self.assertTrue(taking.alive and server.alive, taking.tail())
+        self.assertEqual(server.ask("/status").status, 200)
+        disk.make_room()
+        until(lambda: sender.batches >= batches + 5, PATIENCE, lambda: f"it goes on by itself\n{taking.tail()}")
+        sender.finish(PATIENCE)
+        for tab in ("once_0", "once_1", "once_2", "once_3", "once_4"):
+            if sender.events[tab]:
+                server.wait_for_count(tab, sender.events[tab])
+                self.assertEqual(server.counts(tab), (sender.events[tab], sender.totals[tab]))
+
+    def test_server(self) -> None:
+        """A server on a full disk refuses events and says so in its log; what it had taken is there, and it goes on."""
+        disk = self.disk("disk", 24 * MIB)
+        server = self.stage.server("--data-dir", str(disk.folder / "data"))
+        start_all(server)
+        self.go_through_it(server, server, server.agent_port, disk)
+        self.assertRegex(server.output(), "(?i)spool is full|cannot be written|No space left|disk of .* is full")
+
+    def test_agent(self) -> None:
+        """An agent on a full disk refuses events and says so; what it had taken arrives, and it goes on."""
+        disk = self.disk("disk", 24 * MIB)
+        server = self.stage.server()
+        agent: AgentProcess = self.stage.agent(server.port, "--spool", str(disk.folder / "spool"))
+        start_all(server, agent)
+        self.go_through_it(server, agent, agent.port, disk)
+        self.assertRegex(agent.output(), "(?i)spool is full|cannot be written")
+
+    def test_killed_while_full(self) -> None:
+        """Processes that are killed on a full disk start again on it, or say that it is full; no number is changed."""
+        disk = self.disk("disk", 24 * MIB)
+        server = self.stage.server("--data-dir", str(disk.folder / "data"))
+        start_all(server)
+        for _ in range(20):
+            self.assertEqual(server.post(counters("client", "used", range(100))).status, 200)
+        disk.fill()
+        server.kill()
+        server.start()
+        said = until(
+            lambda: not server.alive or "Ready." in server.output(), PATIENCE, lambda: f"a word\n{server.tail()}"
+        )
+        self.assertTrue(said)
+        if not server.alive:
+            self.assertEqual(server.ended(), 1)
+            self.assertRegex(server.output(), "Taba cannot start: .*(full|No space left)")
+            self.assertNotIn("Traceback", server.output())
+            disk.make_room()
+            server.start()
+        disk.make_room()
+        server.ready()
+        server.wait_for_count("used", 2000)
+
+    def test_small_spool(self) -> None:
+        """With no server there, an agent takes what SPOOL_MAX_BYTES allows, refuses the rest, and delivers all later."""
+        server = self.stage.server()
+        agent = self.stage.agent(server.port, config={"SPOOL_MAX_BYTES": 16 * MIB})
+        agent.start()
+        agent.wait_for_output("Ready.")
+        taken = 0
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            content = b"".join(
+                counters("client", f"filler_{taken + n:06}", [n])[(0 if n == 0 else 11) :] for n in range(0)
+            ) or many_tabs(taken, 5000)
+            answer = agent.post(content)
+            if answer.status == 503:
+                break
+            self.assertEqual(answer.status, 200)
+            taken += 5000
+        self.assertFull(answer)
+        size = sum(each.stat().st_size for each in (agent.folder / "taba-spool").iterdir())
+        print(f"{taken} events of as many tabs in a spool of {size / MIB:.1f} MiB")
+        self.assertLessEqual(size, 16 * MIB)
+        self.assertGreater(size, 4 * MIB)
