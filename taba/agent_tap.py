@@ -104,8 +104,9 @@ class StandaloneAgent(Service):
         super().startService()
         yield self.agent.startService()
         self._port = yield listen(self._process.reactor, self.settings.interface, self.settings.port, self._site)
+        here = Endpoint(self.settings.interface, self._port.getHost().port)
         self._process.say(
-            f"Taba agent: applications on http://{self.settings.interface}:{self._port.getHost().port}/post, "
+            f"Taba agent: applications on {here.url()}/post, "
             f"spool in {self.settings.spool}, servers {', '.join(each.url() for each in self.settings.servers)}. Ready."
         )
 

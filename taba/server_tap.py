@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from ipaddress import ip_address
 from typing import Any
 
 from attrs import evolve
@@ -30,7 +31,7 @@ from taba.local_endpoint import LocalEndpoint
 from taba.process import Process
 from taba.running import Running, end_with_failure
 from taba.server.service import Server
-from taba.settings import AgentSettings, ServerSettings
+from taba.settings import AgentSettings, Endpoint, ServerSettings
 from taba.store.embedded import EmbeddedStore
 from taba.store.memory import MemoryStore
 from taba.web.listening import listen
@@ -107,6 +108,8 @@ def check(settings: ServerSettings) -> None:
         raise SettingsError("SERVER_ROLES: the embedded store is of one process, which has to be fe and be.")
     if settings.workers != 1:
         raise SettingsError("SERVER_WORKERS: the embedded store takes one process.")
+    if settings.agent_port == 0 and not settings.embedded_agent:
+        raise SettingsError("AGENT_PORT: 0 picks a free port for an agent in this process only (EMBEDDED_AGENT).")
     check_interface(settings.interface, settings.insecure)
 
 
@@ -177,21 +180,25 @@ class EmbeddedServer(Service):
             self._agent_port = yield listen(
                 self._process.reactor, self.settings.interface, self.settings.agent_port, self._site
             )
-            self._process.say(
-                f"Taba agent: applications on http://{self.settings.interface}:{self._agent_port.getHost().port}/post"
-            )
+            agent = Endpoint(self.settings.interface, self._agent_port.getHost().port)
+            self._process.say(f"Taba agent: applications on {agent.url()}/post")
         yield self.record.initialize(
             f"taba_server.{self._process.host}",
-            f"http://127.0.0.1:{self._own_agent_port()}/post",
+            f"{self._own_agent().url()}/post",
             OWN_FLUSH_SECONDS,
             lambda sender, url: TwistedEngine(sender, url, reactor=self._process.reactor),
         )
         kept = "in memory only" if self.settings.database.memory else f"in {self.settings.data_dir}"
         self._process.say(f"Taba keeps its data {kept}. Ready.")
 
-    def _own_agent_port(self) -> int:
+    def _own_agent(self) -> Endpoint:
         """Where own events go: the agent in this process when it listens, else the agent of this host."""
-        return self.settings.agent_port if self._agent_port is None else int(self._agent_port.getHost().port)
+        if self._agent_port is None:
+            return Endpoint("127.0.0.1", self.settings.agent_port)
+        address = ip_address(self.settings.interface)
+        if address.is_unspecified:  # it listens on all addresses, of which that is none to connect to
+            address = ip_address("127.0.0.1" if address.version == 4 else "::1")
+        return Endpoint(str(address), self._agent_port.getHost().port)
 
     @inlineCallbacks
     def stopService(self):  # type: ignore[no-untyped-def]

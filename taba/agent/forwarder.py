@@ -1,76 +1,43 @@
-"""Sends what the lanes have to send, and tells them what became of it. IO, thin: what is sent is for `lanes` to say, to
-whom for `endpoints`.
+"""Brings the lanes' batches to servers and the answers back. IO, thin: what to send is for `lanes` to say, to whom
+for `endpoints`.
 
-A server is asked for its topology before anything is sent to it, and nothing goes to a cluster that the spool does not
-belong to. The forwarder works in turns: in each it fills as few requests as the due lanes need, one endpoint for each,
-and sleeps until the lanes have something to send again, or somebody calls `wake`. With nothing to send no timer runs.
-
-Turns are at least a flush interval apart, the agent's own or the longer one that the servers ask for; while lanes have
-fallen behind, an eighth of that. Whatever goes wrong with a request, its lanes are told that nothing is known, and send
-again by their own rules.
-
-All methods are to be called in the reactor thread.
+Nothing is sent before a server has told its topology, and nothing to a cluster that the spool does not belong to.
+While there is nothing to send no timer runs: `wake` is called when a batch was sealed. Whatever goes wrong with a
+request, its lanes are told that nothing is known, and send again by their own rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from attrs import frozen
+from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
-from taba.agent.endpoints import Endpoints, EndpointStatus, ServerClock
+from taba.agent.endpoints import Endpoints, ServerClock
 from taba.agent.held import Action, Held
-from taba.agent.lanes import NOW, Lanes, Outgoing
+from taba.agent.lanes import Lanes, Outgoing
+from taba.agent.records import LaneKey
 from taba.interfaces import Append
-from taba.wire.v2 import AppendRequest, Topology
+from taba.wire.v2 import AppendAnswer, AppendRequest, Topology
 
-CATCH_UP = 8
-"""Turns per flush interval while lanes have fallen behind."""
-STRANGER_SECONDS = 60.0
+MAX_BYTES = 4 << 20
+"""Bodies in one request; a larger body goes alone."""
+MAX_BATCHES = 4096
+"""Batches and looks in one request."""
+STRANGER_SECONDS = 30.0
 """How long a server of another cluster is left alone."""
+GATHER_SECONDS = 0.02
+"""How long the forwarder waits for further lanes of the same turn."""
 
-ReadBodies = Callable[[Sequence[tuple[tuple[str, int], Held]]], Deferred[list[bytes | None]]]
-
-
-@frozen
-class ForwarderSettings:
-    """How a forwarder behaves."""
-
-    flush_seconds: float = 0.25
-    """AGENT_FLUSH_SECONDS: the shortest time between two turns."""
-    request_bytes: int = 4 * 1024 * 1024
-    """The most bytes of bodies in a request; a larger single batch goes alone."""
-    request_batches: int = 4096
-    """The most batches and looks in a request."""
-    stop_seconds: float = 5.0
-    """How long stopService waits for requests in flight before it gives them up."""
-    topology_seconds: float = 600.0
-    """A server whose topology is older than this is asked again before anything more is sent to it."""
-
-
-@frozen
-class _Met:
-    """What a server said of itself, and when."""
-
-    topology: Topology
-    at: float
+ReadBodies = Callable[[Sequence[tuple[LaneKey, Held]]], Deferred[list[bytes | None]]]
 
 
 class Forwarder(Service):
-    """The sending side of one agent.
-
-    `read_bodies` gives the bodies of batches, named by ((incarnation, vbucket), batch), in order, and None for one that
-    is damaged for good; it fails when they can perhaps be read later. `act` carries out what answers mean; whoever
-    does tells the lanes when a batch that was set aside is noted on disk, and calls `wake`. `joined` is given every
-    topology of the cluster. `chance` gives numbers in [0, 1), `wall` the wall time.
-    """
+    """The sending side of one agent."""
 
     _log = Logger()
 
@@ -85,271 +52,206 @@ class Forwarder(Service):
         wall: Callable[[], float],
         chance: Callable[[], float],
         *,
-        requests_per_endpoint: int = 1,
-        settings: ForwarderSettings = ForwarderSettings(),
+        requests_per_endpoint: int,
     ) -> None:
-        self.cluster: str | None = None
-        """The cluster that batches are for; None until it is known."""
-        self.shortest_flush = 0.0
-        """How often at most, in seconds, the servers want to hear from an agent, as the last answer said."""
+        """`read_bodies` gives bodies, None for damaged ones; `act` carries out what answers mean; `joined` is told of
+        the cluster.
+        """
         self._lanes = lanes
         self._servers = {each.name: each for each in endpoints}
-        self._choice = Endpoints(list(self._servers), chance, requests_per_endpoint)
+        self._endpoints = Endpoints(list(self._servers), chance, requests_per_endpoint)
         self._read_bodies = read_bodies
         self._act = act
         self._joined = joined
         self._clock = clock
         self._wall = wall
-        self._settings = settings
-        self._server_clock = ServerClock()
-        self._met: dict[str, _Met] = {}
-        self._told: set[str] = set()  # the endpoints of which the log says that they do not answer
+        self.cluster: str | None = None
+        """The cluster that batches are for; None until it is known."""
+        self.shortest_flush = 0.0
+        """How often at most, in seconds, the servers want batches sealed."""
+        self._met: set[str] = set()
         self._timer: IDelayedCall | None = None
-        self._requests: set[Deferred[None]] = set()
-        self._idle: Deferred[None] | None = None  # fires when the last request has ended
-        self._flushed_at = NOW
-        self._not_before = NOW
+        self._under_way = 0
+        self._stopped: Deferred[None] | None = None
+        self._server_clock = ServerClock()
+        self._told: set[str] = set()
 
     def join(self, cluster: str) -> None:
         """The spool belongs to a cluster: nothing is sent to another one."""
         self.cluster = cluster
 
     def clock_offset(self) -> float:
-        """Seconds that the servers' clock is ahead of this one, as recent answers tell it; 0.0 before the first."""
+        """Seconds that the servers' clock is ahead of this one, as recent answers tell it; 0 before the first."""
         return self._server_clock.offset(self._clock.seconds(), self._wall())
-
-    def endpoint_status(self) -> list[EndpointStatus]:
-        """What is thought of each endpoint now."""
-        return self._choice.status(self._clock.seconds())
 
     # ------------------------------------------------------------------------------------------ service
 
     def startService(self) -> None:
-        """Begin, by asking for the topology."""
+        """Begin."""
         super().startService()
         self.wake()
 
     def stopService(self) -> Deferred[None]:
-        """Send nothing more. Fires when no request is in flight; those that take too long are given up."""
+        """Send nothing more; fires when all requests under way have ended, which their time limits see to."""
         super().stopService()
+        self._cancel()
+        stopped = self._stopped = Deferred()
+        self._over()
+        return stopped
+
+    def _over(self) -> None:
+        if self._stopped is not None and not self._under_way:
+            stopped, self._stopped = self._stopped, None
+            stopped.callback(None)
+
+    def _cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._requests:
-            return succeed(None)
-        idle: Deferred[None] = Deferred()
-        self._idle = idle
-        deadline = self._clock.callLater(self._settings.stop_seconds, self._give_up)
-        stopped: Deferred[None] = idle.addCallback(lambda _: deadline.cancel() if deadline.active() else None)
-        return stopped
 
-    def _give_up(self) -> None:
-        """End the requests that are still in flight."""
-        for request in list(self._requests):
-            request.cancel()
-
-    # ------------------------------------------------------------------------------------------ turns
+    # ------------------------------------------------------------------------------------------ when
 
     def wake(self) -> None:
-        """There may be something to send: call this when batches were added to the lanes. Many calls are one turn."""
-        self._wake_at(NOW)
-
-    def _wake_at(self, at: float) -> None:
-        """Have a turn at `at`, or earlier."""
+        """Look whether there is something to send, now or later."""
         if not self.running:
             return
-        delay = max(0.0, at - self._clock.seconds())
-        if self._timer is None:
-            self._timer = self._clock.callLater(delay, self._try_turn)
-        elif self._timer.getTime() > self._clock.seconds() + delay:
-            self._timer.reset(delay)
-
-    def _try_turn(self) -> None:
-        """Have a turn. A defect in one must not be the end of all."""
-        self._timer = None
-        try:
-            self._turn(self._clock.seconds())
-        except Exception:
-            self._log.failure("A turn failed")
-            self._wake_at(self._clock.seconds() + self._settings.flush_seconds)
-
-    def _turn(self, now: float) -> None:
-        """Send what is due, and plan the next turn."""
-        due = self._lanes.next_due() if self._met else NOW
+        now = self._clock.seconds()
+        due = now if not self._met else self._lanes.next_due()
         if due is None:
+            self._cancel()
             return
-        if (at := max(due, self._not_before)) > now:
-            self._wake_at(at)
-            return
-        requests = []
-        while self._is_due(now):
-            name = self._choice.take(now)
+        due = max(due, now + GATHER_SECONDS if self._met else now)
+        free = self._endpoints.next_at(now)
+        if free is None:
+            self._cancel()
+            return  # all are busy: the next answer wakes
+        due = max(due, free)
+        if self._timer is None:
+            self._timer = self._clock.callLater(due - now, self._turn)
+        elif due < self._timer.getTime():
+            self._timer.reset(due - now)
+
+    def _turn(self) -> None:
+        """Send what is due, to as many endpoints as are free."""
+        self._timer = None
+        while self.running:
+            now = self._clock.seconds()
+            name = self._endpoints.take(now)
             if name is None:
                 break
-            met = self._met.get(name)
-            if met is None or now - met.at > self._settings.topology_seconds:
-                self._start(self._meet(name, now))
-            else:
-                requests.append((name, self._gather(met.topology, now)))
-        self._plan(now, bool(requests))
-        for name, sent in requests:
-            self._start(self._exchange(name, sent, now))
+            if name not in self._met:
+                self._begin(self._meet(name))
+                continue
+            sent = self._lanes.gather(now, MAX_BYTES, MAX_BATCHES)
+            if not sent:
+                self._endpoints.released(name)
+                break
+            self._begin(self._send(name, sent, now))
+        self.wake()
 
-    def _is_due(self, now: float) -> bool:
-        """Whether a request is to be made now: for a first topology, or for lanes."""
-        due = self._lanes.next_due()
-        return not self._met or (due is not None and due <= now)
+    def _begin(self, asking: Deferred[None]) -> None:
+        self._under_way += 1
 
-    def _gather(self, topology: Topology, now: float) -> list[Outgoing]:
-        """What one request takes."""
-        most = self._settings.request_bytes
-        if "body" in topology.limits:
-            most = min(most, topology.limits["body"] * 3 // 4)  # the limit counts the header, too
-        return self._lanes.gather(now, most, self._settings.request_batches)
+        def end(_: object) -> None:
+            self._under_way -= 1
+            self._over()
+            self.wake()
 
-    def _plan(self, now: float, sent: bool) -> None:
-        """Plan the next turn. What found no endpoint waits for one, not for the flush interval."""
-        if sent:
-            self._flushed_at = now
-        if self._is_due(now):
-            at = self._choice.next_at(now)  # None: all are busy, and the next answer wakes
-            if at is not None:
-                self._wake_at(at)
-            return
-        if sent:
-            self._not_before = now + self._interval
-        due = self._lanes.next_due()
-        if due is not None:
-            self._wake_at(max(due, self._not_before))
-
-    @property
-    def _interval(self) -> float:
-        return max(self._settings.flush_seconds, self.shortest_flush)
+        asking.addErrback(lambda failure: self._log.failure("A request could not be handled", failure))
+        asking.addCallback(end)
 
     # ------------------------------------------------------------------------------------------ requests
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run one request; whatever becomes of it, a turn follows."""
-        request = Deferred.fromCoroutine(work)
-        self._requests.add(request)
-        request.addErrback(lambda failure: self._log.failure("A request could not be handled", failure))
-        request.addBoth(self._ended, request)
-
-    def _ended(self, _: object, request: Deferred[None]) -> None:
-        self._requests.discard(request)
-        self.wake()
-        if not self._requests and self._idle is not None:
-            idle, self._idle = self._idle, None
-            idle.callback(None)
-
-    async def _meet(self, name: str, now: float) -> None:
-        """Ask a server for its topology."""
+    @inlineCallbacks
+    def _meet(self, name: str):  # type: ignore[no-untyped-def]
+        """Ask a server for its topology before anything is sent to it."""
+        started = self._clock.seconds()
         try:
-            topology = await self._servers[name].topology()
-            self._check_cluster(name, topology.cluster)
-        except Exception as problem:
-            self._met.pop(name, None)
-            self._failed(name, problem)
+            topology: Topology = yield self._servers[name].topology()
+        except EndpointDown as problem:
+            self._down(name, problem)
             return
-        self._answered(name, topology.time, now)
-        self._met[name] = _Met(topology, self._clock.seconds())
+        except BaseException:
+            self._endpoints.failed(name, self._clock.seconds())
+            raise
+        now = self._clock.seconds()
+        if self.cluster is not None and topology.cluster != self.cluster:
+            self._stranger(WrongCluster(name, topology.cluster))
+            return
+        self._answered(name, topology.time, started, now)
+        self._met.add(name)
         self.cluster = topology.cluster
         self._joined(topology)
 
-    async def _exchange(self, name: str, sent: list[Outgoing], gathered: float) -> None:
+    @inlineCallbacks
+    def _send(self, name: str, sent: Sequence[Outgoing], gathered: float):  # type: ignore[no-untyped-def]
         """Send what was gathered, and give the answer to the lanes."""
+        started = gathered
         try:
-            batches = await self._bodies(sent)
-        except Exception as problem:
-            # The server has no part in this; the lanes' next turn is a flush interval away.
+            batches = yield self._bodies(sent)
+            started = self._clock.seconds()
+            request = AppendRequest(self.cluster or "", self._wall(), tuple(batches))
+            answer: AppendAnswer = yield self._servers[name].append(request)
+            if answer.cluster != self.cluster:
+                raise WrongCluster(name, answer.cluster)
+        except EndpointDown as problem:
             self._lanes.failed(sent, self._clock.seconds())
-            self._choice.released(name)
-            self._report(problem, "The bodies of batches could not be read")
-            return
-        started = self._clock.seconds()
-        if not batches:
-            self._choice.released(name)
-            return
-        try:
-            answer = await self._servers[name].append(AppendRequest(self.cluster or "", self._wall(), batches))
-            self._check_cluster(name, answer.cluster)
-        except Exception as problem:
+            self._down(name, problem)
+        except WrongCluster as problem:
             self._lanes.failed(sent, self._clock.seconds())
-            self._failed(name, problem)
-            return
-        self._answered(name, answer.time, started)
-        self.shortest_flush = answer.flush
-        actions = self._lanes.answered(sent, answer.outcomes, gathered, self._clock.seconds())
-        if any(each.lane.unsent > 1 for each in sent):
-            self._not_before = min(self._not_before, self._flushed_at + self._interval / CATCH_UP)
-        if actions:
-            self._act(actions)
+            self._stranger(problem)
+        except BaseException:
+            self._lanes.failed(sent, self._clock.seconds())
+            self._endpoints.failed(name, self._clock.seconds())
+            raise
+        else:
+            now = self._clock.seconds()
+            self._answered(name, answer.time, started, now)
+            self.shortest_flush = answer.flush
+            self._act(self._lanes.answered(sent, answer.outcomes, gathered, now))
 
-    async def _bodies(self, sent: Sequence[Outgoing]) -> tuple[Append, ...]:
-        """The batches with their bodies, and the looks. A batch whose body is damaged stays at home: its lane asks."""
-        held = [each for each in sent if each.held is not None]
-        batches = [each.append for each in sent if each.held is None]
-        wanted = [((each.lane.incarnation, each.lane.vbucket), each.held) for each in held if each.held]
-        bodies = await self._read_bodies(wanted) if wanted else []
-        for each, (_, batch), body in zip(held, wanted, bodies, strict=True):
-            if body is None or len(body) != batch.length:
+    @inlineCallbacks
+    def _bodies(self, sent: Sequence[Outgoing]):  # type: ignore[no-untyped-def]
+        """The batches with their bodies. One whose body is damaged stays at home: its lane will ask whether the log
+        has it.
+        """
+        wanted = [
+            ((each.lane.incarnation, each.lane.vbucket), each.held) for each in sent if each.held is not None
+        ]
+        bodies = iter((yield self._read_bodies(wanted)) if wanted else ())
+        batches: list[Append] = []
+        for each in sent:
+            if each.held is None:
+                batches.append(each.append)
+                continue
+            body = next(bodies)
+            if body is None:
                 self._lanes.unreadable(each, self._clock.seconds())
             else:
-                batches.append(_with_body(each.append, body))
-        return tuple(batches)
+                batches.append(evolve(each.append, body=body))
+        return batches
 
-    def _check_cluster(self, name: str, cluster: str) -> None:
-        if self.cluster not in (None, cluster):
-            raise WrongCluster(name, cluster)
+    # ------------------------------------------------------------------------------------------ what answers tell
 
-    # ------------------------------------------------------------------------------------------ what was learned
-
-    def _answered(self, name: str, server_time: float, started: float) -> None:
-        """A server answered."""
-        now = self._clock.seconds()
-        self._choice.answered(name, now, now - started)
-        self._server_clock.heard(server_time, started, now)
+    def _answered(self, name: str, time: float, started: float, now: float) -> None:
+        self._endpoints.answered(name, now, now - started)
+        self._server_clock.heard(time, started, now)
         if name in self._told:
             self._told.discard(name)
             self._log.info("{name} answers again", name=name)
 
-    def _failed(self, name: str, problem: Exception) -> None:
-        """A server did not answer, or not with an answer."""
-        now = self._clock.seconds()
-        if isinstance(problem, WrongCluster):
-            self._met.pop(name, None)
-            self._choice.failed(name, now, STRANGER_SECONDS)
-            self._tell(name, f"{problem}; this agent's spool belongs to {self.cluster}. Nothing is sent there.")
-        elif isinstance(problem, EndpointDown):
-            self._choice.failed(name, now, problem.retry_after)
-            self._tell(name, f"A server does not answer: {problem}")
-        else:
-            self._choice.failed(name, now)
-            self._report(problem, "A request could not be handled")
+    def _down(self, name: str, problem: EndpointDown) -> None:
+        self._endpoints.failed(name, self._clock.seconds(), problem.retry_after)
+        self._tell(name, f"A server does not answer: {problem}")
+
+    def _stranger(self, problem: WrongCluster) -> None:
+        """Another cluster's server is asked again, rarely: somebody may put things right."""
+        self._met.discard(problem.name)
+        self._endpoints.failed(problem.name, self._clock.seconds(), STRANGER_SECONDS)
+        self._tell(problem.name, f"{problem}; this agent's spool belongs to {self.cluster}. Nothing is sent there.")
 
     def _tell(self, name: str, sentence: str) -> None:
         """Say it once until the server answers again."""
         if name not in self._told:
             self._told.add(name)
             self._log.warn("{sentence}", sentence=sentence)
-
-    def _report(self, problem: Exception, sentence: str) -> None:
-        """Log what nobody expects; giving a request up is none of that."""
-        if not isinstance(problem, CancelledError):
-            self._log.failure("{sentence}", Failure(problem), sentence=sentence)
-
-
-def _with_body(batch: Append, body: bytes) -> Append:
-    """The batch with its body: `evolve`, at a third of its cost, which counts here as it is done for every batch."""
-    return Append(
-        batch.vbucket,
-        batch.incarnation,
-        batch.seq,
-        batch.after,
-        batch.previous,
-        batch.before,
-        batch.events,
-        batch.sealed,
-        batch.checksum,
-        body,
-    )

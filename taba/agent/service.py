@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from taba import native
 from taba.agent.committer import Committer
-from taba.agent.delivery import Forwarder
+from taba.agent.forwarder import Forwarder
 from taba.agent.endpoint import IEndpoint
 from taba.agent.held import Action, Confirmed, Held, Lost, NewIncarnation, SetAside
 from taba.agent.intake import BatchNumber, Intake, Receipt

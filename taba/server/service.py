@@ -24,7 +24,7 @@ from taba.server.http import PARAMETERS_LIMIT, AppendResources, QueryResources
 from taba.server.observation import Observer, Recorder
 from taba.server.query import Query
 from taba.server.status import ServerStatus
-from taba.settings import ServerSettings
+from taba.settings import Endpoint, ServerSettings
 from taba.web.answers import Leaf, Root, write_text
 from taba.web.listening import listen
 from taba.web.site import BoundedSite, BufferedBody
@@ -122,7 +122,7 @@ class Server(Service):
         yield self._inside.startService()
         self._port = yield listen(self._process.reactor, self.settings.interface, self.settings.port, self._site)
         self._process.say(
-            f"Taba server: agents and queries on http://{self.settings.interface}:{self.port}/, "
+            f"Taba server: agents and queries on {Endpoint(self.settings.interface, self.port).url()}/, "
             f"{self.store.cluster.vbuckets} vbuckets, durability {self.store.cluster.durability}."
         )
 

@@ -30,9 +30,9 @@ class Answer:
     text: str
 
 
-def ask(port: int, path: str, body: bytes | None = None, *, timeout: float = TIMEOUT, **headers: str) -> Answer:
+def ask(port: int, path: str, body: bytes | None = None, host: str = "127.0.0.1", **headers: str) -> Answer:
     """GET a path of a port of this host, or POST a body to it. In names of headers `_` stands for `-`."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
     try:
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("GET" if body is None else "POST", path, body, fields)

@@ -229,6 +229,7 @@ class HTTPProcess(RealProcess):
     """A process with an HTTP port."""
 
     port: int = 0
+    host: str = "127.0.0.1"
 
     def ready(self, within: float = PATIENCE) -> None:
         """Wait until it says that it is ready, and is."""
@@ -244,7 +245,7 @@ class HTTPProcess(RealProcess):
 
     def ask(self, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """GET, or POST when there is a body. In names of headers `_` stands for `-`."""
-        return ask(self.port, path, body, **headers)
+        return ask(self.port, path, body, self.host, **headers)
 
     def json(self, path: str) -> Any:
         """The JSON of a path."""
@@ -261,7 +262,7 @@ class ServerProcess(HTTPProcess):
 
     def post(self, body: bytes, path: str = "/post", **headers: str) -> Answer:
         """To the agent's port in it."""
-        return ask(self.agent_port, path, body, **headers)
+        return ask(self.agent_port, path, body, self.host, **headers)
 
     def tab(self, name: str) -> str:
         """The line of `/tabs` for a tab; empty when there is none."""
@@ -281,7 +282,7 @@ class ServerProcess(HTTPProcess):
             assert now <= count, f"{tab} has {now} events; {count} were sent"
             return now == count
 
-        self.wait_for(looked, f"{count} events of {tab}; {self.ask('/status').text}", within)
+        self.wait_for(looked, lambda: f"{count} events of {tab}\n{self.ask('/status').text}", within)
 
 
 @define(eq=False)
@@ -301,6 +302,8 @@ class Stage:
 
     folder: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="taba-test-")).resolve())
     processes: list[RealProcess] = field(factory=list, init=False)
+    clean_up: list[Callable[[], None]] = field(factory=list, init=False)
+    """What has to be done between the end of the processes and the removal of the folder."""
 
     def __attrs_post_init__(self) -> None:
         atexit.register(self.close)
@@ -310,6 +313,8 @@ class Stage:
         atexit.unregister(self.close)
         for each in self.processes:
             each.kill()
+        while self.clean_up:
+            self.clean_up.pop()()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def place(self, name: str) -> Path:

@@ -82,7 +82,8 @@ class ClockTests(SynchronousTestCase):
             clock.step(offset)
             for _ in range(2):
                 count += 1
-                self.assertEqual(server.post(counters("client", "stepped", [1], clock.time())).status, 200)
+                answer = server.post(counters("client", "stepped", [1], clock.time()))
+                self.assertEqual((answer.status, answer.text), (200, ""), f"the clock is {offset} s ahead")
                 self.assertVisible(server, count)
         self.assertIn(f"folded: {count}", "\n".join(server.ask("/status").text.splitlines()[-3:]))
         since = time.monotonic()

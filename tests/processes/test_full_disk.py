@@ -5,19 +5,21 @@ REAL: server and agent processes on loopback; small file systems in memory, whic
 
 from __future__ import annotations
 
-import os
+import contextlib
 import random
-import subprocess
 import time
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
-from tests.processes.asking import Answer, counters
+from tests.processes.asking import Answer, ask, body, counters
+from tests.processes.mounting import mount, unmount
 from tests.processes.numbered import NumberedSender
 from tests.processes.running import PATIENCE, AgentProcess, HTTPProcess, ServerProcess, Stage, start_all, until
 
 MIB = 1 << 20
+TABS = 8000
+"""Of one batch of the tests that fill a spool."""
 
 
 class SmallDisk:
@@ -32,31 +34,13 @@ class SmallDisk:
         """Leave no byte free."""
         with open(self._ballast, "wb", buffering=0) as ballast:
             for size in (64 << 10, 1):
-                try:
+                with contextlib.suppress(OSError):
                     while True:
                         ballast.write(bytes(size))
-                except OSError:
-                    continue
 
     def make_room(self) -> None:
         """Give the room back."""
         self._ballast.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Unmount, though somebody may still use it."""
-        subprocess.run(["umount", "--lazy", str(self.folder)], check=False)
-
-
-def mount(*arguments: str) -> None:
-    """Mount; SkipTest where that is not permitted."""
-    if os.geteuid() != 0:
-        raise SkipTest("only root may mount a file system")
-    try:
-        subprocess.run(["mount", *arguments], check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise SkipTest("there is no command `mount`")
-    except subprocess.CalledProcessError as problem:
-        raise SkipTest(f"mounting is not permitted here: {problem.stderr.strip()}")
 
 
 class FullDiskTests(SynchronousTestCase):
@@ -69,7 +53,7 @@ class FullDiskTests(SynchronousTestCase):
     def disk(self, name: str, size: int) -> SmallDisk:
         """A small disk, unmounted after the processes that use it have ended."""
         disk = SmallDisk(self.stage.place(name), size)
-        self.stage.disks.append(disk)
+        self.stage.clean_up.append(lambda: unmount(disk.folder))
         return disk
 
     def assertFull(self, answer: Answer) -> None:
@@ -84,9 +68,10 @@ class FullDiskTests(SynchronousTestCase):
         sender.start()
         until(lambda: sender.batches >= 3, PATIENCE, "batches are taken")
         disk.fill()
-        refusing = ServerProcess("", [], Path(), Path(), port=0, agent_port=port)
-        until(lambda: refusing.post(counters("other", "other", [1])).status == 503, PATIENCE, "the agent refuses")
-        self.assertFull(refusing.post(counters("other", "other", [1])))
+        other = counters("other", "other", [1])
+        until(lambda: ask(port, "/post", other).status == 503, PATIENCE, "the agent refuses")
+        self.assertFull(ask(port, "/post", other))
+        self.assertEqual(ask(port, "/readyz").status, 503)
         batches = sender.batches
         time.sleep(2.0)
         self.assertLessEqual(sender.batches, batches + 1)
@@ -143,23 +128,29 @@ class FullDiskTests(SynchronousTestCase):
 
     def test_small_spool(self) -> None:
         """With no server there, an agent takes what SPOOL_MAX_BYTES allows, refuses the rest, and delivers all later."""
+        limit = 6 * MIB
         server = self.stage.server()
-        agent = self.stage.agent(server.port, config={"SPOOL_MAX_BYTES": 16 * MIB})
-        agent.start()
-        agent.wait_for_output("Ready.")
-        taken = 0
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            content = b"".join(
-                counters("client", f"filler_{taken + n:06}", [n])[(0 if n == 0 else 11) :] for n in range(0)
-            ) or many_tabs(taken, 5000)
-            answer = agent.post(content)
-            if answer.status == 503:
-                break
-            self.assertEqual(answer.status, 200)
-            taken += 5000
+        agent = self.stage.agent(server.port, config={"SPOOL_MAX_BYTES": limit, "AGENT_CONFIRM_SECONDS": 1})
+        start_all(agent)
+        batches = 0
+        while (answer := agent.post(many_tabs(batches))).status == 200 and batches < 200:
+            batches += 1
         self.assertFull(answer)
         size = sum(each.stat().st_size for each in (agent.folder / "taba-spool").iterdir())
-        print(f"{taken} events of as many tabs in a spool of {size / MIB:.1f} MiB")
-        self.assertLessEqual(size, 16 * MIB)
-        self.assertGreater(size, 4 * MIB)
+        print(f"{batches} batches of {TABS} tabs in a spool of {size / MIB:.1f} MiB")
+        self.assertLessEqual(size, limit)
+        self.assertGreater(batches, 1)
+        start_all(server)
+        events = batches * TABS
+        server.wait_for(lambda: server.json("/status")["ledger"].get("folded", 0) >= events, f"{events} events")
+        total = server.json("/supertabs?re=1&name=filler_")["pct"]
+        self.assertEqual((total["count"], total["total"]), (events, batches * TABS * (TABS - 1) / 2))
+        one = counters("client", "used", [1])
+        until(lambda: agent.post(one).status == 200, PATIENCE, lambda: f"it has room again\n{agent.tail()}")
+        server.wait_for_count("used", 1)
+
+
+def many_tabs(batch: int) -> bytes:
+    """A body of events in tabs of their own, which hardly shrinks when it is folded."""
+    now = time.time()
+    return body("client", {f"filler_{batch}_{n}": [("CounterGroup", now, n)] for n in range(TABS)})

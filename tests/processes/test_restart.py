@@ -8,19 +8,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
-from tests.processes.asking import body, counters
+from tests.processes.asking import ask, body, counters
+from tests.processes.mounting import mount, unmount
 from tests.processes.running import (
     PATIENCE,
     TWISTD,
     ServerProcess,
     Stage,
-    ask,
     free_port,
     memory_of,
     start_all,
@@ -167,7 +166,7 @@ class CannotStartTests(SynchronousTestCase):
         """A folder on a disk that is mounted read-only is named."""
         disk = self.stage.place("disk")
         mount("-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(disk))
-        self.addCleanup(unmount, disk)
+        self.stage.clean_up.append(lambda: unmount(disk))
         self.server = self.stage.server("--data-dir", str(disk / "data"), name="on-disk")
         self.assertCannotStart(f"The folder {disk / 'data'}")
         self.assertIn("cannot be used: Read-only file system", self.server.output())
@@ -180,20 +179,3 @@ class CannotStartTests(SynchronousTestCase):
         self.assertCannotStart("The store cannot be opened: ")
         self.assertIn(str(data), self.server.output())
         self.assertEqual((data / "store.db").read_bytes(), b"a letter to nobody in particular " * 100)
-
-
-def mount(*arguments: str) -> None:
-    """Mount; SkipTest where that is not permitted."""
-    if os.geteuid() != 0:
-        raise SkipTest("only root may mount a file system")
-    try:
-        subprocess.run(["mount", *arguments], check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise SkipTest("there is no command `mount`")
-    except subprocess.CalledProcessError as problem:
-        raise SkipTest(f"mounting is not permitted here: {problem.stderr.strip()}")
-
-
-def unmount(folder: Path) -> None:
-    """Unmount, though somebody may still use it."""
-    subprocess.run(["umount", "--lazy", str(folder)], check=False)

@@ -6,6 +6,7 @@ REAL: server, agent and other processes on loopback.
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from attrs import frozen
 from twisted.python.usage import Options, UsageError
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from taba import agent_tap, server_tap
 from tests.processes.asking import body, counters
@@ -67,6 +68,7 @@ class OptionsTests(SynchronousTestCase):
             ({"CHECKPOINT_SECONDS": 0}, ["CHECKPOINT_SECONDS", "0.01"]),
             ({"SERVER_ROLES": "fe,bee"}, ["SERVER_ROLES: bee is no role"]),
             ({"SERVER_ROLES": "ctrl"}, ["SERVER_ROLES", "fe and be"]),
+            ({"AGENT_PORT": 0}, ["AGENT_PORT", "EMBEDDED_AGENT"]),
             ({"NAME_BLACKLIST": ["x"]}, ["NAME_BLACKLIST is not supported by this version"]),
         ):
             self.assertRefused(server_tap.Options(), settings, [], *words)
@@ -289,6 +291,20 @@ class FlagTests(SynchronousTestCase):
         self.assertIn(f"http://0.0.0.0:{server.port}/", server.output())
         self.assertEqual(server.post(counters("client", "used", [1])).status, 200)
         server.wait_for_count("used", 1)
+
+    def test_other_interface(self) -> None:
+        """A server listens where it is told, says so as a URL that works, and its own events find the way, too."""
+        if not socket.has_ipv6:
+            raise SkipTest("this machine has no IPv6")
+        server = self.stage.server("--interface", "::1")
+        server.host = "::1"
+        start_all(server)
+        self.assertIn(f"http://[::1]:{server.port}/", server.output())
+        self.assertIn(f"http://[::1]:{server.agent_port}/post", server.output())
+        self.assertEqual(server.post(counters("client", "used", [1])).status, 200)
+        server.wait_for_count("used", 1)
+        server.stop()
+        self.assertNotIn("cannot send", server.output())
 
     def test_spool_of_an_agent(self) -> None:
         """An agent keeps events where --spool says while no server is there, and delivers them when one comes; a second
