@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -69,7 +70,7 @@ class Running(Service):
         def stop(_: Any) -> None:
             self._stop().addCallback(stopped.callback)
 
-        self._started.addCallback(stop)
+        self._started.addBoth(stop)  # whatever becomes of a start, the stop comes to its end
         return stopped
 
 
@@ -78,9 +79,12 @@ def end_with_failure(reactor: Any) -> Callable[[], None]:
 
     def end() -> None:
         atexit.register(os._exit, 1)
-        if reactor.running:
-            reactor.stop()
-        else:
-            reactor.callWhenRunning(reactor.stop)
+        try:
+            if reactor.running:
+                reactor.stop()
+            else:
+                reactor.callWhenRunning(reactor.stop)
+        except ReactorNotRunning:
+            pass  # it is stopping already
 
     return end

@@ -77,6 +77,8 @@ class Committer:
         """Bytes of the spool."""
         self.ledger: Counter[str] = Counter()
         """The durable account."""
+        self.pending = 0
+        """Durable events that are neither confirmed nor set aside."""
         self._asides: list[Aside] = []
         self._snapshot_due = False
         self._released = False
@@ -137,9 +139,10 @@ class Committer:
         self._asides.append(aside)
         self.wake()
 
-    def release(self, key: LaneKey, seq: int) -> None:
+    def release(self, key: LaneKey, seq: int, events: int) -> None:
         """A batch is confirmed: the spool may forget it."""
         self.holdings.release(*key, seq)
+        self.pending -= events
         self._released = True
         self.wake()
 
@@ -320,11 +323,13 @@ class Committer:
         if closed is not None:
             self.intake.committed(closed)
             self.ledger.update(closed.ledger)
+            self.pending += closed.events
             for waiter in self._waiters.pop(closed.number, ()):
                 waiter.callback(None)
         for aside in asides:
             self.holdings.release(aside.incarnation, aside.vbucket, aside.seq)
             self.ledger[REFUSED + aside.reason] += aside.events
+            self.pending -= aside.events
             self._released = True
             self._noted(aside.key)
         for each in sealed:

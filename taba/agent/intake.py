@@ -70,6 +70,8 @@ class OpenCommit:
     """Wall time of the first request in it; None while it is empty."""
     memory: int = 0
     """Bytes that its accumulator held when it was cut."""
+    events: int = 0
+    """Events that were accepted, when it was cut."""
 
     @property
     def empty(self) -> bool:
@@ -174,7 +176,7 @@ class Intake:
     def cut(self) -> OpenCommit:
         """Close the open commit, which is not empty, and begin the next one."""
         closed = self.open
-        closed.memory = closed.accumulator.summary()[2]
+        closed.events, _, closed.memory = closed.accumulator.summary()
         self.in_flight += closed.memory
         self.open = OpenCommit(closed.number + 1)
         return closed

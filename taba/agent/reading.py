@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import frozen
 
+from taba.agent.extents import Extents
 from taba.agent.held import Held
 from taba.agent.records import Checksum, Extent
 from taba.agent.segments import segment_name
@@ -87,7 +88,10 @@ class SpoolReader:
         return [found[extent] for extent in extents]
 
     def batches(self, batches: Sequence[tuple[int, Held]], split: Split | None) -> list[bytes | None]:
-        """The bodies of (vbucket, batch), in order; None for one that is not any more what was sealed."""
+        """The bodies of (vbucket, batch), in order; None for one that is not any more what was sealed.
+
+        The source of a batch is `Extents`, or a tuple of them unpacked.
+        """
         sources = [_source(held) for _, held in batches]
         sections = iter(self.sections([extent for source in sources for extent in source]))
         return [
@@ -117,9 +121,9 @@ class SpoolReader:
 
 
 def _source(held: Held) -> tuple[Extent, ...]:
-    if not isinstance(held.source, tuple):
+    if not isinstance(held.source, tuple | Extents):
         raise TypeError(f"not a batch of the spool: {held}")
-    return held.source
+    return tuple(held.source)
 
 
 def _runs(extents: Iterable[Extent]) -> Iterator[list[Extent]]:

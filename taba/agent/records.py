@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
-from taba.agent.held import Held, SetAside
+from taba.agent.held import SetAside
 
 Checksum = Callable[[bytes, int], int]
 """CRC-32C of some bytes, going on from that of the bytes before them (0 at the start); see `taba.native.crc32c`."""
@@ -188,21 +188,6 @@ class Waiting:
     time: float
     events: int
     extent: Extent
-
-
-@frozen
-class SealedBatch:
-    """A batch that the spool holds. Where damage took a part of its body, `extents` is empty, but `length` is not 0."""
-
-    seal: Seal
-    extents: tuple[Extent, ...]
-
-    def held(self) -> Held:
-        """The batch as lanes take it; its source is what `Spool.read_batch` reads."""
-        seal = self.seal
-        return Held(
-            seal.seq, seal.after, seal.before, seal.events, seal.sealed, seal.checksum, seal.length, self.extents
-        )
 
 
 @frozen

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from attrs import define, evolve, field, frozen
 
 from taba.agent.encoding import Kind, Mark, Noted, Written, decode
+from taba.agent.extents import SealedBatch
 from taba.agent.holdings import Holdings
 from taba.agent.numbers import Numbers
-from taba.agent.records import Checksum, Commit, Extent, Hole, LaneKey, SealedBatch, Snapshot, Waiting
+from taba.agent.records import Checksum, Commit, Extent, Hole, LaneKey, Snapshot, Waiting
 from taba.agent.replay import Damage, Replay
 from taba.agent.segments import Frame, FrameWriter, Position, Scan, scan, section_extents
 from taba.errors import CorruptBlob

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from attrs import define, evolve, field, frozen
 
 from taba.agent.encoding import Noted, Seals, Written
+from taba.agent.extents import Extents, SealedBatch
 from taba.agent.numbers import NO_NUMBERS, Numbers
 from taba.agent.records import (
     DAMAGED_LINE,
@@ -31,7 +32,6 @@ from taba.agent.records import (
     Hole,
     LaneKey,
     Seal,
-    SealedBatch,
     Waiting,
 )
 from taba.agent.segments import Position
@@ -197,9 +197,10 @@ class Replay:
     def _hold(self, seal: Seal, pieces: Sequence[Waiting], parts: Sequence[Waiting]) -> None:
         found = sum(piece.events for piece in pieces)
         whole = found == seal.events and sum(piece.extent.length for piece in pieces) == seal.length
-        extents: tuple[Extent, ...] = ()
+        extents = Extents()
         if whole or parts:  # how much of an undivided section is this lane's is seen when it is read
-            extents = tuple(piece.extent for piece in sorted((*parts, *pieces), key=lambda piece: piece.commit))
+            in_order = sorted((*parts, *pieces), key=lambda piece: piece.commit)
+            extents = Extents.of(piece.extent for piece in in_order)
         else:
             self._incomplete[seal.key, seal.seq] = found
         self.batches.setdefault(seal.key, {})[seal.seq] = SealedBatch(seal, extents)

@@ -76,6 +76,11 @@ class Sealing:
         self.waiting.setdefault(key, []).append(piece)
         self.size += piece.length
 
+    def events(self) -> int:
+        """The events of all that waits."""
+        waiting = sum(piece.events for pieces in self.waiting.values() for piece in pieces)
+        return waiting + sum(piece.events for _, piece in self.undivided)
+
     def add(self, commit: Commit) -> list[Piece]:
         """The sections of a commit wait from now on; answers with their pieces, in the order of the sections."""
         pieces = []

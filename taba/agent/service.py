@@ -132,6 +132,8 @@ class Agent(Service):
         if snapshot.cluster is not None:
             yield committer.divide(snapshot.vbuckets)
             self.forwarder.join(snapshot.cluster)
+        held = sum(each.seal.events for batches in recovered.batches.values() for each in batches)
+        committer.pending = held + committer.sealing.events()
         yield committer.measure()
 
     def _renew(self) -> None:
@@ -257,7 +259,9 @@ class Agent(Service):
         for action in actions:
             if isinstance(action, Confirmed):
                 for batch in action.batches:
-                    self._forget((action.incarnation, action.vbucket), batch.seq)
+                    key = (action.incarnation, action.vbucket)
+                    self._take_body(key, batch.seq)
+                    self.committer.release(key, batch.seq, batch.events)
             elif isinstance(action, SetAside):
                 self._log.error(
                     "Batch {seq} of vbucket {v} ({events} events) is set aside: {reason}",
@@ -276,10 +280,6 @@ class Agent(Service):
                     v=action.vbucket, first=action.first, last=action.last,
                 )
 
-    def _forget(self, key: LaneKey, seq: int) -> None:
-        self._take_body(key, seq)
-        self.committer.release(key, seq)
-
     def _new_incarnation(self) -> None:
         old = self.committer.incarnation
         self._renew()
@@ -295,12 +295,9 @@ class Agent(Service):
 
     def ledger(self) -> dict[str, int]:
         """Every event this agent received: refused, given up, confirmed, and what is pending."""
-        totals = self.lanes.totals()
-        durable = {line: count for line, count in self.committer.ledger.items() if count}
-        durable["pending"] = totals.events + sum(
-            piece.events for pieces in self.committer.sealing.waiting.values() for piece in pieces
-        ) + sum(piece.events for _, piece in self.committer.sealing.undivided)
-        return durable
+        lines = {line: count for line, count in self.committer.ledger.items() if count}
+        lines["pending"] = self.committer.pending
+        return lines
 
     def facts(self) -> dict[str, Any]:
         """What /status says."""
@@ -337,3 +334,4 @@ class Agent(Service):
             lines += [f"# TYPE taba_agent_{name} gauge", f"taba_agent_{name} {facts[name]}"]
         lines += ["# TYPE taba_agent_taking gauge", f"taba_agent_taking {0 if facts['problem'] else 1}"]
         return "\n".join(lines) + "\n"
+

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba.agent.encoding import Kind, Mark, Noted, Seals, Written, decode, encode, kind_of
+from taba.agent.extents import Extents, SealedBatch
 from taba.agent.records import (
     Aside,
     Commit,
@@ -19,7 +20,6 @@ from taba.agent.records import (
     Hole,
     LaneNumbers,
     Seal,
-    SealedBatch,
     Section,
     Snapshot,
 )
@@ -172,6 +172,19 @@ class EncodingTests(SynchronousTestCase):
         self.assertIs(pieces[1], section.data)
 
 
+class ExtentsTests(SynchronousTestCase):
+    """Where bodies stand."""
+
+    @law(st.lists(st.builds(Extent, st.integers(0, 3), U32, U32, st.booleans()), max_size=20))
+    def test_unpacked_they_are_the_same(self, extents: list[Extent]) -> None:
+        """Packed extents come back one by one, in order."""
+        self.assertEqual(list(Extents.of(extents)), extents)
+
+    def test_size(self) -> None:
+        """In one segment an extent takes eight bytes."""
+        self.assertEqual(len(Extents.of([Extent(1, 2, 3)] * 100)._packed), 812)
+
+
 class NameTests(SynchronousTestCase):
     """Names of files."""
 
@@ -320,7 +333,7 @@ class FrameTests(SynchronousTestCase):
 
     def test_a_sealed_batch_as_lanes_take_it(self) -> None:
         """All that a lane has to know stands in the seal; where the body is stands beside it."""
-        extents = (Extent(1, 2, 3),)
+        extents = Extents.of([Extent(1, 2, 3)])
         held = SealedBatch(SEAL, extents).held()
         self.assertEqual(
             (held.seq, held.after, held.before, held.events, held.sealed, held.checksum, held.length, held.source),
