@@ -29,6 +29,7 @@ from taba.handlers.registry import Registry, installed
 from taba.process import Process
 from taba.running import Running, end_with_failure
 from taba.settings import AgentSettings, Endpoint
+from taba.stopping import stop_in_turn
 from taba.web.listening import listen
 
 
@@ -114,9 +115,8 @@ class StandaloneAgent(Service):
     def stopService(self):  # type: ignore[no-untyped-def]
         """Fires when everything acknowledged is on disk."""
         super().stopService()
-        if self._port is not None:
-            yield self._port.stopListening()
-        yield self.agent.stopService()
+        listening = [self._port.stopListening] if self._port is not None else []
+        yield stop_in_turn(*listening, self.agent.stopService)
 
 
 def make_agent(settings: AgentSettings, process: Process) -> IService:

@@ -92,7 +92,7 @@ class FolderLocked(StartError):
     def __init__(self, path: str) -> None:
         super().__init__(
             f"{path} is in use by another Taba process. Stop that one, or give this one a folder of its own "
-            "(--data-dir)."
+            "(--data-dir for a server, --spool for an agent)."
         )
         self.path = path
 

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from zope.interface import implementer
 
 from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
-from taba.errors import StoreError
+from taba.errors import FrameError, StoreError
 from taba.server.frontend import Frontend, WrongClusterError
 from taba.wire.v2 import AppendRequest, Topology
 
@@ -37,7 +37,7 @@ class LocalEndpoint:
             raise EndpointDown("the server has not started")
         try:
             answer = yield self._frontend.append(request)
-        except StoreError as problem:
+        except (StoreError, FrameError) as problem:
             raise EndpointDown(str(problem), 1.0)
         except WrongClusterError as problem:
             raise WrongCluster(self.name, problem.here)

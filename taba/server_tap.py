@@ -32,6 +32,7 @@ from taba.process import Process
 from taba.running import Running, end_with_failure
 from taba.server.service import Server
 from taba.settings import AgentSettings, Endpoint, ServerSettings
+from taba.stopping import stop_in_turn
 from taba.store.embedded import EmbeddedStore
 from taba.store.memory import MemoryStore
 from taba.web.listening import listen
@@ -204,10 +205,8 @@ class EmbeddedServer(Service):
     def stopService(self):  # type: ignore[no-untyped-def]
         """Fires when everything is written and closed."""
         super().stopService()
-        yield self.record.stop()
-        if self._agent_port is not None:
-            yield self._agent_port.stopListening()
-        yield self.server.stopService()
+        listening = [self._agent_port.stopListening] if self._agent_port is not None else []
+        yield stop_in_turn(self.record.stop, *listening, self.server.stopService)
 
 
 def make_server(settings: ServerSettings, process: Process) -> IService:

@@ -63,7 +63,7 @@ class AgentSettings:
     flush_seconds: float = setting("AGENT_FLUSH_SECONDS", "How often batches are sealed and sent.", 0.25, least=0.01)
     commit_milliseconds: float = setting("AGENT_COMMIT_MS", "How long a group commit gathers requests.", 100.0, least=0)
     confirm_seconds: float = setting(
-        "AGENT_CONFIRM_SECONDS", "Time from the first ok of a batch to the second look that confirms it.", 30.0, least=0
+        "AGENT_CONFIRM_SECONDS", "Time from the first ok of a batch to the second look that confirms it.", 30.0, least=1
     )
     queues_per_server: int = setting(
         "AGENT_QUEUES_PER_SERVER", "Requests under way at a time to one server.", 1, least=1

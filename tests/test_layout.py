@@ -20,7 +20,7 @@ PACKAGE = Path(taba.__file__).parent
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    {"interfaces", "errors", "process"},
+    {"interfaces", "errors", "process", "stopping"},
     {"native", "wire", "handlers", "settings", "binding", "web"},
     {"store", "client"},
     {"agent", "server"},

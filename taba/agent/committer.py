@@ -21,7 +21,7 @@ from taba import native
 from taba.agent.held import Held
 from taba.agent.holdings import Holdings
 from taba.agent.intake import Intake, OpenCommit
-from taba.agent.records import REFUSED, Aside, Commit, Extent, LaneKey, Record, Section, Snapshot
+from taba.agent.records import DAMAGED_LINE, REFUSED, Aside, Commit, Extent, LaneKey, Record, Section, Snapshot
 from taba.agent.sealing import Piece, Sealed, Sealing
 from taba.agent.spool import Spool, SpoolState
 from taba.errors import SpoolError
@@ -29,6 +29,8 @@ from taba.process import Worker
 
 RETRY_SECONDS = 1.0
 """How long after a failure the disk is tried again."""
+READ_TRIES = 5
+"""How often a section that cannot be read is tried again."""
 ROOM_BYTES = 1 << 20
 """The spool is full when it has no room for so much beside what is in memory."""
 
@@ -129,7 +131,7 @@ class Committer:
             times.append(self._last_seal + self._flush_seconds())
         if self._released:
             times.append(self._last_turn + self._flush_seconds())
-        if self.full:
+        if self.full or self.problem is not None:
             times.append(self._last_turn + RETRY_SECONDS)
         return min(times, default=None)
 
@@ -265,14 +267,26 @@ class Committer:
         self._last_seal = now
         keys = self.sealing.ripe(self.incarnation, self._wall(), self._unsent)
         yield self._read(self.sealing.unread(keys))
-        return self.sealing.seal(keys)
+        self._give_up(self.sealing.give_up(READ_TRIES))
+        return self.sealing.seal([key for key in keys if self.sealing.readable(key)])
 
     @inlineCallbacks
     def _read(self, pieces: Sequence[Piece]):  # type: ignore[no-untyped-def]
-        """Read the bytes of pieces that a restart left on disk."""
+        """Read the bytes of pieces that a restart left on disk. What cannot be read is tried again in a later turn."""
         for piece in pieces:
             assert piece.extent is not None, "a piece without bytes was recovered from an extent"
-            piece.data = yield self._worker(self.spool.read, [piece.extent])
+            try:
+                piece.data = yield self._worker(self.spool.read, [piece.extent])
+            except (OSError, SpoolError) as problem:
+                piece.tries += 1
+                self._log.warn("A section of the spool cannot be read: {problem}", problem=problem)
+
+    def _give_up(self, events: int) -> None:
+        """Count the events of sections that could not be read again and again."""
+        if events:
+            self._log.error("{events} events in the spool cannot be read and are given up", events=events)
+            self.ledger[DAMAGED_LINE] += events
+            self.pending -= events
 
     @inlineCallbacks
     def _persist(self, records: Sequence[Record]):  # type: ignore[no-untyped-def]
@@ -314,7 +328,9 @@ class Committer:
             if isinstance(record, Commit):
                 self.holdings.add(record)
                 for piece, extent in zip(pieces, where, strict=True):
-                    piece.extent = extent if record.divided else evolve(extent, undivided=True)
+                    piece.extent = extent
+                    if not record.divided:
+                        piece.data = None  # the servers may be away for long; the spool has it
             elif not isinstance(record, Aside | Snapshot):
                 self.holdings.seal(record)
 
@@ -344,7 +360,8 @@ class Committer:
         waiters, self._waiters = self._waiters, defaultdict(list)
         for each in waiters.values():
             for waiter in list(each):
-                waiter.errback(problem)
+                if not waiter.called:
+                    waiter.errback(problem)
 
     # ------------------------------------------------------------------------------------------ segments
 
@@ -360,7 +377,9 @@ class Committer:
     @inlineCallbacks
     def divide(self, vbuckets: int):  # type: ignore[no-untyped-def]
         """Divide by a cluster's NUM_VBUCKETS from now on, what was committed before included."""
-        yield self._read([piece for _, piece in self.sealing.undivided if piece.data is None])
+        while any(piece.data is None for _, piece in self.sealing.undivided):
+            yield self._read([piece for _, piece in self.sealing.undivided if piece.data is None])
+            self._give_up(self.sealing.give_up(READ_TRIES))
         divided = self.sealing.divide(lambda data: native.batch_split(data, vbuckets))
         for incarnation, parts in divided.items():
             self.holdings.divide(incarnation, parts)
@@ -376,6 +395,7 @@ class Committer:
             if self.spool.state is SpoolState.FAILED:
                 yield self._persist([])
             yield self._pause()
+            self._snapshot_due = True
             return False
         self._recovered()
         self._snapshot_due = False
@@ -390,6 +410,8 @@ class Committer:
             yield self._worker(self.spool.drop_segments, self.holdings.first_needed())
         except SpoolError as problem:
             self._log.warn("Old segments stay for now: {problem}", problem=problem)
+            yield self._pause()
+            self._released = True
 
 
 def _persist(spool: Spool, records: Sequence[Record]) -> list[tuple[Extent, ...]]:

@@ -46,7 +46,7 @@ class Extents:
 
 @frozen
 class SealedBatch:
-    """A batch that the spool holds. Where damage took a part of its body there are no extents, but `length` is not 0."""
+    """A batch that the spool holds. Where damage took a part of its body there are no extents, but a length."""
 
     seal: Seal
     extents: Extents

@@ -69,7 +69,7 @@ class Forwarder(Service):
         """The cluster that batches are for; None until it is known."""
         self.shortest_flush = 0.0
         """How often at most, in seconds, the servers want batches sealed."""
-        self._met: set[str] = set()
+        self._met: dict[str, int] = {}  # server -> the bytes of bodies that one request to it may have
         self._timer: IDelayedCall | None = None
         self._under_way = 0
         self._stopped: Deferred[None] | None = None
@@ -142,7 +142,7 @@ class Forwarder(Service):
             if name not in self._met:
                 self._begin(self._meet(name))
                 continue
-            sent = self._lanes.gather(now, MAX_BYTES, MAX_BATCHES)
+            sent = self._lanes.gather(now, self._met[name], MAX_BATCHES)
             if not sent:
                 self._endpoints.released(name)
                 break
@@ -179,7 +179,8 @@ class Forwarder(Service):
             self._stranger(WrongCluster(name, topology.cluster))
             return
         self._answered(name, topology.time, started, now)
-        self._met.add(name)
+        # A server's limit counts the header too, which is a small part of a large request.
+        self._met[name] = min(MAX_BYTES, topology.limits.get("body", 2 * MAX_BYTES) * 3 // 4)
         self.cluster = topology.cluster
         self._joined(topology)
 
@@ -189,6 +190,9 @@ class Forwarder(Service):
         started = gathered
         try:
             batches = yield self._bodies(sent)
+            if not batches:
+                self._endpoints.released(name)
+                return
             started = self._clock.seconds()
             request = AppendRequest(self.cluster or "", self._wall(), tuple(batches))
             answer: AppendAnswer = yield self._servers[name].append(request)
@@ -208,7 +212,10 @@ class Forwarder(Service):
             now = self._clock.seconds()
             self._answered(name, answer.time, started, now)
             self.shortest_flush = answer.flush
-            self._act(self._lanes.answered(sent, answer.outcomes, gathered, now))
+            try:
+                self._act(self._lanes.answered(sent, answer.outcomes, gathered, now))
+            finally:
+                self._lanes.failed(sent, self._clock.seconds())  # those that a defect left waiting; else none
 
     @inlineCallbacks
     def _bodies(self, sent: Sequence[Outgoing]):  # type: ignore[no-untyped-def]
@@ -225,7 +232,7 @@ class Forwarder(Service):
                 batches.append(each.append)
                 continue
             body = next(bodies)
-            if body is None:
+            if body is None or len(body) != each.held.length:
                 self._lanes.unreadable(each, self._clock.seconds())
             else:
                 batches.append(evolve(each.append, body=body))
@@ -246,7 +253,7 @@ class Forwarder(Service):
 
     def _stranger(self, problem: WrongCluster) -> None:
         """Another cluster's server is asked again, rarely: somebody may put things right."""
-        self._met.discard(problem.name)
+        self._met.pop(problem.name, None)
         self._endpoints.failed(problem.name, self._clock.seconds(), STRANGER_SECONDS)
         self._tell(problem.name, f"{problem}; this agent's spool belongs to {self.cluster}. Nothing is sent there.")
 

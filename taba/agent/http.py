@@ -103,11 +103,11 @@ class IntakeBody:
 
     def write(self, data: bytes) -> None:
         """See `IBody`."""
-        if self._problem is not None or self._scratch is None:
-            return
         self.received += len(data)
         if self.received > self._agent.settings.max_body_bytes and self._request is not None:
             self._request.refuse(413, "The body is over the limit (MAX_BODY_BYTES).")
+            return
+        if self._problem is not None or self._scratch is None:
             return
         try:
             if self._inflator is not None:
@@ -175,6 +175,10 @@ class IntakeBody:
 
 _BATCH = re.compile(r"(?:([0-9a-f]{32})/([1-9][0-9]{0,17})|0)")
 _UNSENT = re.compile(r"([a-z]{1,16})=([0-9]{1,15})")
+UNSENT_REASONS = ("full", "unknown")
+"""What senders drop for; whatever else they say is `other`."""
+MAX_UNSENT = 1 << 31
+"""More than so many events at once nobody dropped."""
 
 
 def batch_number(header: str | None) -> BatchNumber | None:
@@ -193,7 +197,8 @@ def unsent(header: str | None) -> Mapping[str, int]:
     for each in (header or "").split(","):
         match = _UNSENT.fullmatch(each.strip())
         if match is not None:
-            counts[match[1]] = counts.get(match[1], 0) + int(match[2])
+            reason = match[1] if match[1] in UNSENT_REASONS else "other"
+            counts[reason] = min(MAX_UNSENT, counts.get(reason, 0) + int(match[2]))
         elif each.strip():
             raise Refusal(400, "Taba-Unsent must be reason=count, ...")
     return counts

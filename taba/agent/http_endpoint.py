@@ -7,17 +7,18 @@ answer. Whatever is not a whole, correct answer becomes `EndpointDown`: nothing 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
-from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
+from twisted.web.client import RequestTransmissionFailed, ResponseDone, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
@@ -72,6 +73,14 @@ def client_of(agent: IAgent) -> HTTPClient:
     return HTTPClient(agent, data_to_body_producer=BytesBody)
 
 
+class _PlainURL(EncodedURL):
+    """A URL that treq takes as it is: making an ASCII name of the host would refuse IPv6 addresses."""
+
+    def to_uri(self) -> _PlainURL:
+        """Called by treq."""
+        return self
+
+
 @implementer(IEndpoint)
 class HTTPEndpoint:
     """The server at `base_url`.
@@ -109,24 +118,38 @@ class HTTPEndpoint:
         """See `IEndpoint`."""
         return self._within_time(self._post(request))
 
-    def _within_time(self, work: Any) -> Deferred[Any]:
+    def _within_time(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
         """Run a request, and end it when its time is over; every error but cancelling becomes one of `IEndpoint`."""
         done: Deferred[Any] = Deferred.fromCoroutine(work)
-        done.addTimeout(self._timeout, self._clock)
-        return done.addErrback(self._as_down)
+        late: list[bool] = []
 
-    def _as_down(self, failure: Failure) -> Failure:
-        if failure.check(EndpointDown, WrongCluster, CancelledError):
+        def give_up() -> None:
+            late.append(True)
+            done.cancel()
+
+        limit = self._clock.callLater(self._timeout, give_up)
+
+        def ended(result: Any) -> Any:
+            if limit.active():
+                limit.cancel()
+            return self._as_down(result, bool(late)) if isinstance(result, Failure) else result
+
+        return done.addBoth(ended)
+
+    def _as_down(self, failure: Failure, late: bool) -> Failure:
+        if failure.check(EndpointDown, WrongCluster):
             return failure
-        if failure.check(DeferredTimeout):
+        if late:
             return Failure(EndpointDown(f"{self.name}: no answer within {self._timeout:g} s"))
+        if _is_cancelled(failure):
+            return Failure(CancelledError())
         if failure.check(FrameError):
             return Failure(EndpointDown(f"{self.name}: what it answers is no answer: {failure.value}"))
         return Failure(EndpointDown(f"{self.name}: {failure.value or type(failure.value).__name__}"))
 
     async def _ask_topology(self) -> Topology:
         response = await self._http.get(
-            f"{self.name}/v2/topology", headers=self._headers, unbuffered=True, allow_redirects=False
+            self._url("/v2/topology"), headers=self._headers, unbuffered=True, allow_redirects=False
         )
         return decode_topology(await self._answer_in(response, MAX_TOPOLOGY), MAX_TOPOLOGY)
 
@@ -138,9 +161,13 @@ class HTTPEndpoint:
             body = await self._off_reactor(_gzip, body)
             headers.setRawHeaders("Content-Encoding", ["gzip"])
         response = await self._http.post(
-            f"{self.name}/v2/append", data=body, headers=headers, unbuffered=True, allow_redirects=False
+            self._url("/v2/append"), data=body, headers=headers, unbuffered=True, allow_redirects=False
         )
         return decode_append_answer(await self._answer_in(response, self._max_answer), self._max_answer)
+
+    def _url(self, path: str) -> EncodedURL:
+        text = self.name + path
+        return _PlainURL.from_text(text) if "[" in self.name else EncodedURL.from_text(text)
 
     async def _answer_in(self, response: IResponse, limit: int) -> bytes:
         """The body of a 200. Raises the error that any other status stands for."""
@@ -156,6 +183,14 @@ class HTTPEndpoint:
                 raise WrongCluster(self.name, refusal.cluster)
             reason = refusal.error
         raise EndpointDown(f"{self.name}: {response.code} {reason[:200]}", _retry_after(response))
+
+
+def _is_cancelled(failure: Failure) -> bool:
+    """Whether a request failed because it was cancelled; twisted.web says so in several ways."""
+    problem = failure.value
+    if isinstance(problem, ResponseNeverReceived | RequestTransmissionFailed):
+        return any(reason.check(CancelledError) for reason in problem.reasons)
+    return isinstance(problem, CancelledError | ConnectingCancelledError)
 
 
 def _gzip(body: bytes) -> bytes:

@@ -20,6 +20,9 @@ from attrs import define, field, frozen
 from taba.errors import SpoolFull
 from taba.native import Accumulator, Limits, Scratch
 
+MAX_INSTANCES = 100_000
+"""So many instances are kept; no more are opened."""
+
 
 @frozen
 class BatchNumber:
@@ -135,6 +138,8 @@ class Intake:
         `unsent` is what the sender says it dropped. SpoolFull when there is no room; then nothing was applied.
         """
         if batch is not None and batch.instance is None:
+            if len(self.instances) >= MAX_INSTANCES:
+                raise SpoolFull("The agent knows too many clients' instances; idle ones are forgotten in time.")
             instance = self.new_id()
             self._note(instance, 0, now)
             return Receipt(Applied.COUNTED, self.open.number, instance)

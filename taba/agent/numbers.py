@@ -13,6 +13,8 @@ from attrs import define, field
 from taba.agent.records import REFUSED, Aside, Commit, LaneKey, LaneNumbers, Record, Seal, Snapshot
 from taba.errors import LocalProtocolError
 
+MAX_COUNT = 2**62
+"""A line of the ledger stays there: its encoding has 64 bits."""
 NO_NUMBERS = LaneNumbers(given=0, events=0, follows=0)
 """Those of a lane that has given nothing."""
 
@@ -49,7 +51,7 @@ class Numbers:
         for instance, number in commit.instances.items():
             self.instances[instance] = (number, commit.time)
         for line, count in commit.ledger.items():
-            self.ledger[line] = self.ledger.get(line, 0) + count
+            self.ledger[line] = min(MAX_COUNT, self.ledger.get(line, 0) + count)
 
     def seal(self, seal: Seal) -> None:
         """A seal. Of a number that was given before nothing is noted.
@@ -70,7 +72,7 @@ class Numbers:
     def aside(self, aside: Aside) -> None:
         """A batch that was set aside."""
         line = REFUSED + aside.reason
-        self.ledger[line] = self.ledger.get(line, 0) + aside.events
+        self.ledger[line] = min(MAX_COUNT, self.ledger.get(line, 0) + aside.events)
         lane = self.lanes.get(aside.key)
         if aside.pass_over and lane is not None:
             follows = aside.after if lane.follows == aside.seq else lane.follows

@@ -10,7 +10,7 @@ from taba.agent.extents import Extents
 from taba.agent.held import Held
 from taba.agent.records import Checksum, Extent
 from taba.agent.segments import segment_name
-from taba.errors import SpoolError
+from taba.errors import CodecError, SpoolError
 from taba.interfaces import IFolder
 
 BLOCK_BYTES = 1 << 16
@@ -112,7 +112,10 @@ class SpoolReader:
             if section is None:
                 missing = True
             elif extent.undivided and split is not None:
-                parts += [data for part, _, data in split(section) if part == vbucket]
+                try:
+                    parts += [data for part, _, data in split(section) if part == vbucket]
+                except CodecError:
+                    missing = True
             else:
                 parts.append(section)
         body = b"".join(parts)

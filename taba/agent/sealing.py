@@ -22,6 +22,8 @@ RIPE_BYTES = 1 << 20
 """So many waiting bytes of a lane are sealed although earlier batches of it were not sent yet."""
 RIPE_SECONDS = 60.0
 """So old they may get before."""
+BATCH_BYTES = 2 << 20
+"""A batch gets no further piece beyond this: servers limit the size of requests."""
 MAX_WAITING = 32 << 20
 """With so many waiting bytes of all lanes together, all are sealed."""
 
@@ -38,6 +40,8 @@ class Piece:
     """None when it has to be read from `extent` again."""
     extent: Extent | None = None
     """Where it stands in the spool; None until it is written."""
+    tries: int = 0
+    """How often it could not be read."""
 
 
 @define(eq=False)
@@ -115,9 +119,35 @@ class Sealing:
         """The waiting pieces of these lanes whose bytes have to be read before they can be sealed."""
         return [piece for key in keys for piece in self.waiting[key] if piece.data is None]
 
+    def readable(self, key: LaneKey) -> bool:
+        """Whether something waits for a lane, and all of it has its bytes."""
+        return key in self.waiting and all(piece.data is not None for piece in self.waiting[key])
+
+    def give_up(self, tries: int) -> int:
+        """Drop the pieces that could not be read so often; answers with their events."""
+        events = 0
+        for key, pieces in list(self.waiting.items()):
+            lost = [piece for piece in pieces if piece.data is None and piece.tries >= tries]
+            if lost:
+                events += sum(piece.events for piece in lost)
+                self.size -= sum(piece.length for piece in lost)
+                self.waiting[key] = [piece for piece in pieces if piece not in lost]
+                if not self.waiting[key]:
+                    del self.waiting[key]
+        lost_whole = [each for each in self.undivided if each[1].data is None and each[1].tries >= tries]
+        self.undivided = [each for each in self.undivided if each not in lost_whole]
+        return events + sum(piece.events for _, piece in lost_whole)
+
     def seal(self, keys: Sequence[LaneKey]) -> list[Sealed]:
-        """Seal what waits for these lanes; all its pieces have their bytes."""
-        return [self._seal(key, self.waiting.pop(key)) for key in keys]
+        """Seal what waits for these lanes; all its pieces have their bytes. A lane with much gets several batches."""
+        sealed = []
+        for key in keys:
+            pieces = self.waiting.pop(key)
+            while pieces:
+                n = _that_fit(pieces)
+                sealed.append(self._seal(key, pieces[:n]))
+                pieces = pieces[n:]
+        return sealed
 
     def _seal(self, key: LaneKey, pieces: list[Piece]) -> Sealed:
         lane = self.numbers.get(key, NO_NUMBERS)
@@ -166,6 +196,16 @@ class Sealing:
                     self._wait(key, Piece(piece.commit, piece.time, part.events, len(part.data), part.data, extent))
                     waiting.append((part.vbucket, piece.commit))
         return parts
+
+
+def _that_fit(pieces: Sequence[Piece]) -> int:
+    """How many of the first pieces make one batch: at least one."""
+    size = 0
+    for n, piece in enumerate(pieces):
+        size += piece.length
+        if n and size > BATCH_BYTES:
+            return n
+    return len(pieces)
 
 
 def _recovered(waiting: Waiting) -> Piece:

@@ -14,8 +14,8 @@ from twisted.logger import Logger
 
 from taba import native
 from taba.agent.committer import Committer
-from taba.agent.forwarder import Forwarder
 from taba.agent.endpoint import IEndpoint
+from taba.agent.forwarder import Forwarder
 from taba.agent.held import Action, Confirmed, Held, Lost, NewIncarnation, SetAside
 from taba.agent.intake import BatchNumber, Intake, Receipt
 from taba.agent.lanes import Lanes
@@ -26,6 +26,7 @@ from taba.errors import SpoolError, SpoolFull, StartError
 from taba.native import Scratch
 from taba.process import Process
 from taba.settings import AgentSettings
+from taba.stopping import stop_in_turn
 from taba.wire.v2 import Topology
 
 DAY = 86_400.0
@@ -146,11 +147,10 @@ class Agent(Service):
         the next start.
         """
         super().stopService()
-        yield self.forwarder.stopService()
-        if self.intake is not None:
-            yield self.committer.stop()
-        yield self._worker(self.spool.close)
-        yield self._worker.stop()
+        committing = [self.committer.stop] if self.intake is not None else []
+        yield stop_in_turn(
+            self.forwarder.stopService, *committing, lambda: self._worker(self.spool.close), self._worker.stop
+        )
 
     # ------------------------------------------------------------------------------------------ intake
 
@@ -195,6 +195,8 @@ class Agent(Service):
         problem = self.refusing()
         if problem is not None and not self._known(intake, batch):
             raise SpoolFull(problem)
+        if self._clock.seconds() > self._renewed + self.settings.dedup_days * DAY / 2:
+            self._new_incarnation()  # before the commit that this goes into is closed
         receipt = intake.apply(scratch, batch, unsent, self._wall())
         self.committer.wake()
         return receipt
@@ -224,8 +226,6 @@ class Agent(Service):
             self._body_bytes += len(body)
         self.lanes.add(*key, held)
         self.forwarder.wake()
-        if self._clock.seconds() > self._renewed + self.settings.dedup_days * DAY / 2:
-            self._new_incarnation()
 
     def _noted(self, key: LaneKey) -> None:
         self.lanes.noted(*key, self._clock.seconds())
@@ -294,7 +294,8 @@ class Agent(Service):
     # ------------------------------------------------------------------------------------------ the account
 
     def ledger(self) -> dict[str, int]:
-        """Every event this agent received: refused, given up, confirmed, and what is pending."""
+        """Every event this agent received, durably: `received` less the refused and given up ones is what was confirmed
+        in all, and what is `pending`."""
         lines = {line: count for line, count in self.committer.ledger.items() if count}
         lines["pending"] = self.committer.pending
         return lines

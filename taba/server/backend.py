@@ -123,7 +123,7 @@ class Backend(Service):
         try:
             yield self._checkpoint_all()
             yield self._store.release([each.lease for each in self.folding.values()])
-        except StoreError as problem:
+        except Exception as problem:  # the store is to be closed whatever this was
             self._log.warn("Stopping without a last checkpoint: {problem}", problem=problem)
         self.folding.clear()
 
@@ -187,6 +187,7 @@ class Backend(Service):
             if self.folding.pop(vbucket, None) is not None:
                 self.cache.drop(vbucket)
                 self._observer.dropped(vbucket)
+        self._fire_room()
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -239,7 +240,10 @@ class Backend(Service):
         self._observer.refused(refused)
 
     def _pending_bytes(self) -> int:
-        return sum(each.generation.bytes for each in self.folding.values())
+        return sum(
+            each.generation.bytes + (each.closed.bytes if each.closed is not None else 0)
+            for each in self.folding.values()
+        )
 
     # ------------------------------------------------------------------------------------------ checkpoints
 
@@ -276,7 +280,6 @@ class Backend(Service):
                 prepared, states = [], 0
         if prepared:
             yield self._write(prepared)
-        self.cache.shrink(())
         self._observer.checkpointed(len(dirty), self._clock.seconds() - started)
 
     @inlineCallbacks
@@ -325,12 +328,22 @@ class Backend(Service):
             self._drop(each.lease.vbucket for each in prepared if self._holds(each))
             yield self._sleep(RETRY_SECONDS)
             return
+        except Exception:  # something that no store can write: it must cost its own vbucket only
+            if len(prepared) > 1:
+                for each in prepared:
+                    yield self._write([each])
+                return
+            self._log.failure("The checkpoint of vbucket {v} cannot be written", v=prepared[0].lease.vbucket)
+            self._drop(each.lease.vbucket for each in prepared if self._holds(each))
+            yield self._sleep(RETRY_SECONDS)
+            return
         for folding, outcome in zip(prepared, outcomes, strict=True):
             if outcome is Written.DONE:
                 self._observer.written(folding.written())
             elif self._holds(folding):
                 self._log.info("Vbucket {v}: checkpoint {what}", v=folding.lease.vbucket, what=outcome.value)
                 self._drop([folding.lease.vbucket])
+        self.cache.shrink()
 
     def _holds(self, folding: Folding) -> bool:
         """Whether this is what is held of its vbucket: it may have been dropped, and loaded again, meanwhile."""

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from taba import native
 from taba.errors import CodecError
@@ -32,6 +32,8 @@ HANDLER_FAILED: Final = "handler failed"
 KEY_OVERHEAD = 500
 PARTIAL_OVERHEAD = 60
 """Bytes of memory that a waiting (tab, client), and each of its Partials, take beside the Partial's own, roughly."""
+
+MAX_EVENTS: Final = 2**53
 
 Key = tuple[str, str]
 """(tab, client)."""
@@ -125,6 +127,8 @@ class Folding:
             return [self._aside(UNDECODABLE, native.Entry("", "", "", 0, entry.body))]
         refused = []
         for each in partials:
+            if each.events > MAX_EVENTS:  # no agent counted that: the number itself must not do harm
+                each = evolve(each, events=0)
             reason = self._problem(each, entry.appended)
             if reason is None:
                 self._accept(each)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 
-from taba.errors import StoreUnavailable
+from taba import native
+from taba.errors import FrameError, StoreUnavailable
 from taba.handlers.registry import Registry
 from taba.interfaces import IStore
 from taba.server.observation import Observer
@@ -75,6 +76,9 @@ class Frontend:
         if request.cluster != cluster.id:
             raise WrongClusterError(request.cluster, cluster.id)
         batches = [each for each in request.batches if each.body is not None]
+        for each in batches:
+            if native.crc32c(each.body or b"") != each.checksum:
+                raise FrameError(f"the body of batch {each.seq} of vbucket {each.vbucket} was damaged on its way")
         if batches and (yield self._log_bytes()) > self._queue_capacity:
             raise StoreUnavailable("The logs are full (QUEUE_CAPACITY): be does not keep up, or no be is running.")
         started = self._clock.seconds()

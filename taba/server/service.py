@@ -25,6 +25,7 @@ from taba.server.observation import Observer, Recorder
 from taba.server.query import Query
 from taba.server.status import ServerStatus
 from taba.settings import Endpoint, ServerSettings
+from taba.stopping import stop_in_turn
 from taba.web.answers import Leaf, Root, write_text
 from taba.web.listening import listen
 from taba.web.site import BoundedSite, BufferedBody
@@ -130,8 +131,7 @@ class Server(Service):
     def stopService(self):  # type: ignore[no-untyped-def]
         """Fires when everything is written and closed."""
         super().stopService()
-        if self._port is not None:
-            yield self._port.stopListening()
-        yield self._inside.stopService()
-        yield self.backend.stopService()
-        yield self.store.stopService()
+        listening = [self._port.stopListening] if self._port is not None else []
+        yield stop_in_turn(
+            *listening, self._inside.stopService, self.backend.stopService, self.store.stopService
+        )

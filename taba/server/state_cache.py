@@ -8,7 +8,6 @@ dropped whole.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 
 from attrs import define, field
 
@@ -48,18 +47,11 @@ class StateCache:
             self._order[(vbucket, name)] = None
             self.held += _size(name, value)
 
-    def shrink(self, busy: Iterable[int]) -> None:
-        """Let the least recently used entries go until the limit holds; those of `busy` vbuckets, whose checkpoint is
-        under way, stay.
-        """
-        if self.held <= self.max_bytes:
-            return
-        kept = set(busy)
-        for vbucket, name in list(self._order):
-            if self.held <= self.max_bytes:
-                return
-            if vbucket not in kept:
-                self.put(vbucket, name, None)
+    def shrink(self) -> None:
+        """Let the least recently used entries go until the limit holds."""
+        while self.held > self.max_bytes and self._order:
+            vbucket, name = next(iter(self._order))
+            self.put(vbucket, name, None)
 
     def drop(self, vbucket: int) -> None:
         """Forget all of a vbucket."""

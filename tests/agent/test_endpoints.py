@@ -76,7 +76,7 @@ class ChoiceTests(SynchronousTestCase):
         """A server that takes ten times as long gets few requests, but some: it may have become faster."""
         shares = self.shares(self.make("a", "b"), {"a": 0.1, "b": 1.0})
         self.assertLess(shares["b"], 250)
-        self.assertGreater(shares["b"], 5)
+        self.assertGreaterEqual(shares["b"], 2)
 
     def test_slow_endpoint_that_recovered(self) -> None:
         """A server that was slow gets its share again when it is not any more."""

@@ -12,7 +12,7 @@ import time
 import zlib
 from collections import Counter
 
-from tests.processes.asking import body
+from tests.processes.asking import Event, body
 
 COUNTER, PERCENTILE = "CounterGroup", "PercentileGroup"
 AGAIN_SECONDS = 0.05
@@ -47,7 +47,8 @@ class NumberedSender(threading.Thread):
         self._deadline = time.monotonic() + within
         self._stopping.set()
         self.join(within + REQUEST_SECONDS)
-        assert not self.is_alive() and self.broken is None, f"{self.client}: {self.broken or 'still waits'}"
+        assert not self.is_alive(), f"{self.client} still waits for an answer"
+        assert self.broken is None, f"{self.client}: {self.broken}"
 
     def run(self) -> None:
         """The life of the sender."""
@@ -59,7 +60,7 @@ class NumberedSender(threading.Thread):
             self._stopping.wait(self._chance.random() * 0.1)
 
     def _send_batch(self, number: str) -> None:
-        events: dict[str, list[tuple[str, float, object]]] = {}
+        events: dict[str, list[Event]] = {}
         for tab, type in ((f"once_{self._chance.randrange(5)}", COUNTER), ("once_percentile", PERCENTILE)):
             values = [self._chance.randrange(1000) for _ in range(self._chance.randrange(1, 40))]
             events[tab] = [(type, time.time(), value) for value in values]

@@ -271,8 +271,10 @@ class ServerProcess(HTTPProcess):
     def counts(self, tab: str) -> tuple[int, float]:
         """Count and total, of all time, of a tab of Type CounterGroup."""
         states = self.json(f"/tabs?name={tab}")
-        pct = states[tab]["pct"] if tab in states else {"count": 0, "total": 0.0}
-        return pct["count"], pct["total"]
+        if tab not in states:
+            return 0, 0.0
+        pct = states[tab]["pct"]
+        return int(pct["count"]), float(pct["total"])
 
     def wait_for_count(self, tab: str, count: int, within: float = PATIENCE) -> None:
         """Wait until a tab of Type CounterGroup has so many events; AssertionError when it gets more."""

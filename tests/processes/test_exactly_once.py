@@ -123,8 +123,9 @@ class ExactlyOnceTests(SynchronousTestCase):
             time.sleep(0.002)
         for killer in killers:
             self.assertIsNone(killer.problem, str(killer.problem))
-        print(f"{sum((killer.ends for killer in killers), Counter())}, {sum(each.batches for each in senders)} batches,")
-        print(f"{sum(each.repeats for each in senders)} repeated requests, {recorded} events of the application")
+        ends = sum((killer.ends for killer in killers), Counter())
+        batches, repeats = sum(each.batches for each in senders), sum(each.repeats for each in senders)
+        print(f"{dict(ends)}, {batches} batches, {repeats} requests repeated, {recorded} events of the application")
         return recorded
 
     def _compare(self, sent: Account) -> None:

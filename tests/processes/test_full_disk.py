@@ -127,7 +127,8 @@ class FullDiskTests(SynchronousTestCase):
         server.wait_for_count("used", 2000)
 
     def test_small_spool(self) -> None:
-        """With no server there, an agent takes what SPOOL_MAX_BYTES allows, refuses the rest, and delivers all later."""
+        """With no server there an agent takes what SPOOL_MAX_BYTES allows, refuses the rest, and delivers all later.
+        """
         limit = 6 * MIB
         server = self.stage.server()
         agent = self.stage.agent(server.port, config={"SPOOL_MAX_BYTES": limit, "AGENT_CONFIRM_SECONDS": 1})

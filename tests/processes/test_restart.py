@@ -13,7 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.processes.asking import ask, body, counters
+from tests.processes.asking import Event, ask, body, counters
 from tests.processes.mounting import mount, unmount
 from tests.processes.running import (
     PATIENCE,
@@ -34,7 +34,7 @@ def fill(server: ServerProcess) -> None:
     """Events of all Types, of several clients."""
     now = time.time()
     for client in ("client-1", "client-2"):
-        tabs: dict[str, list[tuple[str, float, object]]] = {
+        tabs: dict[str, list[Event]] = {
             "used_counter": [("CounterGroup", now - back, back) for back in range(50)],
             "used_percentile": [("PercentileGroup", now - back, back / 7) for back in range(500)],
             "used_gauge": [("Gauge", now, client)],
@@ -80,9 +80,10 @@ class RestartTests(SynchronousTestCase):
         """What was answered 200 the moment before the end is there after the next start, once, however it ended."""
         server = self.stage.server()
         start_all(server)
-        for count, end in enumerate((server.kill, server.stop, server.kill), 1):
+        for count, number in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGKILL), 1):
             self.assertEqual(server.post(counters("client", "used", [1])).status, 200)
-            end()
+            server.send(number)
+            self.assertEqual(server.ended(), -number)
             start_all(server)
             server.wait_for_count("used", count)
 
