@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from taba import native
+from taba.agent import sealing
 from taba.agent.endpoint import EndpointDown, IEndpoint
-from taba.agent.intake import Applied, BatchNumber, Receipt
+from taba.agent.intake import MAX_INSTANCES, Applied, BatchNumber, Instance, Receipt
 from taba.agent.service import Agent
 from taba.errors import SpoolError, SpoolFull
 from taba.interfaces import IFolder
@@ -342,3 +343,57 @@ class AgentTests(SynchronousTestCase):
         ]
         state = native.fold(native.GAUGE, b"", [each.partial for each in entries])
         self.assertEqual([each.value for each in native.gauge_entries(state)], [b'"b2"'])
+
+    def test_idle_for_long(self) -> None:
+        """After DEDUP_DAYS / 2 the next events go under a new incarnation, so that nobody takes them for a rolled
+        back lane.
+        """
+        self.give(1)
+        self.pass_time(20)
+        before = self.agent.committer.incarnation
+        self.clock.advance(8 * 86_400)
+        self.give(2)
+        self.pass_time(2)
+        self.assertNotEqual(self.agent.committer.incarnation, before)
+        rows = self.successResultOf(self.store.read(dict.fromkeys(range(4), 0), 1 << 30, 0.0))
+        self.assertEqual(len(rows), 2)
+        self.assertEqual(self.total(), (2, 3))
+
+    def test_segment_that_cannot_begin(self) -> None:
+        """When a new segment cannot begin for a while, the agent refuses, and goes on by itself afterwards."""
+        self.give(1)
+        self.pass_time(1)
+        self.disk.read_only(True)
+        self.agent.committer.renew("a" * 32)
+        self.pass_time(5)
+        self.assertIsNotNone(self.agent.refusing())
+        self.disk.read_only(False)
+        self.pass_time(10)
+        self.assertIsNone(self.agent.refusing())
+        self.give(2)
+        self.pass_time(2)
+        self.assertEqual(self.total(), (2, 3))
+
+    def test_backlog_is_cut_into_batches(self) -> None:
+        """What waited for the first topology is sealed in batches that servers take."""
+        self.crash()
+        self.disk = MemoryDisk(Random(4), torn=False)
+        self.agent = self.start(Away())
+        for number in range(40):
+            for tab in range(200):
+                self.give(number, tab=f"{'x' * 400}.{tab}")
+            self.pass_time(0.2)
+        self.crash()
+        self.agent = self.start(self.local)
+        self.pass_time(5)
+        sizes = [len(each.body) for each in self.successResultOf(self.store.read({0: 0, 1: 0, 2: 0, 3: 0}, 1 << 30, 0))]
+        self.assertLessEqual(max(sizes), sealing.BATCH_BYTES + (1 << 20))
+        self.assertEqual(self.total()[0], 40 * 200)
+
+    def test_too_many_instances(self) -> None:
+        """Instances are bounded: who wants one more than that is asked to come back."""
+        intake = self.agent.committer.intake
+        for number in range(len(intake.instances), MAX_INSTANCES):
+            intake.instances[f"{number:032x}"] = Instance(1, 0, self.wall())
+        with self.assertRaises(SpoolFull):
+            self.give(batch=BatchNumber(None, 0))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from taba import native
 from taba.errors import StoreUnavailable
-from taba.interfaces import Style
+from taba.interfaces import Checkpoint, Style, Written
 from taba.server.backend import Backend
 from taba.server.observation import Observer
 from taba.server.parameters import Parameters
@@ -174,6 +176,35 @@ class BackendTests(SynchronousTestCase):
         self.assertEqual(self.count("a"), 2)
         self.store.unavailable(False)
         self.successResultOf(other.stopService())
+
+    def test_count_that_nobody_counted(self) -> None:
+        """A batch whose numbers are absurd costs nothing but itself: other vbuckets, and its own, go on."""
+        made = sections([("c", "a", "Novel", NOW, "1")], 4, {"Novel": 0})
+        hostile = made[0].data.replace(b"\x00\x01\x02\x01", b"\x00\x01\x02" + b"\xff" * 9 + b"\x01", 1)
+        self.assertNotEqual(hostile, made[0].data)
+        poisoned = native.Section(made[0].vbucket, 1, hostile)
+        self.assertEqual(native.batch_entries(hostile)[0].events, 2**64 - 1)
+        self.successResultOf(self.memory.append(self.lanes.appends([poisoned])))
+        self.append(("c", "a", "CounterGroup", NOW, "1"), ("c", "b", "CounterGroup", NOW, "1"))
+        self.pump(3)
+        self.assertEqual((self.count("a"), self.count("b")), (1, 1))
+
+    def test_checkpoint_that_no_store_can_write(self) -> None:
+        """What a store raises for one vbucket keeps no other vbucket from being written."""
+        original = self.memory.checkpoint
+
+        def checkpoint(checkpoints: list[Checkpoint]) -> Deferred[list[Written]]:
+            if any(each.lease.vbucket == 0 for each in checkpoints):
+                return fail(OverflowError("no store can hold this"))
+            return original(checkpoints)
+
+        self.store.checkpoint = checkpoint  # type: ignore[method-assign]
+        names = [f"t{number}" for number in range(40)]
+        self.append(*((("c", name, "CounterGroup", NOW, "1")) for name in names))
+        self.pump(5)
+        elsewhere = [name for name in names if native.crc32(name.encode()) % 4]
+        self.assertEqual([self.count(name) for name in elsewhere], [1] * len(elsewhere))
+        self.assertTrue(self.flushLoggedErrors(OverflowError))
 
     def test_idle_lanes_are_forgotten(self) -> None:
         """What the store knows of lanes that were idle for DEDUP_DAYS goes, without anybody asking for it."""
