@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from taba.agent.forwarder import Forwarder
 from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
+from taba.agent.forwarder import Forwarder
 from taba.agent.held import Action, Confirmed, Held
 from taba.agent.lanes import Lanes
 from taba.agent.records import LaneKey
