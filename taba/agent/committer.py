@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from taba import native
+from taba.agent.extents import Extents
 from taba.agent.held import Held
 from taba.agent.holdings import Holdings
 from taba.agent.intake import Intake, OpenCommit
@@ -350,7 +351,7 @@ class Committer:
             self._noted(aside.key)
         for each in sealed:
             seal = each.seal
-            where = tuple([piece.extent for piece in each.pieces if piece.extent is not None])
+            where = Extents.of([piece.extent for piece in each.pieces if piece.extent is not None])
             held = Held(
                 seal.seq, seal.after, seal.before, seal.events, seal.sealed, seal.checksum, seal.length, where
             )

@@ -195,6 +195,8 @@ class Sealing:
                 if piece.commit > self.through.get(key, 0):
                     self._wait(key, Piece(piece.commit, piece.time, part.events, len(part.data), part.data, extent))
                     waiting.append((part.vbucket, piece.commit))
+        for pieces in self.waiting.values():
+            pieces.sort(key=lambda piece: piece.commit)  # later commits may have been divided before these
         return parts
 
 

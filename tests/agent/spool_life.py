@@ -294,3 +294,10 @@ class Life:
 def keys(vbuckets: Sequence[int], incarnation: str = A) -> list[LaneKey]:
     """Lanes of an incarnation."""
     return [(incarnation, vbucket) for vbucket in vbuckets]
+
+
+def started(limits: SpoolLimits | None = None) -> Life:
+    """A life whose spool has its first segment."""
+    life = Life(limits=limits or SpoolLimits())
+    life.start(A)
+    return life

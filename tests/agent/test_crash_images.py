@@ -266,7 +266,7 @@ class CrashAtStartTests(Examination):
                     again = Wreck(contents)
                     for step in folder.trace:
                         again.take(step)
-                        for image in (*again.torn(41), *again.scattered(self.random, 3)):
+                        for image in (*again.torn(61), *again.scattered(self.random, 2)):
                             self.assertSame(self.start(image), found)
 
     def test_killed_then_power_fails(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 import time
 from collections.abc import Iterable, Mapping
@@ -82,6 +83,10 @@ class Wire:
             headers[name.strip().lower()] = value.strip()
         text = self._reader.read(int(headers.get("content-length", "0")))
         return Answer(status, headers, text.decode("utf-8", "replace"))
+
+    def answers_within(self, seconds: float) -> bool:
+        """Whether an answer, or the end of the connection, comes in so many seconds."""
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def ends(self) -> bool:
         """Wait until the other side has closed; False when it sends more instead."""
