@@ -28,6 +28,8 @@ MAX_BYTES = 4 << 20
 """Bodies in one request; a larger body goes alone."""
 MAX_BATCHES = 4096
 """Batches and looks in one request."""
+STUMBLE_SECONDS = 1.0
+"""After so long a turn follows one that a defect ended."""
 STRANGER_SECONDS = 30.0
 """How long a server of another cluster is left alone."""
 GATHER_SECONDS = 0.02
@@ -132,8 +134,18 @@ class Forwarder(Service):
             self._timer.reset(due - now)
 
     def _turn(self) -> None:
-        """Send what is due, to as many endpoints as are free."""
+        """One turn. Whatever it raises, another one follows."""
         self._timer = None
+        try:
+            self._send_due()
+        except Exception:
+            self._log.failure("A turn of the forwarder failed")
+            self._timer = self._clock.callLater(STUMBLE_SECONDS, self._turn)
+        else:
+            self.wake()
+
+    def _send_due(self) -> None:
+        """Send what is due, to as many endpoints as are free."""
         while self.running:
             now = self._clock.seconds()
             name = self._endpoints.take(now)
@@ -147,7 +159,6 @@ class Forwarder(Service):
                 self._endpoints.released(name)
                 break
             self._begin(self._send(name, sent, now))
-        self.wake()
 
     def _begin(self, asking: Deferred[None]) -> None:
         self._under_way += 1

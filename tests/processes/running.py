@@ -37,7 +37,7 @@ Made = TypeVar("Made")
 
 PATIENCE = 30.0
 """Seconds until a test gives up waiting for something that takes one or two on a machine that is not busy."""
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.04
 TAIL_LINES = 40
 
 TWISTD = ("-c", "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()")

@@ -37,9 +37,10 @@ class Pair:
 
 
 def pair(stage: Stage) -> Pair:
-    """Start them."""
-    server = stage.server()
-    agent = stage.agent(server.port)
+    """Start them, in a hurry, so that the tests need not wait for commits."""
+    hurry = {"AGENT_FLUSH_SECONDS": 0.02}
+    server = stage.server(config={**hurry, "EMBEDDED_AGENT": True, "CHECKPOINT_SECONDS": 0.02})
+    agent = stage.agent(server.port, config={**hurry, "AGENT_COMMIT_MS": 2})
     start_all(server, agent)
     return Pair(server, agent)
 

@@ -23,7 +23,7 @@ from tests.processes.running import PATIENCE, AgentProcess, RealProcess, ServerP
 
 KILLS = int(os.environ.get("TABA_KILLS", "20"))
 SENDERS = 3
-LONGEST_LIFE = 0.8
+LONGEST_LIFE = 0.6
 """Seconds that a process may work before it is killed, at most."""
 UNREADY = 0.25
 """The part of lives that may end before the process is ready."""

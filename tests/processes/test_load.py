@@ -15,7 +15,7 @@ from tests.processes.asking import Wire, body, counters
 from tests.processes.running import PATIENCE, Stage, start_all, until
 
 MIB = 1 << 20
-TABS = 40_000
+TABS = 30_000
 """In one body; the server takes several seconds for so many new ones."""
 LONGEST_SILENCE = 3.0
 """Seconds that a server may take for a simple question while it folds them, on a busy machine."""
@@ -63,7 +63,7 @@ class LoadTests(SynchronousTestCase):
         agent = self.stage.agent(server.port, config={"AGENT_MEMORY_BYTES": limit})
         start_all(server, agent)
         before = agent.memory()
-        content = zlib.compress(many_tabs("client", TABS // 4), 9)
+        content = zlib.compress(many_tabs("client", TABS // 3), 9)
         wires, refused = [], 0
         for _ in range(40):
             wire = Wire(agent.port)
