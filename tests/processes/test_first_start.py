@@ -1,4 +1,4 @@
-"""The first minute with Taba: a start without settings, the example client, two questions, and a server at rest.
+"""The first minute with Taba: a start without settings, the example client, and two questions.
 
 REAL: a server process on loopback.
 """
@@ -6,7 +6,6 @@ REAL: a server process on loopback.
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ import time
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.processes.running import PATIENCE, REPOSITORY, ServerProcess, Shared, Stage, environment, start_all, until
+from tests.processes.running import PATIENCE, REPOSITORY, ServerProcess, Shared, Stage, environment, start_all
 
 MOVING_COUNTER = (
     'example_moving_counter: {"1m": {"count": 2, "total": 1100.00, "average": 550.00}, '
@@ -27,18 +26,6 @@ MOVING_COUNTER = (
 GAUGE = 'example_gauge: {"value": 1}\n'
 VISIBLE_WITHIN = 3.0
 """Seconds from the end of the example client until a query shows its events."""
-OWN_TABS_WITHIN = 15.0
-"""Seconds from the end of the example client until the server's own tabs are there; it records them every ten."""
-OWN_TABS = """
-    taba_events_recieved taba_latency_enqueue_sec taba_latency_task_in_queue_ms taba_latency_task_processed_ms
-    taba_post_zip_time_ms task_process_time_time
-"""
-REST_SECONDS = 10.0
-"""How long a server at rest is watched."""
-MOST_CPU_AT_REST = 0.02
-"""Of a core; it takes less than a half of that. The exact figure is a benchmark's affair."""
-MOST_MEMORY_AT_REST = 80 << 20
-"""Bytes."""
 
 
 @frozen
@@ -107,27 +94,3 @@ class FirstStartTests(SynchronousTestCase):
         names, clients = set(self.server.ask("/names").text.split()), set(self.server.ask("/clients").text.split())
         self.assertLessEqual({"example_moving_counter", "example_gauge"}, names)
         self.assertIn("example_client", clients)
-
-    def test_own_tabs(self) -> None:
-        """A quarter of a minute after the example client, the server's own tabs are there under its own client's name.
-        """
-        run_example(self.server)
-        names: set[str] = set()
-
-        def recorded() -> bool:
-            names.update(self.server.ask("/names").text.split())
-            return names >= set(OWN_TABS.split())
-
-        until(recorded, OWN_TABS_WITHIN, lambda: f"own tabs: {sorted(set(OWN_TABS.split()) - names)} are missing")
-        host = socket.gethostname().split(".")[0]
-        self.assertIn(f"taba_server.{host}", self.server.ask("/clients").text.split())
-
-    def test_takes_next_to_nothing_at_rest(self) -> None:
-        """A server that nobody uses takes less than a fiftieth of a core and less than 80 MiB."""
-        server, since = self.started.resting, self.started.rests_since
-        until(lambda: time.monotonic() - since >= REST_SECONDS, PATIENCE, "time passes")
-        seconds = time.monotonic() - since
-        load, memory = (server.cpu_seconds() - self.started.cpu_before) / seconds, server.memory()
-        print(f"at rest for {seconds:.0f} s: {load:.2%} of a core, {memory / (1 << 20):.0f} MiB")
-        self.assertLess(load, MOST_CPU_AT_REST)
-        self.assertLess(memory, MOST_MEMORY_AT_REST)
