@@ -1,6 +1,7 @@
 """All tests but those of whole clusters and real processes, and those that fork while threads run.
 
-The latter are run without coverage, in the environment of the processes: coverage.py holds a lock of its own over a fork.
+The latter are run without coverage, in the environment of the processes: coverage.py holds a lock of its own over a
+fork.
 """
 
 from __future__ import annotations
