@@ -6,7 +6,8 @@ and may refuse the request at once: the answer goes out before the body was read
 the connection ends.
 
 The request learns its method and target before the body from two private attributes of `HTTPChannel` (`_command`,
-`_path`); tests/web/test_site.py fails where a version of Twisted has them no longer.
+`_path`), the channel from `_handlingRequest` whether another answer is under way; tests/web/test_site.py and
+tests/processes fail where a version of Twisted has them no longer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES
+from twisted.web.http import RESPONSES, HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import Interface, implementer
@@ -146,10 +147,30 @@ class BoundedRequest(Request):
         self.notifyFinish().addErrback(gone)
 
 
+class BoundedChannel(HTTPChannel):
+    """A connection that says so when a line of a request's head is too long; Twisted's own hangs up without a word."""
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Called when the request line, or a header, is longer than MAX_LENGTH."""
+        transport: Any = self.transport
+        if not self._handlingRequest:  # else the words would stand in the middle of another answer
+            text = (
+                b"The first line and each header of a request may have %d bytes. Parameters of a question may also be "
+                b"POSTed, as a JSON object.\n" % self.MAX_LENGTH
+            )
+            transport.write(
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(text), text)
+            )
+        transport.loseConnection()
+
+
 class BoundedSite(Site):
     """A site with bounded bodies: `bodies` maps a path to the maker of its `IBody`; all others may have
     `default_limit` bytes.
     """
+
+    protocol: Any = BoundedChannel
 
     def __init__(
         self,

@@ -18,6 +18,10 @@ COUNTER, PERCENTILE = "CounterGroup", "PercentileGroup"
 AGAIN_SECONDS = 0.05
 """How long after a failure a batch is sent again."""
 REQUEST_SECONDS = 10.0
+HANGS_UP = 0.15
+"""The part of requests whose sender does not wait for the answer, and repeats them."""
+LONGEST_WAIT = 0.2
+"""Seconds after which it hangs up, at most; an agent answers within half of that."""
 
 
 class NumberedSender(threading.Thread):
@@ -97,6 +101,9 @@ class NumberedSender(threading.Thread):
         if self._connection is None:
             self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=REQUEST_SECONDS)
         self._connection.request("POST", path, content, {"Taba-Batch": number})
+        if self._chance.random() < HANGS_UP:
+            time.sleep(self._chance.random() * LONGEST_WAIT)
+            raise ConnectionAbortedError("the sender hung up")
         answer = self._connection.getresponse()
         text = answer.read().decode()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, text

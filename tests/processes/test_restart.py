@@ -31,12 +31,12 @@ USED = ("re=1&name=used", "re=1&name=used&raw=1")
 
 
 def fill(server: ServerProcess) -> None:
-    """Events of all Types, of several clients."""
+    """Events of all Types, of several clients; none of them leaves a window in the next half a minute."""
     now = time.time()
     for client in ("client-1", "client-2"):
         tabs: dict[str, list[Event]] = {
-            "used_counter": [("CounterGroup", now - back, back) for back in range(50)],
-            "used_percentile": [("PercentileGroup", now - back, back / 7) for back in range(500)],
+            "used_counter": [("CounterGroup", now - n % 10, n) for n in range(50)],
+            "used_percentile": [("PercentileGroup", now - n % 10, n / 7) for n in range(500)],
             "used_gauge": [("Gauge", now, client)],
             f"used_{client}": [("CounterGroup", now - 3 * 3600, -0.125)],
         }
