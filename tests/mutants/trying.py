@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+import taba
 from tests.mutants.rules import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,9 +38,9 @@ class Verdict:
 
 
 def copy_project(to: Path) -> None:
-    """Copy package and tests, the built native module with them."""
-    for name in ("taba", "tests"):
-        shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+    """Copy the package that is in use (an installed one has the built native module with it), and the tests."""
+    for folder in (Path(taba.__file__).parent, ROOT / "tests"):
+        shutil.copytree(folder, to / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def apply(mutant: Mutant, root: Path) -> None:
