@@ -14,13 +14,10 @@ import atexit
 import ctypes
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,15 +26,12 @@ from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
-import taba
 from tests.processes.asking import Answer, ask
+from tests.processes.surroundings import PATIENCE, environment, free_port, memory_of, until
 
 T = TypeVar("T")
 Made = TypeVar("Made")
 
-PATIENCE = 30.0
-"""Seconds until a test gives up waiting for something that takes one or two on a machine that is not busy."""
-POLL_SECONDS = 0.04
 TAIL_LINES = 40
 
 TWISTD = ("-c", "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()")
@@ -46,51 +40,7 @@ TABA_SERVER = ("-c", "import sys; sys.argv[0] = 'taba-server'; from taba.server_
 TABA_AGENT = ("-c", "import sys; sys.argv[0] = 'taba-agent'; from taba.agent_tap import main; main()")
 TABA_CLI = ("-c", "import sys; sys.argv[0] = 'taba-cli'; from taba.cli import main; main(prog_name='taba-cli')")
 
-SYSTEM_PORTS = range(10_000, 32_000)
-"""Below what Linux gives to outgoing connections, so that none of these takes the port of a process that is down."""
-
 PR_SET_PDEATHSIG = 1
-
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-"""Where docs/ is."""
-
-
-def until(condition: Callable[[], T], within: float, what: str | Callable[[], str]) -> T:
-    """What `condition` answers as soon as that is true; AssertionError, which says `what`, after `within` seconds."""
-    deadline = time.monotonic() + within
-    while True:
-        result = condition()
-        if result:
-            return result
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:g} s: {what() if callable(what) else what}")
-        time.sleep(POLL_SECONDS)
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that is free now, and is given to nobody by chance."""
-    chance = random.SystemRandom()
-    for _ in range(1000):
-        port = chance.choice(SYSTEM_PORTS)
-        with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                trial.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
-
-
-def environment() -> dict[str, str]:
-    """The environment of a process: its Python finds the same packages as this one, `taba` among them."""
-    home = Path(taba.__file__).resolve().parent.parent
-    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("TABA_", "PYTHON"))}
-    if home not in installed:
-        variables["PYTHONPATH"] = str(home)
-    return variables
 
 
 def _die_with_parent() -> None:
@@ -214,14 +164,6 @@ class RealProcess:
         """User and system time of this life."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_of(pid: int, line: str = "VmRSS") -> int:
-    """Bytes of memory of a process, by the named line of its /proc/PID/status."""
-    for each in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if each.startswith(f"{line}:"):
-            return int(each.split()[1]) * 1024
-    raise AssertionError(f"no {line} in the status of process {pid}")
 
 
 @define(eq=False)

@@ -1,7 +1,6 @@
-"""What a careless, a broken and a hostile sender may send: each gets a clear answer, and nobody else is touched.
+"""Bodies as no good sender sends them: each gets a clear answer, and nobody else is touched. And the original's bodies.
 
-REAL: an agent and a server process on loopback. The tests of this file share them; each has tabs of its own. Every
-request goes to a standalone agent, and to `/post` of a server, which is an agent inside that process.
+REAL: an agent and a server process on loopback.
 """
 
 from __future__ import annotations
@@ -11,78 +10,12 @@ import time
 import zlib
 from collections.abc import Sequence
 
-from attrs import frozen
-from twisted.trial.unittest import SynchronousTestCase
-
-from tests.processes.asking import Answer, Wire, ask, body, chunked, counters, line, refused
-from tests.processes.running import AgentProcess, ServerProcess, Shared, Stage, start_all
-
-MIB = 1 << 20
-MAX_BODY = 32 * MIB
-"""MAX_BODY_BYTES by default."""
-LEEWAY = 24 * MIB
-"""By how much the memory of a process may grow while it refuses something: buffers of sockets, and what other tests
-left behind.
-"""
-QUICKLY = 5.0
-"""Seconds that a refusal may take on a busy machine."""
-
-
-@frozen
-class Pair:
-    """A server, and an agent in front of it."""
-
-    server: ServerProcess
-    agent: AgentProcess
-
-
-def pair(stage: Stage) -> Pair:
-    """Start them, in a hurry, so that the tests need not wait for commits."""
-    hurry = {"AGENT_FLUSH_SECONDS": 0.02}
-    server = stage.server(config={**hurry, "EMBEDDED_AGENT": True, "CHECKPOINT_SECONDS": 0.02})
-    agent = stage.agent(server.port, config={**hurry, "AGENT_COMMIT_MS": 2})
-    start_all(server, agent)
-    return Pair(server, agent)
-
-
-class BadInputTestCase(SynchronousTestCase):
-    """Requests to both of them, and what became of the good ones."""
-
-    shared: Shared[Pair]
-
-    def setUp(self) -> None:
-        self.server, self.agent = self.shared.get().server, self.shared.get().agent
-        self.ports = {"agent": self.agent.port, "server": self.server.port}
-        self.sent: dict[str, int] = {}
-
-    def tearDown(self) -> None:
-        """Good events, and only these, are counted; nothing was logged as a defect."""
-        for tab, count in self.sent.items():
-            self.server.wait_for_count(tab, count)
-        for each in (self.server, self.agent):
-            self.assertNotIn("Traceback", each.output())
-
-    def assertAnswered(self, answer: Answer, status: int, *words: str) -> None:
-        """An answer has this status, and its text these words."""
-        self.assertEqual(answer.status, status, answer)
-        for each in words:
-            self.assertIn(each, answer.text)
-
-    def tab(self, where: str) -> str:
-        """The tab of this test for a port."""
-        return f"{self.id().rpartition('.')[2]}:{where}"
-
-    def good(self, where: str, count: int = 3) -> None:
-        """A good request with so many events, which will have to be counted."""
-        tab = self.tab(where)
-        self.assertAnswered(ask(self.ports[where], "/post", counters("good", tab, range(count))), 200)
-        self.sent[tab] = self.sent.get(tab, 0) + count
+from tests.processes.asking import Wire, ask, body, counters, line, refused
+from tests.processes.bad_input import LEEWAY, MAX_BODY, MIB, BadInputTestCase
 
 
 class StructureTests(BadInputTestCase):
     """Bodies that are no bodies of protocol 1 are refused whole, with the reason."""
-
-    shared = Shared(pair)
 
     def assertRefusedWhole(self, content: bytes, status: int, *words: str, path: str = "/post") -> None:
         """Agent and server refuse a body, which counts for nothing, and take a good one before and after."""
@@ -155,8 +88,6 @@ class StructureTests(BadInputTestCase):
 
 class EventTests(BadInputTestCase):
     """A bad event is refused alone, with its line and the reason; its neighbours count."""
-
-    shared = StructureTests.shared
 
     def assertRefusedAlone(self, lines: Sequence[str], reason: str) -> None:
         """Each line, between two good ones, is refused for this reason."""
@@ -247,207 +178,8 @@ class EventTests(BadInputTestCase):
         self.assertEqual(self.server.json(f"/types?name={self.tab('agent')}"), {self.tab("agent"): "CounterGroup"})
 
 
-class TransferTests(BadInputTestCase):
-    """Bodies that come too long, too slowly, in pieces, or not at all."""
-
-    shared = StructureTests.shared
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.refused: list[Wire] = []
-
-    def tearDown(self) -> None:
-        """Connections whose request was refused are ended."""
-        super().tearDown()
-        for wire in self.refused:
-            self.assertTrue(wire.ends())
-            wire.close()
-
-    def assertRefusedEarly(self, path: str, headers: Sequence[str], content: bytes) -> None:
-        """A request is answered 413 though its body has not come, or not wholly; what came takes no memory."""
-        for where, port in self.ports.items():
-            process = self.agent if where == "agent" else self.server
-            before, since = process.memory("VmHWM"), time.monotonic()
-            wire = Wire(port)
-            wire.begin(path, *headers)
-            wire.send_all_it_takes(content)
-            answer = wire.answer()
-            self.assertLess(time.monotonic() - since, QUICKLY)
-            self.assertAnswered(answer, 413, "limit")
-            self.assertEqual(answer.headers["connection"], "close")
-            self.assertLess(process.memory("VmHWM"), before + LEEWAY)
-            self.good(where)
-            self.refused.append(wire)
-
-    def test_declared_length(self) -> None:
-        """A length over the limit is refused before the body is sent, and also who sends it all the same."""
-        self.assertRefusedEarly("/post", [f"Content-Length: {MAX_BODY + 1}"], b"")
-        self.assertRefusedEarly("/post_zip", [f"Content-Length: {10**15}"], b"")
-        self.assertRefusedEarly("/post", [f"Content-Length: {64 * MIB}"], bytes(64 * MIB))
-        self.assertRefusedEarly("/status", ["Content-Length: 10000000"], b"")
-
-    def test_chunked(self) -> None:
-        """A body in chunks, whose length nobody knows beforehand, is refused where it passes the limit."""
-        head = counters("bad", self.tab("agent"), [1])[:-2]
-        event = line("CounterGroup", time.time(), 1).encode() + b"\n"
-        content = head + event * (MAX_BODY // len(event) + 1)
-        self.assertRefusedEarly("/post", ["Transfer-Encoding: chunked"], chunked(content))
-        for where, port in self.ports.items():
-            wire = Wire(port)
-            self.addCleanup(wire.close)
-            wire.begin("/post", "Transfer-Encoding: chunked")
-            wire.send(chunked(counters("good", self.tab(where), [1, 2]), size=7))
-            self.assertAnswered(wire.answer(), 200)
-            self.sent[self.tab(where)] += 2
-
-    def test_expect(self) -> None:
-        """Who asks first is told to go on, or is refused and sends nothing."""
-        for where, port in self.ports.items():
-            wire = Wire(port)
-            self.addCleanup(wire.close)
-            content = counters("good", self.tab(where), [1, 2, 3])
-            wire.begin("/post", "Expect: 100-continue", f"Content-Length: {len(content)}")
-            self.assertAnswered(wire.answer(), 100)
-            wire.send(content)
-            self.assertAnswered(wire.answer(), 200)
-            self.sent[self.tab(where)] = 3
-        self.assertRefusedEarly("/post", ["Expect: 100-continue", f"Content-Length: {MAX_BODY + 1}"], b"")
-
-    def test_malformed_requests(self) -> None:
-        """What is no HTTP, or ambiguous, gets 400 and the end of the connection."""
-        for where, port in self.ports.items():
-            self.good(where)
-            for headers in (
-                ["Content-Length: 5", "Content-Length: 6"],
-                ["Content-Length: 5", "Transfer-Encoding: chunked"],
-                ["Content-Length: -1"],
-                ["Content-Length: 1_0"],
-                ["Transfer-Encoding: gzip"],
-            ):
-                wire = Wire(port)
-                self.addCleanup(wire.close)
-                wire.begin("/post", *headers)
-                self.assertAnswered(wire.answer(), 400)
-                self.assertTrue(wire.ends(), headers)
-
-    def test_long_heads(self) -> None:
-        """A request line or a header that is too long is said to be, with what to do instead."""
-        for where, port in self.ports.items():
-            self.good(where)
-            for head in (f"GET /tabs?name={'n' * 40_000} HTTP/1.1", f"GET /status HTTP/1.1\r\nX: {'x' * 40_000}"):
-                wire = Wire(port)
-                self.addCleanup(wire.close)
-                wire.send_all_it_takes(head.encode())
-                self.assertAnswered(wire.answer(), 431, "POST")
-        self.server.wait_for_count(self.tab("agent"), 3)
-        names = ",".join([self.tab("agent"), "n" * 40_000])
-        answer = self.server.ask("/tabs", json.dumps({"name": names}).encode())
-        self.assertAnswered(answer, 200, self.tab("agent"))
-
-    def test_dropped_connection(self) -> None:
-        """A body whose sender goes away before its end counts for nothing, however much of it came."""
-        for where, port in self.ports.items():
-            content = counters("bad", self.tab(where), range(50_000))
-            for path, whole in (("/post", content), ("/post_zip", zlib.compress(content))):
-                for part in (0, 1, len(whole) // 2, len(whole) - 1):
-                    wire = Wire(port)
-                    wire.begin(path, f"Content-Length: {len(whole)}")
-                    wire.send(whole[:part])
-                    wire.drop()
-            self.good(where)
-        self.assertLess(self.agent.json("/status")["memory_bytes"], MIB)
-
-    def test_slow_and_interleaved(self) -> None:
-        """Two senders that come byte by byte, alternately, keep nobody waiting, and are counted when they are done."""
-        for where, port in self.ports.items():
-            now = float(int(time.time()))
-            contents = [counters(f"slow-{n}", self.tab(where), [1, 2], now) for n in range(2)]
-            wires = [Wire(port) for _ in contents]
-            for wire, content in zip(wires, contents, strict=True):
-                self.addCleanup(wire.close)
-                wire.begin("/post", f"Content-Length: {len(content)}")
-            for at in range(len(contents[0]) - 1):
-                for wire, content in zip(wires, contents, strict=True):
-                    wire.send(content[at : at + 1])
-                if at % 40 == 0:
-                    self.good(where)
-            for wire, content in zip(wires, contents, strict=True):
-                wire.send(content[-1:])
-                self.assertAnswered(wire.answer(), 200)
-            self.sent[self.tab(where)] += 4
-
-    def test_pipelined(self) -> None:
-        """Requests that follow one another on a connection, unanswered, are answered in order."""
-        for where, port in self.ports.items():
-            wire = Wire(port)
-            self.addCleanup(wire.close)
-            good = counters("good", self.tab(where), [1])
-            for content in (good, b"2\n\n", good):
-                wire.begin("/post", f"Content-Length: {len(content)}")
-                wire.send(content)
-            self.assertEqual([wire.answer().status for _ in range(3)], [200, 400, 200])
-            self.sent[self.tab(where)] = 2
-
-    def test_many_half_bodies(self) -> None:
-        """Fifty senders that stop in the middle of a body take little, and leave room for a good one."""
-        for where, port in self.ports.items():
-            process = self.agent if where == "agent" else self.server
-            before = process.memory()
-            content = counters("bad", self.tab(where), range(10_000))
-            wires = [Wire(port) for _ in range(50)]
-            for wire in wires:
-                self.addCleanup(wire.close)
-                wire.begin("/post", f"Content-Length: {len(content)}")
-                wire.send(content[: len(content) // 2])
-            self.good(where)
-            self.assertLess(process.memory(), before + 50 * len(content) + LEEWAY)
-
-
-class QuestionTests(BadInputTestCase):
-    """Bad questions to the server."""
-
-    shared = StructureTests.shared
-
-    def test_regular_expressions(self) -> None:
-        """A bad regular expression is named with the reason; one that would run for ever elsewhere is quick."""
-        for pattern, words in (("(", "missing )"), ("*", "no argument"), ("%5C1", "invalid escape"), ("(%3F=x)", "")):
-            for path in ("/tabs", "/projection", "/names", "/types"):
-                answer = self.server.ask(f"{path}?re=1&name={pattern}")
-                self.assertAnswered(answer, 400, "'name' is not a regular expression that RE2 takes", words)
-        self.assertAnswered(self.server.ask(f"/clients?re=1&client={'a' * 1025}"), 400, "longer than 1024 characters")
-        since = time.monotonic()
-        self.assertAnswered(self.server.ask("/tabs?re=1&name=" + "(a*)*" * 100 + "b"), 200)
-        self.assertAnswered(self.server.ask("/tabs?re=1&name=((a{100}){100}){100}"), 400)
-        self.assertLess(time.monotonic() - since, QUICKLY)
-
-    def test_parameters(self) -> None:
-        """Unknown parameters and bodies that are no JSON objects are named, as text or as JSON."""
-        self.assertAnswered(self.server.ask("/tabs?nam=x&foo"), 400, "Invalid parameters: foo, nam.")
-        self.assertAnswered(self.server.ask("/names?raw=1"), 400, "Invalid parameters: raw.")
-        answer = self.server.ask("/tabs?foo", Accept="application/json")
-        self.assertEqual(json.loads(answer.text)["error"].partition(".")[0], "Invalid parameters: foo")
-        for content in (b"{", b"[]", b'{"name": {}}', b"[" * 100_000, b'{"name": ["a", 1]}', b"\xff"):
-            self.assertAnswered(self.server.ask("/tabs", content), 400)
-        self.assertAnswered(self.server.ask("/tabs", bytes(MIB + 1)), 413)
-
-    def test_unknown_names(self) -> None:
-        """What does not exist selects nothing, whatever its name looks like."""
-        for name in ("nothing", "%00", "%FF%FE", "..%2F..%2Fetc%2Fpasswd", "'%3B DROP TABLE tabs", "%3Cscript%3E"):
-            self.assertAnswered(self.server.ask(f"/tabs?name={name}".replace(" ", "%20")), 200)
-            self.assertEqual(self.server.json(f"/tabs?client={name}".replace(" ", "%20")), {})
-
-    def test_frames(self) -> None:
-        """What is no frame of protocol 2 is refused, and so is one that inflates too far."""
-        for content in (b"", b"\xff" * 100, b"\0\0\0\0", b"\2\0\0\0{}", json.dumps({}).encode()):
-            self.assertAnswered(self.server.ask("/v2/append", content), 400)
-        self.assertAnswered(self.server.ask("/v2/append", b"x", Content_Encoding="gzip"), 400)
-        self.assertAnswered(self.server.ask("/v2/append", b"x", Content_Encoding="br"), 415)
-
-
 class OriginalClientTests(BadInputTestCase):
     """The bodies of the original's clients, byte for byte."""
-
-    shared = StructureTests.shared
 
     def wait_for_line(self, tab: str, expected: str) -> None:
         """Wait until the server shows a tab so."""

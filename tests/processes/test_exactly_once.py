@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taba.client.api import Client
 from tests.processes.numbered import NumberedSender
-from tests.processes.running import PATIENCE, AgentProcess, RealProcess, ServerProcess, Stage
+from tests.processes.running import AgentProcess, RealProcess, ServerProcess, Stage
+from tests.processes.surroundings import PATIENCE
 
 KILLS = int(os.environ.get("TABA_KILLS", "20"))
 SENDERS = 3

@@ -13,7 +13,8 @@ import time
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.processes.running import PATIENCE, REPOSITORY, ServerProcess, Shared, Stage, environment, start_all
+from tests.processes.running import ServerProcess, Shared, Stage, start_all
+from tests.processes.surroundings import PATIENCE, REPOSITORY, environment
 
 MOVING_COUNTER = (
     'example_moving_counter: {"1m": {"count": 2, "total": 1100.00, "average": 550.00}, '

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.processes.asking import Answer, ask, body, counters
 from tests.processes.mounting import mount, unmount
 from tests.processes.numbered import NumberedSender
-from tests.processes.running import PATIENCE, AgentProcess, HTTPProcess, ServerProcess, Stage, start_all, until
+from tests.processes.running import AgentProcess, HTTPProcess, ServerProcess, Stage, start_all
+from tests.processes.surroundings import PATIENCE, until
 
 MIB = 1 << 20
 TABS = 8000

@@ -12,7 +12,8 @@ import zlib
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes.asking import Wire, body, counters
-from tests.processes.running import PATIENCE, Stage, start_all, until
+from tests.processes.running import Stage, start_all
+from tests.processes.surroundings import PATIENCE, until
 
 MIB = 1 << 20
 TABS = 30_000

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes import test_first_start
 from tests.processes.asking import counters
-from tests.processes.running import PATIENCE, until
+from tests.processes.surroundings import PATIENCE, until
 
 OWN_TABS_WITHIN = 15.0
 """Seconds from an event until the server's own tabs are there; it records them every ten."""

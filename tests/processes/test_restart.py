@@ -15,16 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes.asking import Event, ask, body, counters
 from tests.processes.mounting import mount, unmount
-from tests.processes.running import (
-    PATIENCE,
-    TWISTD,
-    ServerProcess,
-    Stage,
-    free_port,
-    memory_of,
-    start_all,
-    until,
-)
+from tests.processes.running import TWISTD, ServerProcess, Stage, start_all
+from tests.processes.surroundings import PATIENCE, free_port, memory_of, until
 
 USED = ("re=1&name=used", "re=1&name=used&raw=1")
 """Parameters that select what the tests record, and not the server's own tabs: rendered, and byte by byte."""

@@ -21,8 +21,6 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from taba import agent_tap, server_tap
 from tests.processes.asking import Event, body, counters
 from tests.processes.running import (
-    PATIENCE,
-    REPOSITORY,
     TABA_AGENT,
     TABA_CLI,
     TABA_SERVER,
@@ -32,10 +30,9 @@ from tests.processes.running import (
     ServerProcess,
     Shared,
     Stage,
-    environment,
-    free_port,
     start_all,
 )
+from tests.processes.surroundings import PATIENCE, REPOSITORY, environment, free_port
 
 USAGE_ERROR = 1
 """The status of twistd for what its plugins refuse on the command line."""

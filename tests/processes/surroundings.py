@@ -1,0 +1,72 @@
+"""What the tests of processes need of this machine: ports, an environment, patience.
+
+REAL: sockets and real time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import taba
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds until a test gives up waiting for something that takes one or two on a machine that is not busy."""
+POLL_SECONDS = 0.04
+TEST_PORTS = range(10_000, 32_000)
+"""Below what Linux gives to outgoing connections, so that none of these takes the port of a process that is down."""
+REPOSITORY = Path(__file__).resolve().parents[2]
+"""Where docs/ is."""
+
+
+def until(condition: Callable[[], T], within: float, what: str | Callable[[], str]) -> T:
+    """What `condition` answers as soon as that is true; AssertionError, which says `what`, after `within` seconds."""
+    deadline = time.monotonic() + within
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s: {what() if callable(what) else what}")
+        time.sleep(POLL_SECONDS)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that is free now, and is given to nobody by chance."""
+    chance = random.SystemRandom()
+    for _ in range(1000):
+        port = chance.choice(TEST_PORTS)
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process: its Python finds the same packages as this one, `taba` among them."""
+    home = Path(taba.__file__).resolve().parent.parent
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("TABA_", "PYTHON"))}
+    if home not in installed:
+        variables["PYTHONPATH"] = str(home)
+    return variables
+
+
+def memory_of(pid: int, line: str = "VmRSS") -> int:
+    """Bytes of memory of a process, by the named line of its /proc/PID/status."""
+    for each in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if each.startswith(f"{line}:"):
+            return int(each.split()[1]) * 1024
+    raise AssertionError(f"no {line} in the status of process {pid}")
