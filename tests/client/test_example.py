@@ -14,10 +14,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-import taba
 from tests.client.loopback import PATIENCE, LoopbackAgent
 
-ROOT = Path(taba.__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "example_client.py"
 
 
