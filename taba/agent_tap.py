@@ -27,7 +27,6 @@ from taba.binding import check_interface
 from taba.errors import SettingsError
 from taba.handlers.registry import Registry, installed
 from taba.process import Process
-from taba.running import Running, end_with_failure
 from taba.settings import AgentSettings, Endpoint
 from taba.stopping import stop_in_turn
 from taba.web.listening import listen
@@ -126,15 +125,9 @@ def make_agent(settings: AgentSettings, process: Process) -> IService:
 
 def makeService(options: Any, process: Process | None = None, reactor: Any = None) -> IService:
     """Called by twistd. Opens nothing."""
-    if reactor is None:
-        from twisted.internet import reactor
-    from taba.real import monotonic, real_process
+    from taba.real import running_on
 
-    if process is None:
-        monotonic(reactor)
-        process = real_process(reactor)
-    settings, machine = options["settings"], process
-    return Running(lambda: make_agent(settings, machine), end_with_failure(reactor))
+    return running_on(make_agent, options["settings"], process, reactor)
 
 
 def main() -> None:

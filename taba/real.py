@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from taba.process import Process
+from taba.running import Running, end_with_failure
 from taba.store.folder import open_folder
 
 T = TypeVar("T")
@@ -81,3 +83,19 @@ def real_process(reactor: Any) -> Process:
         host=socket.gethostname().split(".")[0] or "localhost",
         say=say,
     )
+
+
+def running_on(
+    make: Callable[[Any, Process], IService], settings: Any, process: Process | None = None, reactor: Any = None
+) -> Running:
+    """What both taps give twistd: a service that `make` makes of settings and machine, once the process has forked.
+
+    Without a `process` it is the machine this runs on.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    if process is None:
+        monotonic(reactor)
+        process = real_process(reactor)
+    machine = process
+    return Running(lambda: make(settings, machine), end_with_failure(reactor))

@@ -29,7 +29,6 @@ from taba.handlers.registry import Registry, installed
 from taba.interfaces import IStore
 from taba.local_endpoint import LocalEndpoint
 from taba.process import Process
-from taba.running import Running, end_with_failure
 from taba.server.service import Server
 from taba.settings import AgentSettings, Endpoint, ServerSettings
 from taba.stopping import stop_in_turn
@@ -216,15 +215,9 @@ def make_server(settings: ServerSettings, process: Process) -> IService:
 
 def makeService(options: Any, process: Process | None = None, reactor: Any = None) -> IService:
     """Called by twistd. Opens nothing."""
-    if reactor is None:
-        from twisted.internet import reactor
-    from taba.real import monotonic, real_process
+    from taba.real import running_on
 
-    if process is None:
-        monotonic(reactor)
-        process = real_process(reactor)
-    settings, machine = options["settings"], process
-    return Running(lambda: make_server(settings, machine), end_with_failure(reactor))
+    return running_on(make_server, options["settings"], process, reactor)
 
 
 def main() -> None:

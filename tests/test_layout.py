@@ -20,11 +20,11 @@ PACKAGE = Path(taba.__file__).parent
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    {"interfaces", "errors", "process", "stopping"},
+    {"interfaces", "errors", "process", "stopping", "running"},
     {"native", "wire", "handlers", "settings", "binding", "web"},
     {"store", "client"},
     {"agent", "server"},
-    {"local_endpoint", "running", "real", "console"},
+    {"local_endpoint", "real", "console"},
     {"server_tap", "agent_tap", "cli"},
 )
 """What may import what stands above it, and what stands beside it in the same package."""

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from taba.errors import StoreError
 from taba.handlers.registry import Registry
 from taba.interfaces import Checkpoint, IStore, Lease, LogEntry, Written
-from taba.server.folding import Folding, Key, Refused
+from taba.server.folding import Folding, Key
 from taba.server.observation import Observer
 from taba.server.state_cache import Name, StateCache
 
@@ -232,12 +232,9 @@ class Backend(Service):
                 continue  # dropped or loaded again while the read was under way
             self._observer.taken(entry)
             for refused in folding.take(entry):
-                self._refused(refused)
+                self._observer.refused(refused)
         if entries:
             self._fire_more()
-
-    def _refused(self, refused: Refused) -> None:
-        self._observer.refused(refused)
 
     def _pending_bytes(self) -> int:
         return sum(
