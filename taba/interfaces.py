@@ -133,6 +133,10 @@ class LogEntry:
     """Dense, from 1, rising; numbers come again only after a rollback, under another lineage."""
     appended: float
     """Wall time of the store at the append; be judges by it what is in the future."""
+    events: int
+    """How many events the batch says it has."""
+    lineage: str
+    """The history of the store that this was read from: it follows only what was loaded under the same."""
     body: bytes = field(repr=False)
 
 

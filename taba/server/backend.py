@@ -230,6 +230,9 @@ class Backend(Service):
             folding = self.folding.get(entry.vbucket)
             if folding is None or entry.id != folding.folded + 1:
                 continue  # dropped or loaded again while the read was under way
+            if entry.lineage != folding.lineage:
+                self._drop([entry.vbucket])  # the store was rolled back: this entry follows others than were folded
+                continue
             self._observer.taken(entry)
             for refused in folding.take(entry):
                 self._observer.refused(refused)

@@ -124,7 +124,7 @@ class Folding:
         try:
             partials = native.batch_entries(entry.body)
         except CodecError:
-            return [self._aside(UNDECODABLE, native.Entry("", "", "", 0, entry.body))]
+            return [self._aside(UNDECODABLE, native.Entry("", "", "", min(entry.events, MAX_EVENTS), entry.body))]
         refused = []
         for each in partials:
             if each.events > MAX_EVENTS:  # no agent counted that: the number itself must not do harm

@@ -198,7 +198,7 @@ class EmbeddedStore(Service):
             entries: list[LogEntry] = []
             if turns:
                 entries = await self._transactions.query(
-                    log_rows.read_entries, [(v, after[v]) for v in turns], max_bytes
+                    log_rows.read_entries, [(v, after[v]) for v in turns], max_bytes, self._lineage()
                 )
             remaining = until - self._clock.seconds()
             if entries or remaining <= 0:

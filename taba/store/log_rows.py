@@ -100,11 +100,11 @@ def _add_entries(database: sqlite3.Connection, batches: Sequence[Append], now: f
     for batch in batches:
         assert batch.body is not None
         end = ends.get(batch.vbucket) or read_end(database, batch.vbucket)
-        entries.append((log_key(batch.vbucket, end.last_id + 1), now, batch.body))
+        entries.append((log_key(batch.vbucket, end.last_id + 1), now, batch.events, batch.body))
         ends[batch.vbucket] = LogEnd(
             end.last_id + 1, end.entries + 1, end.bytes + len(batch.body), end.oldest if end.entries else now
         )
-    database.executemany("INSERT INTO log VALUES (?, ?, ?)", sorted(entries))
+    database.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", sorted(entries))
     database.executemany(
         "UPDATE vbuckets SET last_id = ?, log_bytes = ? WHERE vbucket = ?",
         [(end.last_id, end.bytes, vbucket) for vbucket, end in ends.items()],
@@ -112,21 +112,23 @@ def _add_entries(database: sqlite3.Connection, batches: Sequence[Append], now: f
     return ends
 
 
-def read_entries(database: sqlite3.Connection, after: Sequence[tuple[int, int]], max_bytes: int) -> list[LogEntry]:
+def read_entries(
+    database: sqlite3.Connection, after: Sequence[tuple[int, int]], max_bytes: int, lineage: str
+) -> list[LogEntry]:
     """The entries above the id of each (vbucket, id), in that order of vbuckets, up to `max_bytes`; at least one."""
     entries: list[LogEntry] = []
     size = 0
     for vbucket, entry_id in after:
         rows = database.execute(
-            "SELECT key, appended, body FROM log WHERE key BETWEEN ? AND ? ORDER BY key",
+            "SELECT key, appended, events, body FROM log WHERE key BETWEEN ? AND ? ORDER BY key",
             (log_key(vbucket, entry_id) + 1, last_log_key(vbucket)),
         )
-        for key, appended, body in rows:
+        for key, appended, events, body in rows:
             size += len(body)
             if entries and size > max_bytes:
                 rows.close()
                 return entries
-            entries.append(LogEntry(vbucket, key - log_key(vbucket, 0), appended, body))
+            entries.append(LogEntry(vbucket, key - log_key(vbucket, 0), appended, events, lineage, body))
     return entries
 
 

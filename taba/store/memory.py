@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -158,7 +158,7 @@ class MemoryStore(Service):
             assert batch.body is not None
             kept = contents.vbuckets[batch.vbucket]
             kept.last_id += 1
-            kept.log.append(LogEntry(batch.vbucket, kept.last_id, now, batch.body))
+            kept.log.append(LogEntry(batch.vbucket, kept.last_id, now, batch.events, self.cluster.lineage, batch.body))
         self._arrivals.announce(batch.vbucket for batch in judged.appended)
         return judged.outcomes
 
@@ -186,7 +186,7 @@ class MemoryStore(Service):
                 size += len(entry.body)
                 if entries and size > max_bytes:
                     return entries
-                entries.append(entry)
+                entries.append(evolve(entry, lineage=self.cluster.lineage))  # it may have outlived an opening
                 self._first = vbucket + 1
         return entries
 

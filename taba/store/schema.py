@@ -56,7 +56,7 @@ _TABLES = (
         lost INTEGER NOT NULL DEFAULT 0,       -- the store's own line of the ledger
         ledger TEXT NOT NULL DEFAULT '{}'      -- the row of the ledger as be wrote it, JSON
     )""",
-    "CREATE TABLE log (key INTEGER PRIMARY KEY, appended REAL NOT NULL, body BLOB NOT NULL)",
+    "CREATE TABLE log (key INTEGER PRIMARY KEY, appended REAL NOT NULL, events INTEGER NOT NULL, body BLOB NOT NULL)",
     """CREATE TABLE lanes (
         incarnation BLOB NOT NULL,             -- 16 bytes
         vbucket INTEGER NOT NULL,

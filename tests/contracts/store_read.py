@@ -24,6 +24,14 @@ class ReadContract(StoreSuite):
         self.assertEqual([entry.id for entry in entries if entry.vbucket == W], [1, 2])
         self.assertEqual(len(entries), 3)
 
+    def test_entries_say_what_they_are(self) -> None:
+        """An entry has the batch's body and number of events, the time of its append, and the history it belongs to."""
+        self.append(batch(1, events=7))
+        (entry,) = self.entries()
+        lineage = self.get(self.store.load(self.lease())).lineage
+        self.assertEqual((entry.events, entry.lineage, entry.body), (7, lineage, batch(1).body))
+        self.assertAlmostEqual(entry.appended, self.harness.wall(), delta=1.0)
+
     def test_only_the_vbuckets_that_were_asked_for(self) -> None:
         """The logs of other owners are left alone."""
         self.append(batch(1), batch(1, vbucket=W))

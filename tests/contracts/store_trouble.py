@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
@@ -138,8 +139,7 @@ class TroubleContract(StoreSuite):
         loaded = self.get(self.store.load(self.old_lease))
         return (
             self.store.cluster.id,
-            self.entries(V),
-            self.entries(W),
+            [evolve(entry, lineage="") for entry in self.entries(V) + self.entries(W)],
             (loaded.position, dict(loaded.types), dict(loaded.ledger)),
             self.select_states(),
             self.select_aggregates(),

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 from zlib import crc32
 
-from attrs import define, field
+from attrs import define, evolve, field
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -146,7 +146,7 @@ class Side:
         self.store = self.restart()
 
     def log(self, vbucket: int) -> Any:
-        return self.get(self.store.read({vbucket: 0}, 1 << 20, 0))
+        return [evolve(each, lineage="") for each in self.get(self.store.read({vbucket: 0}, 1 << 20, 0))]
 
     def everything(self) -> dict[str, Any]:
         """All that can be asked for."""
