@@ -38,8 +38,8 @@ class AppendContract(StoreSuite):
         self.harness.advance(7)
         self.append(batch(2))
         first, second = self.entries()
-        self.assertAlmostEqual(first.appended, START, delta=1)
-        self.assertAlmostEqual(second.appended - first.appended, 7, delta=1)
+        self.assertApproximates(first.appended, START, 1.0)
+        self.assertApproximates(second.appended - first.appended, 7, 1.0)
 
     def test_ids_are_dense_in_each_vbucket(self) -> None:
         """Every log numbers its entries 1, 2, 3, whatever lanes they come from."""

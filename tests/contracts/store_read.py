@@ -30,7 +30,7 @@ class ReadContract(StoreSuite):
         (entry,) = self.entries()
         lineage = self.get(self.store.load(self.lease())).lineage
         self.assertEqual((entry.events, entry.lineage, entry.body), (7, lineage, batch(1).body))
-        self.assertAlmostEqual(entry.appended, self.harness.wall(), delta=1.0)
+        self.assertApproximates(entry.appended, self.harness.wall(), 1.0)
 
     def test_only_the_vbuckets_that_were_asked_for(self) -> None:
         """The logs of other owners are left alone."""
@@ -120,8 +120,8 @@ class ReadContract(StoreSuite):
         self.assertEqual(set(depths), {V, W})
         self.assertEqual((depths[V].entries, depths[V].bytes), (2, 8))
         self.assertEqual((depths[W].entries, depths[W].bytes), (1, 1))
-        self.assertAlmostEqual(depths[V].oldest, START, delta=1)
-        self.assertAlmostEqual(depths[W].oldest, START + 7, delta=1)
+        self.assertApproximates(depths[V].oldest, START, 1.0)
+        self.assertApproximates(depths[W].oldest, START + 7, 1.0)
 
     def test_depth_shrinks_with_checkpoints(self) -> None:
         """What is folded waits no more; what is left has its own age."""
@@ -131,6 +131,6 @@ class ReadContract(StoreSuite):
         self.put(folded=1)
         (depth,) = self.get(self.store.depth())
         self.assertEqual((depth.vbucket, depth.entries, depth.bytes), (V, 1, 3))
-        self.assertAlmostEqual(depth.oldest, START + 7, delta=1)
+        self.assertApproximates(depth.oldest, START + 7, 1.0)
         self.put(folded=2)
         self.assertEqual(self.get(self.store.depth()), list[LogDepth]())

@@ -1,0 +1,76 @@
+"""Asking a shard: every command of the store goes through here, so that each kind of refusal is treated alike.
+
+Whatever goes wrong becomes `StoreUnavailable`, with a sentence that says what to do. When the server's words show that
+it is no master any more, or was emptied of its functions, the shard's links are dropped and looked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+
+from taba.errors import StoreUnavailable
+from taba.store.redis.link import Link, RedisRefused
+from taba.store.redis.shard import Shard
+
+Command = tuple[Any, ...]
+
+_REMEDIES = {
+    "OOM": "Redis has no memory left: raise its maxmemory, or add shards. Nothing is lost: agents hold the events.",
+    "NOREPLICAS": "too few replicas are connected for min-replicas-to-write: start them, or lower that setting.",
+    "MISCONF": "Redis refuses writes because it cannot save to disk: see its log, mend the disk.",
+    "NOPERM": "the ACL user of the settings may not do this: see the ACL line in the guide.",
+    "NOAUTH": "Redis asks for a password: set it in DB_SETTINGS.",
+    "WRONGPASS": "Redis refuses user name or password: correct them in DB_SETTINGS.",
+    "BUSY": "a script of somebody else keeps Redis busy.",
+    "LOADING": "Redis is still loading its data.",
+}
+_LOST = frozenset({"READONLY", "MASTERDOWN", "LOADING", "UNBLOCKED"})
+"""What a server says that is no master, or not yet."""
+
+
+def unavailable(shard: Shard, link: Link, refused: RedisRefused) -> StoreUnavailable:
+    """What callers of the store hear of an error reply."""
+    if refused.code in _LOST or "Function not found" in refused.sentence:
+        shard.lost(f"shard {shard.name} at {link.address} refuses: {refused.sentence}", link)
+    remedy = _REMEDIES.get(refused.code)
+    return StoreUnavailable(f"shard {shard.name}: {refused.sentence}" + (f" ({remedy})" if remedy else ""))
+
+
+async def ask(shard: Shard, role: str, *arguments: Any) -> Any:
+    """The reply to one command on the shard's link of a role."""
+    return await ask_on(shard, shard.link(role), *arguments)
+
+
+async def ask_on(shard: Shard, link: Link, *arguments: Any) -> Any:
+    """The reply to one command on a link."""
+    try:
+        return await link.call(*arguments)
+    except RedisRefused as refused:
+        raise unavailable(shard, link, refused) from refused
+
+
+async def ask_all(shard: Shard, link: Link, commands: Sequence[Command]) -> list[Any]:
+    """The replies to commands that are sent at once, in order, on one link; fails when one of them does."""
+    if not commands:
+        return []
+    try:
+        return await together(link.call(*command) for command in commands)
+    except RedisRefused as refused:
+        raise unavailable(shard, link, refused) from refused
+
+
+async def together(waited_for: Iterable[Awaitable[Any]]) -> list[Any]:
+    """The results of what runs side by side, in order; raises what the first that failed raised."""
+    running = [each if isinstance(each, Deferred) else Deferred.fromCoroutine(_run(each)) for each in waited_for]
+    try:
+        results: list[Any] = await gatherResults(running, consumeErrors=True)
+    except FirstError as first:
+        first.subFailure.raiseException()
+    return results
+
+
+async def _run(waited_for: Awaitable[Any]) -> Any:
+    return await waited_for

@@ -1,0 +1,170 @@
+"""Whose the shards are: made for a new cluster, checked for one that exists.
+
+`meta` of each shard names the cluster, and markers (`O:v`) say which vbuckets are there. A new cluster is founded in
+two steps, so that a crash between any two commands is made good by the next server that starts: first every shard
+gets its `meta` in the state `founding` and its markers, then every `meta` becomes `ready`. The shard whose name sorts
+first decides between two servers that found at once. Markers are made only then: a shard that is `ready`, or empty
+beside one that is, and lacks markers has lost its data, and is used again only when an operator says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from taba.errors import StartError, StoreUnavailable
+from taba.store.redis.asking import ask, ask_all, together
+from taba.store.redis.durability import Level
+from taba.store.redis.keys import MARKERS, Keys
+from taba.store.redis.shard import Shard
+from taba.store.redis.shard_map import ShardMap
+
+FOUNDING, READY = "founding", "ready"
+
+
+@frozen
+class Identity:
+    """Who the cluster is, and what its shards have."""
+
+    cluster: str
+    level: Level
+    """The durability that was chosen at the cluster's first start."""
+    epochs: Mapping[int, int]
+    """Of the markers, by vbucket."""
+    missing: Mapping[str, list[int]]
+    """Shard -> the vbuckets that it lost; empty when all is well."""
+
+
+@frozen
+class _Meta:
+    cluster: str = ""
+    vbuckets: int = 0
+    state: str = ""
+    durability: str = ""
+    shard: str = ""
+
+
+@frozen
+class Founding:
+    """Finds out, or decides, who the cluster is."""
+
+    _shards: Mapping[str, Shard]
+    _map: ShardMap
+    _keys: Keys
+    _new_id: Callable[[], str]
+
+    async def establish(self, level: Callable[[], Deferred[Level]]) -> Identity:
+        """The cluster that the shards are of, made when there is none yet, with the durability that `level` finds.
+
+        Raises StartError when the shards belong to different clusters, or have another NUM_VBUCKETS, or the settings
+        have vbuckets on other shards than their data; StoreUnavailable when a shard cannot be reached.
+        """
+        metas = await self._metas()
+        self._check(metas)
+        if not any(meta.state == READY for meta in metas.values()):
+            metas = await self._found(next(iter([m.cluster for m in metas.values() if m.cluster]), ""), level)
+        first = next(meta for meta in metas.values() if meta.state == READY)
+        epochs, missing = await self._markers()
+        await self._check_places(missing)
+        # A server that founded the cluster ended before it came to these.
+        await self._set_ready([name for name, meta in metas.items() if meta.state == FOUNDING and name not in missing])
+        return Identity(first.cluster, Level(first.durability), epochs, missing)
+
+    async def accept_loss(self, name: str, cluster: str, level: Level) -> list[int]:
+        """Let a shard that lost its data begin anew: it gets what it lacks of its markers. Answers with their vbuckets.
+        """
+        _, missing = await self._markers()
+        await self._claim(name, cluster, level, begin_anew=True)
+        await self._set_ready([name])
+        return missing.get(name, [])
+
+    # -------------------------------------------------------------------------------------------------------- reading
+
+    async def _metas(self) -> dict[str, _Meta]:
+        async def of(shard: Shard) -> _Meta:
+            fields = ("cluster", "vbuckets", "state", "durability", "shard")
+            found = [value or b"" for value in await ask(shard, "be", "HMGET", self._keys.meta, *fields)]
+            cluster, vbuckets, state, durability, name = (value.decode() for value in found)
+            return _Meta(cluster, int(vbuckets or 0), state, durability, name)
+
+        names = self._map.names()
+        found = await together(of(self._shards[name]) for name in names)
+        return dict(zip(names, found, strict=True))
+
+    def _check(self, metas: Mapping[str, _Meta]) -> None:
+        clusters = {meta.cluster: name for name, meta in metas.items() if meta.cluster}
+        if len(clusters) > 1:
+            (one, first), (other, second), *_ = clusters.items()
+            raise StartError(
+                f"The shards belong to different clusters: {first} to {one}, {second} to {other}. Correct DB_SETTINGS"
+                " (SENTINELS, SHARDS), or give this cluster a KEY_PREFIX of its own."
+            )
+        for name, meta in metas.items():
+            if meta.cluster and meta.vbuckets != self._map.vbuckets:
+                raise StartError(
+                    f"The data on shard {name} was written with NUM_VBUCKETS {meta.vbuckets}, and the settings say"
+                    f" {self._map.vbuckets}. The number cannot change: set NUM_VBUCKETS to {meta.vbuckets}."
+                )
+            if meta.shard not in ("", name):
+                raise StartError(
+                    f"What the settings call shard {name} holds the data of shard {meta.shard}: correct SHARDS, or the"
+                    " names in the Sentinels' configuration."
+                )
+
+    async def _markers(self) -> tuple[dict[int, int], dict[str, list[int]]]:
+        """The epochs of the markers that are there, and the vbuckets of each shard that lack theirs."""
+        epochs: dict[int, int] = {}
+        missing: dict[str, list[int]] = {}
+        for name in self._map.names():
+            vbuckets = self._map.vbuckets_of(name)
+            keys = [self._keys.of(MARKERS, vbucket) for vbucket in vbuckets]
+            for vbucket, value in zip(vbuckets, await ask(self._shards[name], "be", "MGET", *keys), strict=True):
+                if value is None:
+                    missing.setdefault(name, []).append(vbucket)
+                else:
+                    epochs[vbucket] = int(value[2:])
+        return epochs, missing
+
+    async def _check_places(self, missing: Mapping[str, list[int]]) -> None:
+        """A vbucket whose data is on another shard is not lost: the settings have it in the wrong place."""
+        for name, vbuckets in missing.items():
+            for other in self._map.names():
+                keys = [self._keys.of(MARKERS, vbucket) for vbucket in vbuckets]
+                found = [] if other == name else await ask(self._shards[other], "be", "MGET", *keys)
+                here = [v for v, value in zip(vbuckets, found, strict=False) if value and value.startswith(b"A:")]
+                if here:
+                    raise StartError(
+                        f"SHARDS has vbucket {here[0]} on {name}, and its data is on {other}: give the ranges back to"
+                        " the shards that had them."
+                    )
+
+    # -------------------------------------------------------------------------------------------------------- founding
+
+    async def _found(self, cluster: str, level: Callable[[], Deferred[Level]]) -> dict[str, _Meta]:
+        """Found a new cluster, or go on where another server that founds it is, or was."""
+        chosen = await level()
+        first, *others = self._map.names()
+        cluster = await self._claim(first, cluster or self._new_id(), chosen)
+        for name in others:
+            if await self._claim(name, cluster, chosen) != cluster:
+                raise StoreUnavailable(f"shard {name}: another server founds another cluster on it")
+        await self._set_ready(self._map.names())
+        return await self._metas()
+
+    async def _claim(self, name: str, cluster: str, level: Level, begin_anew: bool = False) -> str:
+        """Write meta and markers of a shard; answers with the cluster that it belongs to now."""
+        keys = [self._keys.meta, *(self._keys.of(MARKERS, v) for v in self._map.vbuckets_of(name))]
+        arguments = [cluster, self._map.vbuckets, level.value, name, int(begin_anew)]
+        command = ("FCALL", "taba_found", len(keys), *keys)
+        owner, _ = await ask(self._shards[name], "be", *command, *arguments)
+        if owner.decode() != cluster:
+            owner, _ = await ask(self._shards[name], "be", *command, owner, *arguments[1:])
+        return str(owner.decode())
+
+    async def _set_ready(self, names: list[str]) -> None:
+        for name in names:
+            shard = self._shards[name]
+            link = shard.link("be")
+            await ask_all(shard, link, [("HSET", self._keys.meta, "state", READY), ("WAIT", 1, 500)])

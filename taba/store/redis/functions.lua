@@ -1,0 +1,280 @@
+#!lua name=taba
+-- The functions of Taba's Redis store: what has to be decided and done in one step. The keys and the strings in them are
+-- those of keys.py and rows.py; taba.store.judge has the rules of lanes and checkpoints, which are the same here.
+--
+-- Checksums, numbers and counts travel as decimal strings; they stay below 2^53, where Lua's numbers are exact.
+
+local VERSION = 1
+local DAY = 86400
+
+local function split(text)
+  local parts = {}
+  for part in string.gmatch(text, '[^:]+') do
+    parts[#parts + 1] = part
+  end
+  return parts
+end
+
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+-- The first 32 digits of the replication id; that of master_replid2 is an older one.
+local function lineage()
+  local info = redis.call('INFO', 'replication')
+  return string.sub(string.match(info, '\nmaster_replid:(%x+)'), 1, 32)
+end
+
+local function version()
+  return VERSION
+end
+
+-- One batch, or look where `after` is empty; answers with `verdict last checksum appended reason`.
+local function append_one(keys, first, epoch, dedup, time, args, at)
+  local marker, log, lanes, ledger, entries = keys[first], keys[first + 1], keys[first + 2], keys[first + 3], keys[first + 4]
+  local incarnation, number, after = args[at + 1], args[at + 2], args[at + 3]
+  local row = redis.call('HGET', lanes, incarnation)
+  local last, sum, events, touched = '0', nil, 0, time
+  if row then
+    local parts = split(row)
+    last, sum, events, touched = parts[1], parts[2], tonumber(parts[3]), tonumber(parts[4])
+  end
+  local known = last .. ' ' .. (sum or '-')
+  if redis.call('GET', marker) ~= 'A:' .. epoch then
+    return 'moved ' .. known .. ' 0 '
+  end
+  local seq, behind = tonumber(number), tonumber(last)
+  if after == '' then
+    return (seq <= behind and 'ok ' or 'gap ') .. known .. ' 0 '
+  end
+  local previous, before, count = args[at + 4], tonumber(args[at + 5]), tonumber(args[at + 6])
+  local sealed, checksum = tonumber(args[at + 7]), args[at + 8]
+  local follows = tonumber(after)
+  if follows < 0 or follows >= seq then
+    return 'refused ' .. known .. ' 0 bad number'
+  end
+  if row and seq <= behind then
+    if seq == behind and checksum ~= sum then
+      return 'conflict ' .. known .. ' 0 '
+    end
+    -- Written even though little changes: WAIT answers for what this connection wrote, and must cover the first copy.
+    touched = string.format('%.6f', math.max(time, touched))
+    redis.call('HSET', lanes, incarnation, last .. ':' .. sum .. ':' .. whole(events) .. ':' .. touched)
+    return 'ok ' .. known .. ' 0 '
+  end
+  if follows > behind then
+    return 'gap ' .. known .. ' 0 '
+  end
+  if follows == behind and previous ~= '' and previous ~= sum then
+    return 'conflict ' .. known .. ' 0 '
+  end
+  if time - sealed > dedup - DAY then
+    return 'refused ' .. known .. ' 0 too old'
+  end
+  local body = args[at + 9]
+  local stamp = string.format('%.6f', time)
+  redis.call('XADD', log, '0-*', 't', stamp, 'n', args[at + 6], 'b', body)
+  local newest = redis.call('LINDEX', entries, -1)
+  local total = newest and tonumber(split(newest)[3]) or 0
+  redis.call('RPUSH', entries, stamp .. ':' .. #body .. ':' .. whole(total + #body))
+  touched = string.format('%.6f', math.max(time, touched))
+  redis.call('HSET', lanes, incarnation, number .. ':' .. checksum .. ':' .. whole(before + count) .. ':' .. touched)
+  if before > events then
+    redis.call('HINCRBY', ledger, 'lost', whole(before - events))
+  end
+  return 'ok ' .. number .. ' ' .. checksum .. ' 1 '
+end
+
+-- keys: for each vbucket O, L, D, C, M. args: dedup seconds, number of vbuckets, the epoch of each; then for each batch
+-- the place of its vbucket (from 1), incarnation, seq, after ("" for a look), previous ("" for none), before, events,
+-- sealed, checksum, body. Answers with the lineage, then a string for each batch.
+local function append(keys, args)
+  local dedup, vbuckets = tonumber(args[1]), tonumber(args[2])
+  local time = now()
+  local answers = {lineage()}
+  for at = 3 + vbuckets, #args, 10 do
+    local place = tonumber(args[at])
+    answers[#answers + 1] = append_one(keys, 5 * (place - 1) + 1, args[2 + place], dedup, time, args, at)
+  end
+  return answers
+end
+
+-- keys: D of a vbucket. args: wall time, dedup seconds, incarnations. Answers with how many rows went.
+local function prune(keys, args)
+  local time, dedup, gone = tonumber(args[1]), tonumber(args[2]), 0
+  for at = 3, #args do
+    local row = redis.call('HGET', keys[1], args[at])
+    if row and time - tonumber(split(row)[4]) >= dedup then
+      gone = gone + redis.call('HDEL', keys[1], args[at])
+    end
+  end
+  return gone
+end
+
+-- keys: for each vbucket O, E, Q. args: owner, milliseconds. Answers with the epoch granted for each, 0 for none.
+local function acquire(keys, args)
+  local granted = {}
+  for at = 1, #keys, 3 do
+    local marker, lease = redis.call('GET', keys[at]), redis.call('GET', keys[at + 1])
+    local holder = lease and string.match(lease, '^(.*):%d+$')
+    local epoch = 0
+    if marker and string.sub(marker, 1, 2) ~= 'I:' and (not holder or holder == args[1]) then
+      local position = split(redis.call('GET', keys[at + 2]) or '0:0:0')
+      epoch = tonumber(position[3]) + 1
+      redis.call('SET', keys[at + 2], position[1] .. ':' .. position[2] .. ':' .. whole(epoch))
+      redis.call('SET', keys[at + 1], args[1] .. ':' .. whole(epoch), 'PX', args[2])
+    end
+    granted[#granted + 1] = epoch
+  end
+  return granted
+end
+
+-- keys: E of each vbucket. args: milliseconds (0 gives back), the lease of each. Answers with 1 for what was held.
+local function renew(keys, args)
+  local held = {}
+  for at = 1, #keys do
+    if redis.call('GET', keys[at]) ~= args[at + 1] then
+      held[at] = 0
+    else
+      held[at] = 1
+      if args[1] == '0' then
+        redis.call('DEL', keys[at])
+      else
+        redis.call('PEXPIRE', keys[at], args[1])
+      end
+    end
+  end
+  return held
+end
+
+-- keys: O, Q, C, T of a vbucket. Answers with marker (or nil), lineage, position, be's ledger row, and tab, Type, ...
+local function load(keys, args)
+  local marker = redis.call('GET', keys[1])
+  local position, row = redis.call('GET', keys[2]), redis.call('HGET', keys[3], 'row')
+  return {marker, lineage(), position or '0:0:0', row or '{}', redis.call('HGETALL', keys[4])}
+end
+
+-- keys: for each vbucket O, E, Q, M, all of them watched by the caller. args: for each vbucket the lease, the lineage and
+-- the position expected, the id it is to be folded up to. Answers with `done`, `fenced` or `stale` for each: what EXEC
+-- may write when it comes to it.
+local function guard(keys, args)
+  local present, answers = lineage(), {}
+  for at = 1, #keys, 4 do
+    local marker, position = redis.call('GET', keys[at]), redis.call('GET', keys[at + 2]) or '0:0:0'
+    local answer = 'done'
+    if redis.call('GET', keys[at + 1]) ~= args[at] then
+      answer = 'fenced'
+    elseif not marker or string.sub(marker, 1, 2) == 'I:' then
+      answer = 'fenced'
+    elseif present ~= args[at + 1] or position ~= args[at + 2] then
+      answer = 'stale'
+    elseif tonumber(args[at + 3]) > tonumber(split(position)[1]) + redis.call('LLEN', keys[at + 3]) then
+      answer = 'stale'
+    end
+    answers[#answers + 1] = answer
+  end
+  return answers
+end
+
+-- keys: H of each tab. args: for each tab how many clients, and these. Answers with a digit for each: 1 has a State.
+local function present(keys, args)
+  local digits, at = {}, 1
+  for tab = 1, #keys do
+    for client = at + 1, at + tonumber(args[at]) do
+      digits[#digits + 1] = redis.call('HEXISTS', keys[tab], args[client])
+    end
+    at = at + 1 + tonumber(args[at])
+  end
+  return table.concat(digits)
+end
+
+-- keys: N of a vbucket. args: client, how many States it has more, ... A client without States goes.
+local function count_clients(keys, args)
+  for at = 1, #args, 2 do
+    if redis.call('HINCRBY', keys[1], args[at], args[at + 1]) <= 0 then
+      redis.call('HDEL', keys[1], args[at])
+    end
+  end
+  return #args / 2
+end
+
+-- keys: T, A of a vbucket, then H of each tab. args: for each tab its name, and 1 where its Type is to go. A tab without
+-- Type stays listed, under the Type "", while it has a State or an Aggregate.
+local function tidy(keys, args)
+  for at = 1, #args, 2 do
+    local tab, states = args[at], keys[2 + (at + 1) / 2]
+    if args[at + 1] == '1' or redis.call('HGET', keys[1], tab) == '' then
+      if redis.call('EXISTS', states) == 1 or redis.call('HEXISTS', keys[2], tab) == 1 then
+        redis.call('HSET', keys[1], tab, '')
+      else
+        redis.call('HDEL', keys[1], tab)
+      end
+    end
+  end
+  return #args / 2
+end
+
+-- keys: X, XM. args: most rows, most bytes, then reason, tab, client, Type, events, Partial of each. The oldest go.
+local function set_aside(keys, args)
+  local rows, bytes = tonumber(args[1]), tonumber(args[2])
+  for at = 3, #args, 6 do
+    redis.call('XADD', keys[1], '*', 'r', args[at], 't', args[at + 1], 'c', args[at + 2], 'y', args[at + 3],
+      'n', args[at + 4], 'p', args[at + 5])
+    redis.call('RPUSH', keys[2], #args[at + 5])
+  end
+  local sizes, total = redis.call('LRANGE', keys[2], 0, -1), 0
+  for at = 1, #sizes do
+    total = total + tonumber(sizes[at])
+  end
+  local gone = 0
+  while #sizes - gone > rows or total > bytes do
+    gone = gone + 1
+    total = total - tonumber(sizes[gone])
+  end
+  if gone > 0 then
+    redis.call('XTRIM', keys[1], 'MAXLEN', '=', #sizes - gone)
+    redis.call('LTRIM', keys[2], gone, -1)
+  end
+  return gone
+end
+
+-- keys: meta, then O of each vbucket of the shard. args: cluster, vbuckets, durability, shard, 1 where markers that are
+-- missing are to be made although the shard was in use. Answers with the cluster that the shard belongs to, and its state.
+local function found(keys, args)
+  local meta = keys[1]
+  redis.call('HSETNX', meta, 'cluster', args[1])
+  local cluster = redis.call('HGET', meta, 'cluster')
+  if cluster ~= args[1] then
+    return {cluster, 'other'}
+  end
+  redis.call('HSETNX', meta, 'vbuckets', args[2])
+  redis.call('HSETNX', meta, 'durability', args[3])
+  redis.call('HSETNX', meta, 'shard', args[4])
+  redis.call('HSETNX', meta, 'format', VERSION)
+  redis.call('HSETNX', meta, 'state', 'founding')
+  local state = redis.call('HGET', meta, 'state')
+  if state == 'founding' or args[5] == '1' then
+    for at = 2, #keys do
+      redis.call('SETNX', keys[at], 'A:1')
+    end
+  end
+  return {cluster, state}
+end
+
+redis.register_function{function_name = 'taba_version', callback = version, flags = {'no-writes'}}
+redis.register_function('taba_append', append)
+redis.register_function('taba_prune', prune)
+redis.register_function('taba_acquire', acquire)
+redis.register_function('taba_renew', renew)
+redis.register_function{function_name = 'taba_load', callback = load, flags = {'no-writes'}}
+redis.register_function{function_name = 'taba_guard', callback = guard, flags = {'no-writes'}}
+redis.register_function{function_name = 'taba_present', callback = present, flags = {'no-writes'}}
+redis.register_function('taba_count_clients', count_clients)
+redis.register_function('taba_tidy', tidy)
+redis.register_function('taba_set_aside', set_aside)
+redis.register_function('taba_found', found)

@@ -1,0 +1,58 @@
+"""The function library that Taba loads into Redis, and its version.
+
+A library that is there already is used when it is of this version, replaced when it is older, and never replaced when
+it is newer: a newer server put it there, and an older one must not take it away from under it.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from taba.errors import StartError
+from taba.store.redis.link import Link, RedisRefused
+from taba.store.redis.shard import Shard
+
+VERSION = 1
+"""Of functions.lua, which says the same."""
+
+
+def source() -> str:
+    """The text of the library."""
+    return files("taba.store.redis").joinpath("functions.lua").read_text("utf-8")
+
+
+async def ensure_library(shard: Shard, link: Link) -> None:
+    """Load the library into the shard's master if it is not there, or older.
+
+    Raises StartError when Redis is too old for functions, forbids loading them, or has newer ones.
+    """
+    try:
+        present = await link.call("FCALL", "taba_version", 0)
+    except RedisRefused as refused:
+        if "unknown command" in refused.sentence.lower():
+            raise StartError(
+                f"Shard {shard.name} at {link.address} is older than Redis 7, which Taba needs for its functions:"
+                " use Redis 7.0 or newer."
+            ) from refused
+        if "Function not found" not in refused.sentence:
+            raise
+        present = 0
+    if present > VERSION:
+        raise StartError(
+            f"Shard {shard.name} has the functions of a newer Taba (version {present}; this one has {VERSION}): start"
+            " that version, or a newer one, here too."
+        )
+    if present < VERSION:
+        await _load(shard, link)
+
+
+async def _load(shard: Shard, link: Link) -> None:
+    try:
+        await link.call("FUNCTION", "LOAD", "REPLACE", source())
+    except RedisRefused as refused:
+        if refused.code != "NOPERM":
+            raise
+        raise StartError(
+            f"The Redis user of the settings may not load functions on shard {shard.name}: {refused.sentence}. Allow it"
+            " FUNCTION LOAD, or load taba/store/redis/functions.lua yourself with `redis-cli -x FUNCTION LOAD REPLACE`."
+        ) from refused

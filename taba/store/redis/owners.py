@@ -1,0 +1,115 @@
+"""What a be asks of one shard about its vbuckets: leases, positions, States and Aggregates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from attrs import define, field
+
+from taba.errors import NotHere
+from taba.interfaces import Lease, Loaded
+from taba.store.redis import rows
+from taba.store.redis.asking import ask, ask_all
+from taba.store.redis.keys import AGGREGATES, LEASE, LEDGER, MARKERS, POSITION, TYPES, Keys
+from taba.store.redis.shard import Shard
+
+T = TypeVar("T")
+
+VBUCKETS_PER_CALL = 250
+"""How many leases one call is about."""
+FIELDS_PER_CALL = 1000
+"""How many fields of a hash one call reads."""
+
+
+@define(eq=False)
+class Owners:
+    """Leases and loads of one process on one shard."""
+
+    _shard: Shard
+    _keys: Keys
+    ttl: dict[int, float] = field(factory=dict, init=False)
+    """The seconds that a lease was granted or prolonged for last."""
+
+    async def acquire(self, vbuckets: Sequence[int], owner: str, ttl: float) -> dict[int, Lease]:
+        """See `IStore.acquire`."""
+        of = self._keys.of
+        granted: dict[int, Lease] = {}
+        for part in _parts(list(dict.fromkeys(vbuckets)), VBUCKETS_PER_CALL):
+            keys = [of(letter, v) for v in part for letter in (MARKERS, LEASE, POSITION)]
+            epochs = await ask(
+                self._shard, "be", "FCALL", "taba_acquire", len(keys), *keys, owner, _milliseconds(ttl)
+            )
+            granted.update({v: Lease(v, owner, epoch) for v, epoch in zip(part, epochs, strict=True) if epoch})
+        self.ttl.update(dict.fromkeys(granted, ttl))
+        return granted
+
+    async def renew(self, leases: Sequence[Lease], ttl: float) -> set[int]:
+        """See `IStore.renew`."""
+        held = await self._prolong(leases, _milliseconds(ttl))
+        self.ttl.update(dict.fromkeys(held, ttl))
+        return held
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """See `IStore.release`."""
+        await self._prolong(leases, 0)
+
+    async def _prolong(self, leases: Sequence[Lease], milliseconds: int) -> set[int]:
+        held: set[int] = set()
+        for part in _parts(leases, VBUCKETS_PER_CALL):
+            keys = [self._keys.of(LEASE, lease.vbucket) for lease in part]
+            values = [rows.lease_value(lease) for lease in part]
+            answers = await ask(self._shard, "be", "FCALL", "taba_renew", len(keys), *keys, milliseconds, *values)
+            held |= {lease.vbucket for lease, answer in zip(part, answers, strict=True) if answer}
+        return held
+
+    async def load(self, vbucket: int) -> Loaded:
+        """See `IStore.load`."""
+        keys = [self._keys.of(letter, vbucket) for letter in (MARKERS, POSITION, LEDGER, TYPES)]
+        marker, lineage, position, ledger, types = await ask(
+            self._shard, "be", "FCALL", "taba_load", len(keys), *keys
+        )
+        if marker is None or marker.startswith(b"I:"):
+            raise NotHere(f"{self._shard.name} does not have vbucket {vbucket}")
+        return Loaded(
+            vbucket,
+            rows.read_position(position),
+            lineage.decode(),
+            {tab: name.decode() for tab, name in rows.pairs(types).items() if name},
+            rows.read_ledger(ledger),
+        )
+
+    async def states(self, vbucket: int, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        """See `IStore.states`."""
+        by_tab: dict[str, list[str]] = {}
+        for tab, client in keys:
+            by_tab.setdefault(tab, []).append(client)
+        names = [(tab, part) for tab, clients in by_tab.items() for part in _parts(clients, FIELDS_PER_CALL)]
+        commands = [("HMGET", self._keys.states(vbucket, tab), *part) for tab, part in names]
+        replies = await ask_all(self._shard, self._shard.link("be"), commands)
+        return {
+            (tab, client): state
+            for (tab, part), reply in zip(names, replies, strict=True)
+            for client, state in zip(part, reply, strict=True)
+            if state is not None
+        }
+
+    async def aggregates(self, vbucket: int, tabs: Sequence[str]) -> dict[str, bytes]:
+        """See `IStore.aggregates`."""
+        parts = _parts(tabs, FIELDS_PER_CALL)
+        commands = [("HMGET", self._keys.of(AGGREGATES, vbucket), *part) for part in parts]
+        replies = await ask_all(self._shard, self._shard.link("be"), commands)
+        return {
+            tab: aggregate
+            for part, reply in zip(parts, replies, strict=True)
+            for tab, aggregate in zip(part, reply, strict=True)
+            if aggregate is not None
+        }
+
+
+def _milliseconds(ttl: float) -> int:
+    return max(1, round(ttl * 1000))
+
+
+def _parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,238 @@
+"""What queries read of the shards. Names are held whole, States only page by page.
+
+Rows come sorted by (tab, client), from all shards together; a page is of as many tabs as make it full. What a page
+has of one tab is of one moment; the States of a tab with more clients than a page holds come in several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred
+
+from taba.interfaces import RETIRED, AggregateRow, LogDepth, Selection, SetAside, StateRow
+from taba.store.judge import LOST
+from taba.store.limits import Limits
+from taba.store.redis import rows
+from taba.store.redis.asking import Command, ask_all, together
+from taba.store.redis.keys import AGGREGATES, CLIENTS, ENTRIES, LEDGER, TYPES, Keys
+from taba.store.redis.shard import Shard
+from taba.store.redis.shard_map import ShardMap
+
+TABS_PER_CALL = 200
+"""How many tabs one round trip asks the size of."""
+
+Tab = tuple[str, int, str]
+"""(tab, vbucket, Type)."""
+Consume = Callable[[Sequence[Any]], "Deferred[Any] | None"]
+
+
+@define(eq=False)
+class Queries:
+    """The queries of one process."""
+
+    _shards: Mapping[str, Shard]
+    _map: ShardMap
+    _keys: Keys
+    _limits: Limits
+
+    # ------------------------------------------------------------------------------------------ asking all vbuckets
+
+    async def _of_vbuckets(self, command: Callable[[int], Command]) -> dict[int, Any]:
+        """The reply to one command for each vbucket, from all shards at once."""
+
+        async def of_shard(name: str) -> dict[int, Any]:
+            shard, vbuckets = self._shards[name], self._map.vbuckets_of(name)
+            return dict(
+                zip(vbuckets, await ask_all(shard, shard.link("query"), [command(v) for v in vbuckets]), strict=True)
+            )
+
+        return _merged(await together(of_shard(name) for name in self._map.names()))
+
+    async def _of_tabs(self, tabs: Sequence[Tab], command: Callable[[Tab], Command]) -> list[Any]:
+        """The reply to one command for each tab, in order."""
+
+        async def of_shard(name: str, places: Sequence[int]) -> dict[int, Any]:
+            shard = self._shards[name]
+            commands = [command(tabs[place]) for place in places]
+            return dict(zip(places, await ask_all(shard, shard.link("query"), commands), strict=True))
+
+        places_of: dict[str, list[int]] = {}
+        for place, (_, vbucket, _) in enumerate(tabs):
+            places_of.setdefault(self._map.shard_of(vbucket), []).append(place)
+        found = _merged(await together(of_shard(name, places) for name, places in places_of.items()))
+        return [found[place] for place in range(len(tabs))]
+
+    # ------------------------------------------------------------------------------------------------ names and sums
+
+    async def _all_tabs(self, wanted: frozenset[str] | None = None) -> list[Tab]:
+        """The selected tabs that there are, sorted; those without Type, too."""
+        types = await self._of_vbuckets(lambda vbucket: ("HGETALL", self._keys.of(TYPES, vbucket)))
+        return sorted(
+            (tab, vbucket, name.decode())
+            for vbucket, flat in types.items()
+            for tab, name in rows.pairs(flat).items()
+            if wanted is None or tab in wanted
+        )
+
+    async def tabs(self) -> dict[str, str]:
+        """See `IStore.tabs`."""
+        return {tab: name for tab, _, name in await self._all_tabs() if name}
+
+    async def clients(self, tabs: frozenset[str] | None) -> set[str]:
+        """See `IStore.clients`."""
+        if tabs is None:
+            found = await self._of_vbuckets(lambda vbucket: ("HKEYS", self._keys.of(CLIENTS, vbucket)))
+            names = {client for some in found.values() for client in some}
+        else:
+            some_tabs = await self._all_tabs(tabs)
+            names = {client for some in await self._of_tabs(some_tabs, self._client_names) for client in some}
+        return {name.decode() for name in names} - {RETIRED}
+
+    def _client_names(self, tab: Tab) -> Command:
+        return "HKEYS", self._keys.states(tab[1], tab[0])
+
+    async def ledger(self) -> dict[str, int]:
+        """See `IStore.ledger`."""
+        found = await self._of_vbuckets(lambda vbucket: ("HMGET", self._keys.of(LEDGER, vbucket), "row", "lost"))
+        total = {LOST: 0}
+        for row, lost in found.values():
+            total[LOST] += int(lost or 0)
+            for line, count in rows.read_ledger(row or b"{}").items():
+                total[line] = total.get(line, 0) + count
+        return total
+
+    async def depth(self) -> list[LogDepth]:
+        """See `IStore.depth`."""
+        lengths = await self._of_vbuckets(lambda vbucket: ("LLEN", self._keys.of(ENTRIES, vbucket)))
+        oldest = await self._of_vbuckets(lambda vbucket: ("LINDEX", self._keys.of(ENTRIES, vbucket), 0))
+        newest = await self._of_vbuckets(lambda vbucket: ("LINDEX", self._keys.of(ENTRIES, vbucket), -1))
+        return [
+            rows.depth(vbucket, length, oldest[vbucket], newest[vbucket])
+            for vbucket, length in sorted(lengths.items())
+            if length and oldest[vbucket] and newest[vbucket]
+        ]
+
+    async def aside(self, limit: int) -> list[SetAside]:
+        """See `IStore.aside`."""
+        if limit <= 0:
+            return []
+
+        async def of_shard(shard: Shard) -> list[tuple[tuple[int, int], SetAside]]:
+            command = ("XREVRANGE", self._keys.aside[0], "+", "-", "COUNT", limit)
+            (found,) = await ask_all(shard, shard.link("query"), [command])
+            return [_aside(stream_id, fields) for stream_id, fields in found]
+
+        some = await together(of_shard(shard) for shard in self._shards.values())
+        newest = sorted((one for of_one in some for one in of_one), key=lambda one: one[0], reverse=True)
+        return [each for _, each in newest[:limit]]
+
+    # --------------------------------------------------------------------------------------------------------- pages
+
+    async def each_state(self, selection: Selection, consume: Consume) -> None:
+        """See `IStore.each_state`."""
+        clients = None if selection.clients is None else sorted(selection.clients - {RETIRED})
+        async for page in self._state_pages(await self._all_tabs(selection.tabs), clients):
+            await _give(page, consume)
+
+    async def _state_pages(self, tabs: Sequence[Tab], clients: Sequence[str] | None) -> AsyncIterator[list[StateRow]]:
+        for start in range(0, len(tabs) if clients != [] else 0, TABS_PER_CALL):
+            some = tabs[start : start + TABS_PER_CALL]
+            sizes = [len(clients)] * len(some) if clients is not None else await self._sizes(some)
+            for first, last in _runs(sizes, self._limits.page_rows):
+                if sizes[first] > self._limits.page_rows:
+                    async for page in self._parts_of_tab(some[first], clients):
+                        yield page
+                elif page := await self._whole_tabs(some[first:last], clients):
+                    yield page
+
+    async def _sizes(self, tabs: Sequence[Tab]) -> list[int]:
+        return await self._of_tabs(tabs, lambda tab: ("HLEN", self._keys.states(tab[1], tab[0])))
+
+    async def _whole_tabs(self, tabs: Sequence[Tab], clients: Sequence[str] | None) -> list[StateRow]:
+        """All wanted States of some tabs."""
+        if clients is not None:
+            found = await self._of_tabs(tabs, lambda tab: ("HMGET", self._keys.states(tab[1], tab[0]), *clients))
+            named = [dict(zip(clients, states, strict=True)) for states in found]
+        else:
+            found = await self._of_tabs(tabs, lambda tab: ("HGETALL", self._keys.states(tab[1], tab[0])))
+            named = [dict(sorted(rows.pairs(flat).items())) for flat in found]
+        return [
+            StateRow(tab, client, name, state)
+            for (tab, _, name), states in zip(tabs, named, strict=True)
+            for client, state in states.items()
+            if state is not None
+        ]
+
+    async def _parts_of_tab(self, tab: Tab, clients: Sequence[str] | None) -> AsyncIterator[list[StateRow]]:
+        """The wanted States of one tab with many clients."""
+        if clients is None:
+            (names,) = await self._of_tabs([tab], self._client_names)
+            clients = sorted(name.decode() for name in names)
+        for start in range(0, len(clients), self._limits.page_rows):
+            if page := await self._whole_tabs([tab], clients[start : start + self._limits.page_rows]):
+                yield page
+
+    async def each_aggregate(self, selection: Selection, consume: Consume) -> None:
+        """See `IStore.each_aggregate`."""
+        tabs = await self._all_tabs(selection.tabs)
+        step = self._limits.page_rows
+        for start in range(0, len(tabs), step):
+            some = tabs[start : start + step]
+            found = await self._aggregates(some)
+            page = [
+                AggregateRow(tab, name, aggregate)
+                for (tab, _, name), aggregate in zip(some, found, strict=True)
+                if aggregate is not None
+            ]
+            if page:
+                await _give(page, consume)
+
+    async def _aggregates(self, tabs: Sequence[Tab]) -> list[bytes | None]:
+        """The Aggregates of some tabs, in order; one command for all tabs of a vbucket."""
+        by_vbucket: dict[int, list[str]] = {}
+        for tab, vbucket, _ in tabs:
+            by_vbucket.setdefault(vbucket, []).append(tab)
+        groups = [(names[0], vbucket, "") for vbucket, names in by_vbucket.items()]
+        found = await self._of_tabs(
+            groups, lambda group: ("HMGET", self._keys.of(AGGREGATES, group[1]), *by_vbucket[group[1]])
+        )
+        named = {
+            (vbucket, tab): aggregate
+            for (_, vbucket, _), aggregates in zip(groups, found, strict=True)
+            for tab, aggregate in zip(by_vbucket[vbucket], aggregates, strict=True)
+        }
+        return [named[vbucket, tab] for tab, vbucket, _ in tabs]
+
+
+def _runs(sizes: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """Cut a list into runs of at most `most` together, or of one that is larger."""
+    runs: list[tuple[int, int]] = []
+    first = total = 0
+    for place, size in enumerate(sizes):
+        if place > first and total + size > most:
+            runs.append((first, place))
+            first, total = place, 0
+        total += size
+    if first < len(sizes):
+        runs.append((first, len(sizes)))
+    return runs
+
+
+def _aside(stream_id: bytes, fields: Sequence[bytes]) -> tuple[tuple[int, int], SetAside]:
+    named = rows.pairs(fields)
+    milliseconds, number = stream_id.split(b"-")
+    reason, tab, client, type_name = (named[key].decode() for key in "rtcy")
+    return (int(milliseconds), int(number)), SetAside(reason, tab, client, type_name, int(named["n"]), named["p"])
+
+
+async def _give(page: Sequence[Any], consume: Consume) -> None:
+    taken = consume(page)
+    if taken is not None:
+        await taken
+
+
+def _merged(parts: Iterable[Mapping[int, Any]]) -> dict[int, Any]:
+    return {key: value for part in parts for key, value in part.items()}
