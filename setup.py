@@ -23,7 +23,7 @@ setup(
     packages=[*find_namespace_packages(include=["taba", "taba.*"]), "twisted.plugins"],
     package_data={"taba": ["py.typed"], "twisted.plugins": ["taba_plugins.py"]},
     install_requires=[
-        "Twisted>=25.5",
+        "Twisted[tls]>=25.5",
         "treq>=24.9",
         "cffi>=1.16",
         "attrs>=23.2",

@@ -23,6 +23,8 @@ Without a settings file a server keeps its data in `taba-data/` and opens an age
 With one it opens no agent's port unless EMBEDDED_AGENT is true, and posts its own events to `localhost:AGENT_PORT`.
 `/post` on a server goes to an agent inside the process, whose spool is `DATA_DIR/spool`.
 
+Everything listens on loopback; [many-hosts.md](../guide/many-hosts.md) says how to listen for other hosts safely.
+
 This page is made by `docs/make_settings.py`.
 """
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from ipaddress import ip_address
 from typing import Any
 
 from attrs import evolve
@@ -21,10 +20,11 @@ from taba import settings as taba_settings
 from taba.agent.http import AgentResources
 from taba.agent.service import Agent
 from taba.agent.site import agent_site
-from taba.binding import check_interface
+from taba.binding import EndpointString, check_endpoints, tcp_endpoint
 from taba.client.api import Client
 from taba.client.engines.twisted import TwistedEngine
 from taba.errors import SettingsError
+from taba.guarding import shared_token
 from taba.handlers.registry import Registry, installed
 from taba.interfaces import IStore
 from taba.local_endpoint import LocalEndpoint
@@ -34,7 +34,7 @@ from taba.settings import AgentSettings, Endpoint, ServerSettings
 from taba.stopping import stop_in_turn
 from taba.store.embedded import EmbeddedStore
 from taba.store.memory import MemoryStore
-from taba.web.listening import listen
+from taba.web.listening import Listening, listen
 
 OWN_FLUSH_SECONDS = 10.0
 """How often the server records its own events."""
@@ -54,12 +54,30 @@ class Options(BaseOptions):
         ["port", "p", None, "TCP port for agents and queries [default: 8300]", int],
         ["agent-port", None, None, "TCP port for applications on this host [default: 8279]", int],
         ["interface", "i", None, "Address to listen on [default: 127.0.0.1]"],
+        ["token-file", None, None, "File of the token that clients, agents and servers share."],
     ]
     optFlags = [
         ["memory", None, "Keep everything in memory: a stop loses it."],
         ["check-config", None, "Read the settings, say what is wrong with them, and exit."],
-        ["insecure", None, "Listen on other addresses than loopback, unencrypted and for everybody."],
+        ["insecure", None, "Listen on other addresses than loopback without a token or TLS: for everybody."],
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+        self["agent-listen"] = []
+
+    def opt_listen(self, value: str) -> None:
+        """Twisted endpoint string for agents and queries, in place of --interface and --port; may be given several
+        times
+        """
+        self["listen"].append(value)
+
+    def opt_agent_listen(self, value: str) -> None:
+        """Twisted endpoint string for applications, in place of --interface and --agent-port; may be given several
+        times
+        """
+        self["agent-listen"].append(value)
 
     def postOptions(self) -> None:
         """Read the settings, so that a mistake ends twistd with a sentence before it forks."""
@@ -81,6 +99,9 @@ class Options(BaseOptions):
             "port": self["port"],
             "agent_port": self["agent-port"],
             "interface": self["interface"],
+            "listen": tuple(self["listen"]) or None,
+            "agent_listen": tuple(self["agent-listen"]) or None,
+            "token_file": self["token-file"],
         }
         given = {name: value for name, value in given.items() if value is not None}
         settings = taba_settings.changed(settings, **given)
@@ -88,13 +109,24 @@ class Options(BaseOptions):
             settings = evolve(settings, database=evolve(settings.database, memory=True))
         if self["insecure"]:
             settings = evolve(settings, insecure=True)
+        settings = with_absolute_paths(settings)
         check(settings)
-        # twistd changes its folder when it daemonizes; what was meant is the folder it was started in.
-        return evolve(settings, data_dir=os.path.abspath(settings.data_dir))
+        return settings
+
+
+def with_absolute_paths(settings: ServerSettings) -> ServerSettings:
+    """Settings whose files are where they were when the command was given: twistd may change its folder."""
+    return evolve(
+        settings,
+        data_dir=os.path.abspath(settings.data_dir),
+        listen=tuple(str(EndpointString.parse(each).with_absolute_paths()) for each in settings.listen),
+        agent_listen=tuple(str(EndpointString.parse(each).with_absolute_paths()) for each in settings.agent_listen),
+        token_file=settings.token_file and os.path.abspath(settings.token_file),
+    )
 
 
 def check(settings: ServerSettings) -> None:
-    """SettingsError for what each setting alone does not show."""
+    """SettingsError for what each setting alone does not show, and for files that cannot be used."""
     if settings.database.sentinels or settings.database.shards:
         raise SettingsError(
             "DB_SETTINGS with SENTINELS and SHARDS needs the Redis store, which this version does not have yet: "
@@ -110,7 +142,14 @@ def check(settings: ServerSettings) -> None:
         raise SettingsError("SERVER_WORKERS: the embedded store takes one process.")
     if settings.agent_port == 0 and not settings.embedded_agent:
         raise SettingsError("AGENT_PORT: 0 picks a free port for an agent in this process only (EMBEDDED_AGENT).")
-    check_interface(settings.interface, settings.insecure)
+    if settings.agent_listen and not settings.embedded_agent:
+        raise SettingsError("AGENT_LISTEN: this process opens no agent's port unless EMBEDDED_AGENT is true.")
+    shared_token(settings.token_file, lambda: 0.0)
+    check_endpoints(
+        (*settings.endpoints(), *settings.agent_endpoints()),
+        token=settings.token_file is not None,
+        insecure=settings.insecure,
+    )
 
 
 def open_store(settings: ServerSettings, process: Process) -> IStore:
@@ -154,9 +193,10 @@ class EmbeddedServer(Service):
     def __init__(self, settings: ServerSettings, process: Process, registry: Registry) -> None:
         self.settings = settings
         self._process = process
+        token = shared_token(settings.token_file, process.reactor.seconds, process.say)
         self.agent, endpoint = inside_agent(settings, process, registry)
         resources = AgentResources(self.agent)
-        self.record = Client(wall=process.wall, jitter=process.random.random)
+        self.record = Client(wall=process.wall, jitter=process.random.random, monotonic=process.reactor.seconds)
         self.server = Server(
             settings,
             process,
@@ -166,10 +206,11 @@ class EmbeddedServer(Service):
             self.agent,
             resources.intake(),
             resources.bodies(),
+            token.guard(),
         )
         endpoint.serve(self.server.frontend)
-        self._site = agent_site(resources, process)
-        self._agent_port: Any = None
+        self._site = agent_site(resources, process, token.guard())
+        self._agent_port: Listening | None = None
 
     @inlineCallbacks
     def startService(self):  # type: ignore[no-untyped-def]
@@ -177,34 +218,37 @@ class EmbeddedServer(Service):
         super().startService()
         yield self.server.startService()
         if self.settings.embedded_agent:
-            self._agent_port = yield listen(
-                self._process.reactor, self.settings.interface, self.settings.agent_port, self._site
-            )
-            agent = Endpoint(self.settings.interface, self._agent_port.getHost().port)
-            self._process.say(f"Taba agent: applications on {agent.url()}/post")
+            yield self._open_agent_port()
         yield self.record.initialize(
             f"taba_server.{self._process.host}",
             f"{self._own_agent().url()}/post",
             OWN_FLUSH_SECONDS,
             lambda sender, url: TwistedEngine(sender, url, reactor=self._process.reactor),
+            token_file=self.settings.token_file or "",
         )
         kept = "in memory only" if self.settings.database.memory else f"in {self.settings.data_dir}"
         self._process.say(f"Taba keeps its data {kept}. Ready.")
 
+    @inlineCallbacks
+    def _open_agent_port(self):  # type: ignore[no-untyped-def]
+        """Open the agent's port, and one more for own events where it is not to be had without TLS."""
+        endpoints = self.settings.agent_endpoints()
+        if not any(EndpointString.parse(each).kind in ("tcp", "tcp6") for each in endpoints):
+            endpoints = (*endpoints, tcp_endpoint("127.0.0.1", 0))
+        listening: Listening = yield listen(self._process.reactor, endpoints, self._site)
+        self._agent_port = listening
+        self._process.say(f"Taba agent: applications on {', '.join(f'{url}/post' for url in listening.urls())}")
+
     def _own_agent(self) -> Endpoint:
         """Where own events go: the agent in this process when it listens, else the agent of this host."""
-        if self._agent_port is None:
-            return Endpoint("127.0.0.1", self.settings.agent_port)
-        address = ip_address(self.settings.interface)
-        if address.is_unspecified:  # it listens on all addresses, of which that is none to connect to
-            address = ip_address("127.0.0.1" if address.version == 4 else "::1")
-        return Endpoint(str(address), self._agent_port.getHost().port)
+        here = self._agent_port.plain() if self._agent_port is not None else None
+        return here or Endpoint("127.0.0.1", self.settings.agent_port)
 
     @inlineCallbacks
     def stopService(self):  # type: ignore[no-untyped-def]
         """Fires when everything is written and closed."""
         super().stopService()
-        listening = [self._agent_port.stopListening] if self._agent_port is not None else []
+        listening = [self._agent_port.close] if self._agent_port is not None else []
         yield stop_in_turn(self.record.stop, *listening, self.server.stopService)
 
 

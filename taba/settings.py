@@ -11,27 +11,29 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import attrs
 import cattrs
 from attrs import field, frozen
+from cattrs.gen import make_dict_structure_fn
 
+from taba.binding import MOST_PORT, tcp_endpoint
 from taba.errors import SettingsError
 
 MIB = 1 << 20
 
 
-MOST_PORT = 65_535
-
-
 def setting(key: str, meaning: str, default: Any, *, least: float | None = None, most: float = 1e18) -> Any:
     """A field of a settings class; `least` and `most` are the lowest and the highest number allowed. Texts may not be
-    empty.
+    empty; one that may be missing has the default None.
     """
     validators: list[Any] = [] if least is None else [attrs.validators.ge(least), attrs.validators.le(most)]
     if isinstance(default, str):
         validators.append(attrs.validators.min_len(1))
+    if default is None:
+        validators.append(attrs.validators.optional(attrs.validators.min_len(1)))
     metadata = {"key": key, "meaning": meaning}
     if callable(default):
         return field(factory=default, validator=validators, metadata=metadata)
@@ -44,11 +46,28 @@ class Endpoint:
 
     host: str = field(validator=attrs.validators.min_len(1))
     port: int = field(validator=[attrs.validators.ge(1), attrs.validators.le(MOST_PORT)])
+    tls: bool = False
 
     def url(self) -> str:
         """The base URL of its HTTP port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"http{'s' if self.tls else ''}://{host}:{self.port}"
+
+    @classmethod
+    def from_url(cls, url: str) -> Endpoint:
+        """The endpoint of a base URL, http or https. ValueError when it has anything but scheme, host and port."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+            raise ValueError(f"{url!r} is no URL such as https://HOST:PORT")
+        if parts.query or parts.fragment or parts.username is not None or " " in url or not url.isprintable():
+            raise ValueError(f"{url!r} is no URL such as https://HOST:PORT")
+        tls = parts.scheme == "https"
+        return cls(parts.hostname, parts.port if parts.port is not None else (443 if tls else 80), tls)
+
+
+LISTEN_MEANING = "Twisted endpoint strings to listen on, in place of {0} and {1}: a list."
+TOKEN_MEANING = "File of the token that clients, agents and servers share; null for none."
+INSECURE_MEANING = "Listen on other addresses than loopback without a token or TLS: for everybody."
 
 
 @frozen
@@ -57,8 +76,18 @@ class AgentSettings:
 
     port: int = setting("AGENT_PORT", "TCP port for clients; 0 picks a free one.", 8279, least=0, most=MOST_PORT)
     interface: str = setting("AGENT_INTERFACE", "Address to listen on.", "127.0.0.1")
+    listen: tuple[str, ...] = setting("AGENT_LISTEN", LISTEN_MEANING.format("AGENT_INTERFACE", "AGENT_PORT"), ())
     servers: tuple[Endpoint, ...] = setting(
-        "SERVER_ENDPOINTS", "The servers' HTTP ports: a list of {host, port}.", lambda: (Endpoint("127.0.0.1", 8300),)
+        "SERVER_ENDPOINTS",
+        "The servers' HTTP ports: a list of {host, port, tls} or URLs such as https://HOST:PORT.",
+        lambda: (Endpoint("127.0.0.1", 8300),),
+    )
+    token_file: str | None = setting("TOKEN_FILE", TOKEN_MEANING, None)
+    tls_ca_file: str | None = setting(
+        "TLS_CA_FILE", "PEM file of the authorities to trust with https servers; null for the platform's.", None
+    )
+    tls_client_file: str | None = setting(
+        "TLS_CLIENT_FILE", "PEM file of a key and its certificate, to show to https servers; null for none.", None
     )
     flush_seconds: float = setting("AGENT_FLUSH_SECONDS", "How often batches are sealed and sent.", 0.25, least=0.01)
     commit_milliseconds: float = setting("AGENT_COMMIT_MS", "How long a group commit gathers requests.", 100.0, least=0)
@@ -79,9 +108,11 @@ class AgentSettings:
     instance_days: float = setting("INSTANCE_DAYS", "How long an idle client's numbers are kept.", 2.0, least=0.01)
     dedup_days: float = setting("DEDUP_DAYS", "How long servers remember lanes; the same on all hosts.", 14.0, least=2)
     max_clock_skew: float = setting("MAX_CLOCK_SKEW", "How far ahead of servers' clocks events may be.", 60.0, least=0)
-    insecure: bool = setting(
-        "INSECURE", "Listen on other addresses than loopback, unencrypted and for everybody.", False
-    )
+    insecure: bool = setting("INSECURE", INSECURE_MEANING, False)
+
+    def endpoints(self) -> tuple[str, ...]:
+        """The endpoint strings of the port for clients."""
+        return self.listen or (tcp_endpoint(self.interface, self.port),)
 
 
 @frozen
@@ -104,10 +135,15 @@ class ServerSettings:
         "BASE_PORT", "TCP port for agents and queries; 0 picks a free one.", 8300, least=0, most=MOST_PORT
     )
     interface: str = setting("INTERFACE", "Address to listen on.", "127.0.0.1")
+    listen: tuple[str, ...] = setting("LISTEN", LISTEN_MEANING.format("INTERFACE", "BASE_PORT"), ())
     agent_port: int = setting(
         "AGENT_PORT", "Port of the agent on this host, to which own events go.", 8279, least=0, most=MOST_PORT
     )
     embedded_agent: bool = setting("EMBEDDED_AGENT", "Whether this process opens AGENT_PORT itself.", False)
+    agent_listen: tuple[str, ...] = setting(
+        "AGENT_LISTEN", LISTEN_MEANING.format("INTERFACE", "AGENT_PORT") + " With EMBEDDED_AGENT.", ()
+    )
+    token_file: str | None = setting("TOKEN_FILE", TOKEN_MEANING, None)
     data_dir: str = setting("DATA_DIR", "Folder of the embedded store and the spool.", "taba-data")
     database: DatabaseSettings = setting(  # noqa: RUF009 - ruff does not see that this is a field
         "DB_SETTINGS", "Which store, and how it is divided.", DatabaseSettings
@@ -123,9 +159,17 @@ class ServerSettings:
     max_body_bytes: int = setting(
         "MAX_BODY_BYTES", "Largest body of a request, before and after inflating.", 32 * MIB, least=1024
     )
-    insecure: bool = setting(
-        "INSECURE", "Listen on other addresses than loopback, unencrypted and for everybody.", False
-    )
+    insecure: bool = setting("INSECURE", INSECURE_MEANING, False)
+
+    def endpoints(self) -> tuple[str, ...]:
+        """The endpoint strings of the port for agents and queries."""
+        return self.listen or (tcp_endpoint(self.interface, self.port),)
+
+    def agent_endpoints(self) -> tuple[str, ...]:
+        """The endpoint strings of the agent's port in this process; none when it opens none."""
+        if not self.embedded_agent:
+            return ()
+        return self.agent_listen or (tcp_endpoint(self.interface, self.agent_port),)
 
 
 LATER = {
@@ -203,9 +247,21 @@ def _value(kind: Any, each: Any, value: Any, path: str) -> Any:
         if not isinstance(value, dict):
             raise SettingsError(f"{path} must be an object.")
         return _structured(wanted, value, path + ".")
+    if get_origin(wanted) is tuple and not isinstance(value, list):
+        raise SettingsError(f"{path} must be a list.")
     converter = cattrs.Converter(forbid_extra_keys=True)
     for plain in (bool, int, float, str):
         converter.register_structure_hook(plain, _exactly)
+    from_object = make_dict_structure_fn(Endpoint, converter, _cattrs_forbid_extra_keys=True)
+
+    def endpoint(given: Any, kind: type[Endpoint]) -> Endpoint:
+        if isinstance(given, str):
+            return Endpoint.from_url(given)
+        if not isinstance(given, dict):
+            raise TypeError(f"{json.dumps(given)} is neither an object nor a URL")
+        return from_object(given, kind)
+
+    converter.register_structure_hook(Endpoint, endpoint)
     try:
         return converter.structure(value, wanted)
     except (cattrs.BaseValidationError, TypeError, ValueError) as problem:

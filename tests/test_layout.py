@@ -24,7 +24,7 @@ LAYERS = (
     {"native", "wire", "handlers", "settings", "binding", "web"},
     {"store", "client"},
     {"agent", "server"},
-    {"local_endpoint", "real", "console"},
+    {"local_endpoint", "guarding", "real", "console"},
     {"server_tap", "agent_tap", "cli"},
 )
 """What may import what stands above it, and what stands beside it in the same package."""

@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hyperlink import EncodedURL
+from OpenSSL.SSL import Error as SSLError
+from service_identity import VerificationError
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import ConnectingCancelledError
@@ -85,8 +87,9 @@ class _PlainURL(EncodedURL):
 class HTTPEndpoint:
     """The server at `base_url`.
 
-    `headers` go with every request (a token, for example). `off_reactor` runs a function, elsewhere if it can, and
-    gives a Deferred of the result: it is used to compress. Requests to this very machine are not compressed.
+    `headers` go with every request, and the token that `token` gives at that time, if it gives one. `off_reactor` runs
+    a function, elsewhere if it can, and gives a Deferred of the result: it is used to compress. Requests to this very
+    machine are not compressed.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class HTTPEndpoint:
         timeout: float = TIMEOUT_SECONDS,
         max_answer: int = MAX_ANSWER,
         headers: Mapping[str, str] | None = None,
+        token: Callable[[], str | None] = lambda: None,
         off_reactor: Callable[..., Deferred[Any]] = maybeDeferred,
     ) -> None:
         self.name = base_url.rstrip("/")
@@ -106,6 +110,7 @@ class HTTPEndpoint:
         self._timeout = timeout
         self._max_answer = max_answer
         self._headers = Headers({name: [value] for name, value in (headers or {}).items()})
+        self._token = token
         self._off_reactor = off_reactor
         host = urlsplit(self.name).hostname or ""
         self._compresses = host not in LOOPBACK and not host.startswith("127.")
@@ -145,17 +150,17 @@ class HTTPEndpoint:
             return Failure(CancelledError())
         if failure.check(FrameError):
             return Failure(EndpointDown(f"{self.name}: what it answers is no answer: {failure.value}"))
-        return Failure(EndpointDown(f"{self.name}: {failure.value or type(failure.value).__name__}"))
+        return Failure(EndpointDown(f"{self.name}: {_cause(failure)}"))
 
     async def _ask_topology(self) -> Topology:
         response = await self._http.get(
-            self._url("/v2/topology"), headers=self._headers, unbuffered=True, allow_redirects=False
+            self._url("/v2/topology"), headers=self._headers_now(), unbuffered=True, allow_redirects=False
         )
         return decode_topology(await self._answer_in(response, MAX_TOPOLOGY), MAX_TOPOLOGY)
 
     async def _post(self, request: AppendRequest) -> AppendAnswer:
         body = encode_append_request(request)
-        headers = self._headers.copy()
+        headers = self._headers_now()
         headers.setRawHeaders("Content-Type", ["application/octet-stream"])
         if self._compresses and len(body) > COMPRESS_FROM:
             body = await self._off_reactor(_gzip, body)
@@ -164,6 +169,13 @@ class HTTPEndpoint:
             self._url("/v2/append"), data=body, headers=headers, unbuffered=True, allow_redirects=False
         )
         return decode_append_answer(await self._answer_in(response, self._max_answer), self._max_answer)
+
+    def _headers_now(self) -> Headers:
+        headers = self._headers.copy()
+        token = self._token()
+        if token is not None:
+            headers.setRawHeaders("Authorization", [f"Bearer {token}"])
+        return headers
 
     def _url(self, path: str) -> EncodedURL:
         text = self.name + path
@@ -191,6 +203,19 @@ def _is_cancelled(failure: Failure) -> bool:
     if isinstance(problem, ResponseNeverReceived | RequestTransmissionFailed):
         return any(reason.check(CancelledError) for reason in problem.reasons)
     return isinstance(problem, CancelledError | ConnectingCancelledError)
+
+
+def _cause(failure: Failure) -> str:
+    """What a request failed of, for people; twisted.web wraps it, and a certificate's mistake is known by its class."""
+    problem: Any = failure.value
+    if isinstance(problem, ResponseNeverReceived | RequestTransmissionFailed) and problem.reasons:
+        problem = problem.reasons[0].value
+    if isinstance(problem, SSLError):
+        reasons = [str(each[-1]) for each in problem.args[0]] if problem.args else []
+        return f"TLS failed: {', '.join(reasons) or 'the connection ended in the middle'}"
+    if isinstance(problem, VerificationError):
+        return "TLS failed: its certificate is not for this host"
+    return str(problem) or type(problem).__name__
 
 
 def _gzip(body: bytes) -> bytes:

@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from taba.agent.held import Action, Confirmed, Held, Lost, NewIncarnation, SetAside
 from taba.agent.lane import CONFIRM_SECONDS, NEVER, NOW, Lane, LaneState, Outgoing
 from taba.errors import LocalProtocolError
-from taba.interfaces import Outcome
+from taba.interfaces import Append, Outcome, Verdict
 
 __all__ = [
     "CONFIRM_SECONDS",
@@ -216,7 +216,11 @@ class Lanes:
     def answered(
         self, sent: Sequence[Outgoing], outcomes: Sequence[Outcome], sent_at: float, now: float
     ) -> list[Action]:
-        """Take the answer to what one request carried, gathered at `sent_at`; what it does not mention has failed."""
+        """Take the answer to what one request carried, gathered at `sent_at`.
+
+        Nothing is known of a lane that it does not mention. Such a lane comes back later, and later each time, as after
+        `moved`: at once it would ask a server that goes on leaving it out without a pause.
+        """
         by_lane = {(outcome.incarnation, outcome.vbucket): outcome for outcome in outcomes}
         actions: list[Action] = []
         ended: set[str] = set()
@@ -226,9 +230,8 @@ class Lanes:
                 continue
             outcome, lineage = by_lane.get((lane.incarnation, lane.vbucket)), lane.lineage
             if outcome is None or outcome.seq != outgoing.append.seq:
-                lane.failed(now)
-            else:
-                actions += lane.answered(outcome, sent_at, now)
+                outcome = _left_out(outgoing.append)
+            actions += lane.answered(outcome, sent_at, now)
             if lane.lineage != lineage:
                 ended.add(lineage)
             self._place(lane)
@@ -288,3 +291,8 @@ class Lanes:
             self._ready[lane] = None
         else:
             self._place(lane)
+
+
+def _left_out(append: Append) -> Outcome:
+    """What an answer that does not mention a lane is taken for."""
+    return Outcome(append.vbucket, append.incarnation, append.seq, Verdict.MOVED, 0, None, "")

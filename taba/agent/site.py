@@ -6,8 +6,9 @@ from taba.agent.http import AgentResources
 from taba.process import Process
 from taba.web.answers import Root
 from taba.web.site import BoundedSite
+from taba.web.token import TokenGuard
 
 
-def agent_site(resources: AgentResources, process: Process) -> BoundedSite:
-    """All endpoints of an agent, with bodies parsed as they arrive."""
-    return BoundedSite(Root(resources.leaves()), process.reactor, resources.bodies())
+def agent_site(resources: AgentResources, process: Process, guard: TokenGuard | None = None) -> BoundedSite:
+    """All endpoints of an agent, with bodies parsed as they arrive; with a `guard`, for those who show the token."""
+    return BoundedSite(Root(resources.leaves()), process.reactor, resources.bodies(), guard=guard)

@@ -18,7 +18,8 @@ import click
 
 from taba import __version__
 from taba.cli import layout
-from taba.cli.server import DEFAULT_SERVER, Fetch, Unreachable, base_url, fetch, url_of
+from taba.cli.server import DEFAULT_SERVER, Fetch, Question, Unreachable, base_url, fetch, url_of
+from taba.client.token import TokenError, read_tokens
 
 NOTHING_FOUND = 1
 UNREACHABLE = 3
@@ -36,13 +37,19 @@ class Session:
         self.server = DEFAULT_SERVER
         self.as_json = False
         self.timeout = 10.0
+        self.token: str | None = None
+        self.ca_file: str | None = None
 
     def ask(self, path: str, parameters: dict[str, str]) -> str:
         """The server's answer, as text or as JSON; exits where there is none."""
         base = base_url(self.server)
         accept = "application/json" if self.as_json else "text/plain"
         try:
-            reply = self._fetch(url_of(base, path, parameters), accept, self.timeout)
+            reply = self._fetch(
+                Question(url_of(base, path, parameters), accept, self.timeout, self.token, self.ca_file)
+            )
+        except ValueError as problem:
+            raise click.UsageError(str(problem)) from None
         except Unreachable as problem:
             advice = "Start one with `twistd -n taba-server`, or say where it is with --server or TABA_SERVER."
             self.fail(UNREACHABLE, f"no Taba server answers at {base} ({problem}). {advice}")
@@ -93,11 +100,28 @@ def _set_timeout(context: click.Context, parameter: click.Parameter, value: floa
         context.ensure_object(Session).timeout = value
 
 
-def common_options(command: F, environment: str | None = None) -> F:
-    """--server, --json and --timeout, which may stand before the command and after it.
+def _set_token_file(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        try:
+            context.ensure_object(Session).token = read_tokens(value)[0]
+        except TokenError as problem:
+            raise click.BadParameter(str(problem)) from None
+
+
+def _set_ca_file(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        context.ensure_object(Session).ca_file = value
+
+
+def common_options(command: F, *, with_environment: bool = False) -> F:
+    """--server, --token-file, --ca-file, --json and --timeout, which may stand before the command and after it.
 
     Only those before it look at the environment, for after it this would win over what the user wrote before.
     """
+
+    def variable(name: str) -> str | None:
+        return name if with_environment else None
+
     for option in (
         click.option(
             "--timeout", type=click.FloatRange(0, min_open=True), callback=_set_timeout, expose_value=False,
@@ -108,7 +132,15 @@ def common_options(command: F, environment: str | None = None) -> F:
             help="Print the server's JSON: indented on a terminal, compact in a pipe.",
         ),
         click.option(
-            "--server", metavar="URL", envvar=environment, callback=_set_server, expose_value=False,
+            "--ca-file", metavar="FILE", envvar=variable("TABA_CA_FILE"), callback=_set_ca_file, expose_value=False,
+            help="PEM file of the authorities to trust with an https server.  [env: TABA_CA_FILE]",
+        ),
+        click.option(
+            "--token-file", metavar="FILE", envvar=variable("TABA_TOKEN_FILE"), callback=_set_token_file,
+            expose_value=False, help="File of the token that the server asks for.  [env: TABA_TOKEN_FILE]",
+        ),
+        click.option(
+            "--server", metavar="URL", envvar=variable("TABA_SERVER"), callback=_set_server, expose_value=False,
             help=f"The server to ask.  [env: TABA_SERVER; default: {DEFAULT_SERVER}]",
         ),
     ):  # fmt: skip
@@ -122,7 +154,7 @@ _client_option = click.option("--client", metavar="CLIENT", help="Only what this
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="taba-cli")
-@partial(common_options, environment="TABA_SERVER")
+@partial(common_options, with_environment=True)
 @click.pass_context
 def main(context: click.Context) -> None:
     """Ask a Taba server what its clients recorded.

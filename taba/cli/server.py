@@ -20,8 +20,24 @@ class Unreachable(Exception):
     """Nobody answered; the text says why, in a few words."""
 
 
-Fetch = Callable[[str, str, float], Reply]
-"""Given a URL, what to accept, and a timeout in seconds: the Reply, whatever its status. Raises Unreachable."""
+class Question(NamedTuple):
+    """What is asked, and how."""
+
+    url: str
+    accept: str
+    """The media type that the answer should have."""
+    timeout: float
+    """Seconds."""
+    token: str | None = None
+    """What to show to a server that asks for a token."""
+    ca_file: str | None = None
+    """The authorities to trust with https, as PEM; None for the platform's."""
+
+
+Fetch = Callable[[Question], Reply]
+"""Given a Question: the Reply, whatever its status. Raises Unreachable, and ValueError for a `ca_file` that cannot be
+used.
+"""
 
 
 def base_url(server: str) -> str:
@@ -40,16 +56,27 @@ def url_of(base: str, path: str, parameters: dict[str, str]) -> str:
     return f"{base}{path}{'?' if query else ''}{query}"
 
 
-def fetch(url: str, accept: str, timeout: float) -> Reply:
-    """A Fetch by urllib. Proxies of the environment are used, but not to this machine itself."""
+def fetch(question: Question) -> Reply:
+    """A Fetch by urllib. Proxies of the environment are used, but not to this machine itself. A token is not shown to
+    whom the server redirects.
+    """
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError
-    from urllib.request import ProxyHandler, Request, build_opener
+    from urllib.request import BaseHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
-    local = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
-    opener = build_opener(ProxyHandler({})) if local else build_opener()
+    from taba.client.engines.posting import verifying_context
+
+    parts = urlsplit(question.url)
+    handlers: list[BaseHandler] = []
+    if parts.hostname in ("localhost", "127.0.0.1", "::1"):
+        handlers.append(ProxyHandler({}))
+    if parts.scheme == "https":
+        handlers.append(HTTPSHandler(context=verifying_context(question.ca_file)))
+    request = Request(question.url, headers={"Accept": question.accept})
+    if question.token is not None:
+        request.add_unredirected_header("Authorization", f"Bearer {question.token}")
     try:
-        with opener.open(Request(url, headers={"Accept": accept}), timeout=timeout) as answer:
+        with build_opener(*handlers).open(request, timeout=question.timeout) as answer:
             return Reply(answer.status, answer.read().decode("utf-8", "replace"))
     except HTTPError as error:
         with error:

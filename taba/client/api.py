@@ -6,6 +6,7 @@ An application that is one client uses the functions of `taba.client`, which are
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -42,14 +43,17 @@ class Client:
         max_buffer_bytes: int = DEFAULT_MAX_BYTES,
         wall: Callable[[], float] = time.time,
         jitter: Callable[[], float] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`max_buffer_bytes` bounds what is recorded and not yet acknowledged; beyond it the newest events are dropped.
 
         `wall` gives the time that events are stamped with, in seconds since 1970; `jitter` gives numbers in [0, 1) that
-        spread retries, by default from `random`.
+        spread retries, by default from `random`; `monotonic` gives seconds that never go back, by which a token file is
+        looked at again.
         """
         self._recorder = Recorder(wall, max_buffer_bytes)
         self._jitter = jitter
+        self._monotonic = monotonic
         self._sender: Sender | None = None
         self._engine: Engine | None = None
         self._identity: dict[str, Any] = {}
@@ -65,15 +69,26 @@ class Client:
         client_id: str,
         event_post_url: str,
         flush_period: float = DEFAULT_FLUSH_PERIOD,
-        engine_class: Callable[[Sender, str], Engine] | None = None,
+        engine_class: Callable[..., Engine] | None = None,
+        *,
+        token: str | None = None,
+        token_file: str | None = None,
+        ca_file: str | None = None,
     ) -> Any:
         """Start to record, and to send every `flush_period` seconds to an agent's `/post` URL.
 
         `client_id` should be durable over restarts, and no other process's at the same time. `engine_class` makes the
-        engine, by default a ThreadEngine. Returns what its `start` does: None, or a Deferred from a TwistedEngine.
+        engine of a Sender and the URL, by default a ThreadEngine. Returns what its `start` does: None, or a Deferred
+        from a TwistedEngine.
+
+        `token` is shown to an agent that asks for one, or the first one in `token_file`, or in the file that the
+        environment names as TABA_TOKEN_FILE; files are read again when they change. With an https URL the agent's
+        certificate is verified by the authorities in the PEM file `ca_file`, or TABA_CA_FILE, or the platform's. An
+        engine other than the default one is given `ca_file` by that name, if it is not None, and TABA_CA_FILE not.
 
         Raises ValueError for an id that is not 1 to 512 characters of ``A-Za-z0-9._~:/?@!$()*+;=-``, a URL that is not
-        http or https, a flush period that is not above 0, and if the client runs already.
+        http or https, a flush period that is not above 0, a token or file that cannot be used, and if the client runs
+        already.
         """
         if self._engine is not None:
             raise ValueError("the Taba client is already initialized; stop it first")
@@ -82,8 +97,18 @@ class Client:
         if not 0 < flush_period < math.inf:
             raise ValueError(f"flush_period is in seconds and above 0, not {flush_period!r:.100}")
         parse_url(event_post_url)
-        sender = Sender(self._recorder, client_id, jitter=self._jitter or _chance(), flush_period=float(flush_period))
-        self._engine = (engine_class or _default_engine())(sender, event_post_url)
+        sender = Sender(
+            self._recorder,
+            client_id,
+            jitter=self._jitter or _chance(),
+            flush_period=float(flush_period),
+            token=_token_source(token, token_file, self._monotonic),
+        )
+        make: Callable[..., Engine] = engine_class or _default_engine()
+        if engine_class is None and ca_file is None:
+            ca_file = os.environ.get("TABA_CA_FILE") or None
+        trust = {} if ca_file is None else {"ca_file": ca_file}
+        self._engine = make(sender, event_post_url, **trust)
         self._sender = sender
         self._identity = {"client_id": client_id, "event_post_url": event_post_url}
         return self._engine.start()
@@ -142,6 +167,20 @@ def _default_engine() -> Callable[[Sender, str], Engine]:
     from taba.client.engines.thread import ThreadEngine
 
     return ThreadEngine
+
+
+def _token_source(
+    token: str | None, token_file: str | None, monotonic: Callable[[], float]
+) -> Callable[[], str | None]:
+    """Imports what reads files, and the log, only where there is a token."""
+    if token is None and not token_file and (token_file == "" or not os.environ.get("TABA_TOKEN_FILE")):
+        return lambda: None
+    import logging
+
+    from taba.client.token import source_of_token
+
+    log = logging.getLogger("taba.client")
+    return source_of_token(token, token_file, os.environ, monotonic, note=log.info, warn=log.warning)
 
 
 def _chance() -> Callable[[], float]:

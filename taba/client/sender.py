@@ -11,7 +11,8 @@ Exactly once, on the hop to the agent, rests on these rules (docs/reference/prot
   answered; what is recorded meanwhile waits. One batch is in flight at a time: an agent remembers only the last number.
 * *Sent is unknown.* An agent that does not know the instance may be one that lost its disk after it took the batch. So
   the batch is not sent again but counted as `unknown`. For the same reason a batch that is refused (4xx) after an
-  attempt that went unanswered counts as `unknown`, and not as `refused`.
+  attempt that went unanswered counts as `unknown`, and not as `refused`. Only 401 is tried again: nothing was taken,
+  and it will be when the tokens agree.
 * *An idle instance is left in time.* After INSTANCE_IDLE the next batch goes under a new one, before the agent forgets.
 
 What the agent has acknowledged is not kept. What could not be recorded for lack of room, or is unknown, is told to the
@@ -39,7 +40,8 @@ MAX_RETRY_AFTER = 60.0  # seconds; what an agent asks for beyond this is not wai
 DRAIN_RETRY = 0.5  # seconds between attempts, at most, once the client stops
 
 _INSTANCE = re.compile(r"[0-9a-f]{32}\Z")
-_LATER = frozenset((408, 425, 429))  # the 4xx that mean "again later"
+_LATER = frozenset((401, 408, 425, 429))  # the 4xx that mean "again later"; 401: when tokens agree again
+_NOT_TAKEN = frozenset((401, 503))  # of these, and of 5xx, those that say for sure that the batch was not taken
 
 
 class Post(NamedTuple):
@@ -97,14 +99,18 @@ class Sender:
         flush_period: float = DEFAULT_FLUSH_PERIOD,
         max_batch_events: int = MAX_BATCH_EVENTS,
         max_batch_bytes: int = MAX_BATCH_BYTES,
+        token: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`jitter` gives numbers in [0, 1); `flush_period` is in seconds."""
+        """`jitter` gives numbers in [0, 1); `flush_period` is in seconds; `token` is asked at every request for the
+        token to show, if there is one.
+        """
         self._recorder = recorder
         self._client_id = client_id
         self._jitter = jitter
         self._flush_period = flush_period
         self._max_batch_events = max_batch_events
         self._max_batch_bytes = max_batch_bytes
+        self._token = token
         self.restart()
 
     def restart(self, on_revival: Callable[[], None] | None = None) -> None:
@@ -203,10 +209,12 @@ class Sender:
         self._attempt += 1
         self._in_flight = self._attempt
         self._sent_at = now
+        token = self._token()
+        shown = {} if token is None else {"Authorization": f"Bearer {token}"}
         if self._instance is None:
-            return Post(self._attempt, self._opening(), b"")
+            return Post(self._attempt, {**self._opening(), **shown}, b"")
         self._give_number(batch)
-        headers = {"Taba-Batch": f"{self._instance}/{batch.number}"}
+        headers = {"Taba-Batch": f"{self._instance}/{batch.number}", **shown}
         if batch.full or batch.unknown:
             headers["Taba-Unsent"] = f"full={batch.full}, unknown={batch.unknown}"
         return Post(self._attempt, headers, batch.body)
@@ -240,7 +248,7 @@ class Sender:
         elif answer.status == 200:
             self._acknowledge(batch, answer)
         elif again:
-            batch.uncertain = batch.uncertain or answer.status != 503
+            batch.uncertain = batch.uncertain or answer.status not in _NOT_TAKEN
             self._fail(_describe(answer), now, _whole_number(answer, "retry-after"))
         elif answer.status == 409:
             self._instance_unknown(batch, now)

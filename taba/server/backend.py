@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from taba.errors import StoreError
 from taba.handlers.registry import Registry
-from taba.interfaces import Checkpoint, IStore, Lease, LogEntry, Written
+from taba.interfaces import Checkpoint, IStore, Lease, Loaded, LogEntry, Written
 from taba.server.folding import Folding, Key
 from taba.server.observation import Observer
 from taba.server.state_cache import Name, StateCache
@@ -74,6 +74,9 @@ class Backend(Service):
         self.folding: dict[int, Folding] = {}
         self._stopping = False
         self._reading: Deferred[list[LogEntry]] | None = None
+        self._widening = False
+        self._loading: dict[int, Lease] = {}
+        self._loads: list[Deferred[None]] = []
         self._checkpointing: Deferred[None] | None = None
         self._loops: list[Deferred[None]] = []
         self._sleeping: dict[IDelayedCall, Deferred[None]] = {}
@@ -119,7 +122,9 @@ class Backend(Service):
         self._fire_more()
         self._fire_room()
         yield gatherResults(self._loops)
+        yield gatherResults(self._loads)
         self._loops.clear()
+        self._loads.clear()
         try:
             yield self._checkpoint_all()
             yield self._store.release([each.lease for each in self.folding.values()])
@@ -157,12 +162,12 @@ class Backend(Service):
         """Hold every vbucket that nobody else holds."""
         while not self._stopping:
             try:
-                if self.folding:
-                    held = yield self._store.renew(
-                        [each.lease for each in self.folding.values()], self._lease_seconds
-                    )
+                leases = [*self._loading.values(), *(each.lease for each in self.folding.values())]
+                if leases:
+                    held = yield self._store.renew(leases, self._lease_seconds)
                     self._drop(vbucket for vbucket in list(self.folding) if vbucket not in held)
-                missing = [v for v in range(self._store.cluster.vbuckets) if v not in self.folding]
+                here = self._loading.keys() | self.folding.keys()
+                missing = [v for v in range(self._store.cluster.vbuckets) if v not in here]
                 if missing:
                     yield self._acquire(missing)
                 if self._clock.seconds() >= self._prune_at:
@@ -174,12 +179,41 @@ class Backend(Service):
 
     @inlineCallbacks
     def _acquire(self, vbuckets: Sequence[int]):  # type: ignore[no-untyped-def]
+        """Lease vbuckets, and begin to load them all at once: in a networked store each load is a round trip.
+
+        The loads are not waited for: one that hangs must not keep the leases of the others from being renewed.
+        """
         leases: dict[int, Lease] = yield self._store.acquire(vbuckets, self._owner, self._lease_seconds)
-        for vbucket, lease in leases.items():
-            loaded = yield self._store.load(lease)
-            self.folding[vbucket] = Folding.loaded(lease, loaded, self._registry, self._max_clock_skew)
-        if leases and self._reading is not None:
-            self._reading.cancel()  # read the new ones as well
+        self._loading.update(leases)
+        self._loads = [each for each in self._loads if not each.called]
+        self._loads += [self._load(lease) for lease in leases.values()]
+
+    @inlineCallbacks
+    def _load(self, lease: Lease):  # type: ignore[no-untyped-def]
+        """Load a vbucket, and read it from now on. What fails costs this vbucket only: the next look tries again."""
+        try:
+            loaded: Loaded = yield self._store.load(lease)
+            folding = Folding.loaded(lease, loaded, self._registry, self._max_clock_skew)
+        except StoreError as problem:
+            self._log.warn("Vbucket {v} cannot be loaded: {problem}", v=lease.vbucket, problem=problem)
+        except Exception:  # something that this build cannot read
+            self._log.failure("Vbucket {v} cannot be loaded", v=lease.vbucket)
+        else:
+            self.folding[lease.vbucket] = folding
+            self._read_more()
+        finally:
+            del self._loading[lease.vbucket]
+
+    def _read_more(self) -> None:
+        """Let the logs be read anew, with those of vbuckets that were loaded since; once for all of this turn."""
+        if self._reading is not None and not self._widening:
+            self._widening = True
+            self._sleep(0.0).addCallback(self._widen)
+
+    def _widen(self, _: None) -> None:
+        self._widening = False
+        if self._reading is not None:
+            self._reading.cancel()
 
     def _drop(self, vbuckets: Iterable[int]) -> None:
         """Forget what is held of vbuckets; the lease loop takes them again."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from sys import intern
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -79,6 +80,10 @@ class Folding:
     way at a time: `close`, get what is `needed`, `prepare`, write it, `written`; entries taken meanwhile wait for the
     next one. When a step fails, or its outcome is unknown, the whole object is to be dropped and the vbucket loaded
     again.
+
+    `types` has every tab of the vbucket, without a limit: whether a tab is new must be known without asking the store.
+    A tab costs some 110 bytes of memory (measured with names of 24 characters: 112), so a million tabs in all vbuckets
+    cost 110 MB.
     """
 
     lease: Lease
@@ -104,7 +109,7 @@ class Folding:
             lineage=loaded.lineage,
             stored=loaded.position,
             folded=loaded.position.folded,
-            types=dict(loaded.types),
+            types={tab: intern(type) for tab, type in loaded.types.items()},
             ledger=Counter(loaded.ledger),
             registry=registry,
             max_clock_skew=max_clock_skew,
@@ -160,7 +165,7 @@ class Folding:
         key = (each.tab, each.client)
         generation = self.generation
         if each.tab not in self.types:
-            self.types[each.tab] = generation.types[each.tab] = each.type
+            self.types[each.tab] = generation.types[each.tab] = intern(each.type)
         pending = generation.pending.get(key)
         if pending is None:
             pending = generation.pending[key] = Pending(each.type)

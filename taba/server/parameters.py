@@ -7,7 +7,7 @@ pattern that could run long; without it they are lists with commas.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import re2
 from attrs import frozen
@@ -21,6 +21,20 @@ class ParameterError(ValueError):
 
 
 @frozen
+class Choice:
+    """Which names a parameter chooses: those `listed`, or, where that is None, those that match a pattern."""
+
+    listed: frozenset[str] | None
+    _pattern: re2._Regexp | None = None
+
+    def takes(self, name: str) -> bool:
+        """Whether it chooses a name."""
+        if self.listed is not None:
+            return name in self.listed
+        return self._pattern is None or self._pattern.match(name) is not None
+
+
+@frozen
 class Parameters:
     """What a query asks for. None: not asked, so all."""
 
@@ -30,23 +44,21 @@ class Parameters:
     raw: bool = False
     """Whether States are wanted as they are stored."""
 
-    def tabs(self, known: Iterable[str]) -> frozenset[str] | None:
-        """The tabs that `name` selects among the known ones; None for all."""
-        return _selected(self.name, self.regular, known, "name")
+    def tabs(self) -> Choice | None:
+        """The tabs that `name` chooses; None for all. ParameterError for a pattern that cannot be used."""
+        return _choice(self.name, self.regular, "name")
 
-    def clients(self, known: Iterable[str]) -> frozenset[str] | None:
-        """The clients that `client` selects among the known ones; None for all."""
-        return _selected(self.client, self.regular, known, "client")
+    def clients(self) -> Choice | None:
+        """The clients that `client` chooses; None for all. ParameterError for a pattern that cannot be used."""
+        return _choice(self.client, self.regular, "client")
 
 
-def _selected(asked: str | None, regular: bool, known: Iterable[str], parameter: str) -> frozenset[str] | None:
+def _choice(asked: str | None, regular: bool, parameter: str) -> Choice | None:
     if asked is None:
         return None
-    if not regular:
-        wanted = set(asked.split(","))
-        return frozenset(wanted.intersection(known))
-    pattern = compiled(asked, parameter)
-    return frozenset(each for each in known if pattern.match(each))
+    if regular:
+        return Choice(None, compiled(asked, parameter))
+    return Choice(frozenset(asked.split(",")))
 
 
 def compiled(pattern: str, parameter: str) -> re2._Regexp:

@@ -1,27 +1,49 @@
 """Answers queries from the store: Aggregates, Projections, names.
 
-Rows come page by page and are rendered as they come, so that an answer of any length needs the memory of one page.
-Rendering takes the time `now - latency`: windows end there.
+Rows come page by page and are rendered one by one; whoever takes them sets the pace. So an answer of any length needs
+the memory of one page, of the State that a tab's States are being reduced to, and of the names that the store lists
+(those of all tabs, where it has to be known which are selected). States by client, which no store gives in that order,
+need more: see `by_client`.
+
+A query gives up the reactor's turn every `TURN_SECONDS`; only what a Handler does in one call, and one page of the
+store, cannot be divided. Rendering takes the time `now - latency`: windows end there. Cancelling a query ends it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
-from typing import Any
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from heapq import merge
+from itertools import groupby, islice
+from typing import TypeVar
 
-from attrs import frozen
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
-from taba.errors import CodecError
 from taba.handlers.registry import Registry
 from taba.interfaces import RETIRED, AggregateRow, IStore, Selection, StateRow, Style
-from taba.server.parameters import ParameterError, Parameters
+from taba.server.by_client import Reading
+from taba.server.parameters import Choice, ParameterError, Parameters
+from taba.server.showing import Reduced, Shown
+from taba.server.turns import Turns
 
-Emit = Callable[[Sequence[tuple[str, str]]], Any]
-"""Takes (name, rendering) pairs, ascending by name; may return a Deferred to slow the query down."""
-EmitStates = Callable[[Sequence[tuple[str, str, str]]], Any]
-"""Takes (tab, client, rendering) triples."""
+T = TypeVar("T")
+
+EmitName = Callable[[str], Deferred[None] | None]
+"""Takes a name. Of each of these: a Deferred that it returns is waited for before the next comes."""
+Emit = Callable[[str, str], Deferred[None] | None]
+"""Takes (name, rendering)."""
+EmitState = Callable[[str, str, str], Deferred[None] | None]
+"""Takes (tab, client, rendering)."""
+
+HELD_BYTES = 16 << 20
+"""What all queries of States by client may hold together."""
+LEAST_HELD_BYTES = 1 << 20
+"""What each of them may hold, however many there are."""
+TABS_AT_A_TIME = 256
+"""Of how many tabs Aggregates are read at a time, where some have to be reduced, and a listing needs both in order."""
+NAMES_AT_A_TIME = 4096
+"""How many names are sorted at a time."""
 
 
 class Query:
@@ -32,202 +54,287 @@ class Query:
         store: IStore,
         registry: Registry,
         wall: Callable[[], float],
+        clock: IReactorTime,
         latency: Callable[[], float] = lambda: 0.0,
+        *,
+        held_bytes: int = HELD_BYTES,
     ) -> None:
         self._store = store
         self._registry = registry
         self._wall = wall
+        self._clock = clock
         self._latency = latency
+        self._held_bytes = held_bytes
+        self._by_client = 0  # queries of States by client that are under way
 
-    def _shown(self, asked: Parameters, style: Style) -> _Shown:
+    def _shown(self, asked: Parameters, style: Style) -> Shown:
         """How the States of this query are shown: all as of one time."""
-        return _Shown(self._registry, self._wall() - min(30.0, self._latency()), style, asked.raw)
+        return Shown(self._registry, self._wall() - min(30.0, self._latency()), style, asked.raw)
 
-    @inlineCallbacks
-    def aggregates(self, asked: Parameters, style: Style, emit: Emit):  # type: ignore[no-untyped-def]
-        """Give the Aggregates of the selected tabs to `emit`; with `client`, of the selected clients only."""
-        types = yield self._store.tabs()
-        tabs = asked.tabs(types)
+    # ------------------------------------------------------------------------------------------ Aggregates
+
+    async def aggregates(self, asked: Parameters, style: Style, emit: Emit) -> None:
+        """Give the Aggregates of the selected tabs to `emit`, ascending; with `client`, of the selected clients only.
+        """
+        turns = Turns(self._clock)
+        chosen, clients = asked.tabs(), await self._clients(asked, turns)
         shown = self._shown(asked, style)
-        if asked.client is not None:
-            clients = asked.clients((yield self._store.clients(None)))
-            yield self._reduced(Selection(tabs, clients), shown, emit)
+        if clients is not None:
+            await self._reduced(Selection(await self._tabs(asked, turns), clients), shown, turns, emit)
             return
-        reduced = frozenset(
-            tab for tab, type in types.items() if (tabs is None or tab in tabs) and not self._runs(type)
-        )
-        running = None if tabs is None and not reduced else frozenset(tabs if tabs is not None else types) - reduced
-        collected: list[tuple[str, str]] = []
-        if reduced:
-            yield self._reduced(Selection(reduced), shown, collected.extend)
-        merge = _Merge(collected, emit)
-        if running is None or running:
-            yield self._store.each_aggregate(
-                Selection(running),
-                lambda rows: merge.add([(row.tab, shown.state(row.type, row.aggregate)) for row in rows]),
-            )
-        yield merge.end()
+        types = await self._store.tabs()
+        tabs = await _chosen(chosen, types, turns)
+        selected = types if tabs is None else tabs
+        if all(self._runs(type) for type in {types[tab] for tab in selected}):
+            await self._running(Selection(tabs), shown, turns, emit)
+            return
+        names = await _ascending(selected, turns)
+        while some := list(islice(names, TABS_AT_A_TIME)):
+            running = frozenset(tab for tab in some if self._runs(types[tab]))
+            await self._both(running, frozenset(some) - running, shown, turns, emit)
 
     def _runs(self, type: str) -> bool:
         handler = self._registry.get(type)
         return handler is not None and handler.running_aggregate
 
-    def _reduced(self, selection: Selection, shown: _Shown, emit: Emit) -> Deferred[None]:
-        """Reduce the selected States tab by tab."""
-        waiting: list[StateRow] = []
+    async def _both(
+        self, running: frozenset[str], reduced: frozenset[str], shown: Shown, turns: Turns, emit: Emit
+    ) -> None:
+        """The running Aggregates of some tabs, and those of others that have to be reduced, in one order."""
+        waiting: deque[tuple[str, str]] = deque()
 
-        def page(rows: Sequence[StateRow]) -> Any:
-            waiting.extend(rows)
-            last = waiting[-1].tab
-            whole = [row for row in waiting if row.tab != last]
-            del waiting[: len(whole)]
-            return emit([shown.reduced(tab, list(group)) for tab, group in _by_tab(whole)])
+        async def emit_up_to(tab: str | None) -> None:
+            while waiting and (tab is None or waiting[0][0] < tab):
+                await _given(emit(*waiting.popleft()))
 
-        def end(_: None) -> Any:
-            return emit([shown.reduced(tab, list(group)) for tab, group in _by_tab(waiting)])
+        async def emit_between(tab: str, rendering: str) -> None:
+            await emit_up_to(tab)
+            await _given(emit(tab, rendering))
 
-        done = self._store.each_state(selection, page)
-        done.addCallback(end)
-        return done
-
-    @inlineCallbacks
-    def projections(self, asked: Parameters, style: Style, emit: EmitStates):  # type: ignore[no-untyped-def]
-        """Give every selected State to `emit`."""
-        selection = yield self.selection(asked)
-        shown = self._shown(asked, style)
-
-        def page(rows: Sequence[StateRow]) -> Any:
-            return emit(
-                [(row.tab, row.client, shown.state(row.type, row.state)) for row in rows if row.client != RETIRED]
+        if running:
+            await self._running(Selection(running), shown, turns, lambda *pair: waiting.append(pair))
+        if reduced:
+            await self._reduced(
+                Selection(reduced), shown, turns, lambda *pair: Deferred.fromCoroutine(emit_between(*pair))
             )
+        await emit_up_to(None)
 
-        yield self._store.each_state(selection, page)
+    async def _running(self, selection: Selection, shown: Shown, turns: Turns, emit: Emit) -> None:
+        async def page(rows: Sequence[AggregateRow]) -> None:
+            for row in rows:
+                await _given(emit(row.tab, shown.state(row.type, row.aggregate)))
+                await _rested(turns)
 
-    @inlineCallbacks
-    def super_aggregate(self, asked: Parameters, style: Style):  # type: ignore[no-untyped-def]
+        await self._store.each_aggregate(selection, _consumer(page))
+
+    async def _reduced(self, selection: Selection, shown: Shown, turns: Turns, emit: Emit) -> None:
+        """Reduce the selected States tab by tab."""
+        under_way: tuple[str, Reduced] | None = None
+
+        async def finish() -> None:
+            if under_way is not None:
+                tab, reduced = under_way
+                await _given(emit(tab, reduced.rendering() or ""))
+
+        async def page(rows: Sequence[StateRow]) -> None:
+            nonlocal under_way
+            for (tab, type), group in groupby(rows, key=lambda row: (row.tab, row.type)):
+                if under_way is None or under_way[0] != tab:
+                    await finish()
+                    under_way = tab, Reduced(type, shown)
+                under_way[1].take([row.state for row in group])
+                await _rested(turns)
+
+        await self._store.each_state(selection, _consumer(page))
+        await finish()
+
+    async def super_aggregate(self, asked: Parameters, style: Style) -> str | None:
         """The selected States reduced over clients and tabs, rendered; None when there is none.
 
         ParameterError when the selected tabs are of several Types.
         """
-        types = yield self._store.tabs()
-        tabs = asked.tabs(types)
-        chosen = {types[tab] for tab in (types if tabs is None else tabs)}
-        if not chosen:
+        turns = Turns(self._clock)
+        choice, clients = asked.tabs(), await self._clients(asked, turns)
+        types = await self._store.tabs()
+        tabs = await _chosen(choice, types, turns)
+        kinds = {types[tab] for tab in (types if tabs is None else tabs)}
+        if not kinds:
             return None
-        if len(chosen) > 1:
+        if len(kinds) > 1:
             raise ParameterError(
-                f"The selected tabs are of several Types ({', '.join(sorted(chosen))}); name those of one Type."
+                f"The selected tabs are of several Types ({', '.join(sorted(kinds))}); name those of one Type."
             )
-        type = chosen.pop()
-        handler = self._registry.get(type)
-        if handler is None:
+        type = kinds.pop()
+        if self._registry.get(type) is None:
             raise ParameterError(f"There is no Handler for Type {type} here.")
-        states: list[bytes] = []
+        reduced = Reduced(type, self._shown(asked, style))
 
-        def reduce_page(page: Iterable[bytes]) -> None:
-            states[:] = [handler.reduce([*states, *page])]
+        async def page(rows: Sequence[StateRow] | Sequence[AggregateRow]) -> None:
+            # A tab may have been made, of another Type, since the tabs were read.
+            reduced.take([_blob(row) for row in rows if row.type == type])
+            await _rested(turns)
 
-        if asked.client is None and handler.running_aggregate:
-            yield self._store.each_aggregate(Selection(tabs), lambda rows: reduce_page(_aggregates(rows, type)))
+        if clients is None and self._runs(type):
+            await self._store.each_aggregate(Selection(tabs), _consumer(page))
         else:
-            clients = asked.clients((yield self._store.clients(None))) if asked.client is not None else None
-            yield self._store.each_state(Selection(tabs, clients), lambda rows: reduce_page(_states(rows, type)))
-        return self._shown(asked, style).state(type, states[0]) if states else None
+            await self._store.each_state(Selection(tabs, clients), _consumer(page))
+        return reduced.rendering()
 
-    @inlineCallbacks
-    def selection(self, asked: Parameters):  # type: ignore[no-untyped-def]
-        """The store's selection for a request."""
-        tabs = asked.tabs((yield self._store.tabs())) if asked.name is not None else None
-        clients = asked.clients((yield self._store.clients(None))) if asked.client is not None else None
-        return Selection(tabs, clients)
+    # ----------------------------------------------------------------------------------------- Projections
 
-    @inlineCallbacks
-    def names(self, asked: Parameters):  # type: ignore[no-untyped-def]
-        """The selected tabs; with `client`, those in which a selected client has a State."""
-        types = yield self._store.tabs()
-        tabs = asked.tabs(types)
-        if asked.client is None:
-            return sorted(types if tabs is None else tabs)
-        clients = asked.clients((yield self._store.clients(None)))
-        found: set[str] = set()
-        yield self._store.each_state(Selection(tabs, clients), lambda rows: found.update(row.tab for row in rows))
-        return sorted(found)
+    async def projections(self, asked: Parameters, style: Style, emit: EmitState) -> None:
+        """Give every selected State to `emit`, ascending by (tab, client)."""
+        turns = Turns(self._clock)
+        selection = await self._selection(asked, turns)
+        await self._states(selection, self._shown(asked, style), turns, emit)
 
-    @inlineCallbacks
-    def clients(self, asked: Parameters):  # type: ignore[no-untyped-def]
-        """The selected clients."""
-        known = yield self._store.clients(None)
-        selected = asked.clients(known)
-        return sorted(known if selected is None else selected)
+    async def _states(self, selection: Selection, shown: Shown, turns: Turns, emit: EmitState) -> None:
+        async def page(rows: Sequence[StateRow]) -> None:
+            for row in rows:
+                if row.client != RETIRED:
+                    await _given(emit(row.tab, row.client, shown.state(row.type, row.state)))
+                await _rested(turns)
 
-    @inlineCallbacks
-    def types(self, asked: Parameters):  # type: ignore[no-untyped-def]
-        """Tab -> Type of the selected tabs, ascending."""
-        types = yield self._store.tabs()
-        tabs = asked.tabs(types)
-        return {tab: types[tab] for tab in sorted(types if tabs is None else tabs)}
+        await self._store.each_state(selection, _consumer(page))
 
-
-def _by_tab(rows: Sequence[StateRow]) -> Iterable[tuple[str, Iterable[StateRow]]]:
-    return groupby(rows, key=lambda row: row.tab)
-
-
-def _states(rows: Sequence[StateRow], type: str) -> list[bytes]:
-    """Those of the Type: a tab may have been made between two reads."""
-    return [row.state for row in rows if row.type == type]
-
-
-def _aggregates(rows: Sequence[AggregateRow], type: str) -> list[bytes]:
-    return [row.aggregate for row in rows if row.type == type]
-
-
-@frozen
-class _Shown:
-    """Renders States for one query. What cannot be rendered says so in its place, so that it breaks no listing."""
-
-    registry: Registry
-    time: float
-    style: Style
-    raw: bool
-
-    def state(self, type: str, state: bytes) -> str:
-        """One State; a raw one as the repr of its bytes, in JSON as their hexadecimal digits."""
-        if self.raw:
-            return repr(state) if self.style is Style.TEXT else f'"{state.hex()}"'
-        handler = self.registry.get(type)
-        if handler is None:
-            return f'{{"error": "no Handler for Type {type}"}}'
+    async def projections_by_client(self, asked: Parameters, style: Style, emit: EmitState) -> None:
+        """Give every selected State to `emit`, ascending by (client, tab)."""
+        turns = Turns(self._clock)
+        selection = await self._selection(asked, turns)
+        shown = self._shown(asked, style)
+        self._by_client += 1
         try:
-            return handler.render(state, self.time, self.style)
-        except CodecError as problem:
-            return f'{{"error": "damaged State: {problem}"}}'
+            after: str | None = None
+            while True:
+                after, more = await self._some_clients(selection, after, shown, turns, emit)
+                if not more:
+                    return
+        finally:
+            self._by_client -= 1
 
-    def reduced(self, tab: str, rows: Sequence[StateRow]) -> tuple[str, str]:
-        """The States of a tab as one, with its name."""
-        handler = self.registry.get(rows[0].type)
-        state = rows[0].state
-        if handler is not None and len(rows) > 1:
-            try:
-                state = handler.reduce([row.state for row in rows])
-            except CodecError as problem:
-                return tab, f'{{"error": "damaged State: {problem}"}}'
-        return tab, self.state(rows[0].type, state)
+    async def _some_clients(
+        self, selection: Selection, after: str | None, shown: Shown, turns: Turns, emit: EmitState
+    ) -> tuple[str | None, bool]:
+        """Give the States of the next clients, as many as may be held, or of one that has more than that.
+
+        Answers with the last client that is done, and whether there are others.
+        """
+        clients = selection.clients
+        if clients is not None and after is not None:
+            clients = frozenset(client for client in clients if client > after)
+        reading = Reading(after, max(LEAST_HELD_BYTES, self._held_bytes // self._by_client))
+
+        async def page(rows: Sequence[StateRow]) -> None:
+            reading.take(rows)
+            await _rested(turns)
+
+        await self._store.each_state(Selection(selection.tabs, clients), _consumer(page))
+        done = after
+        for client, kept in reading.clients():
+            for tab, type, state in kept:
+                await _given(emit(tab, client, shown.state(type, state)))
+                await _rested(turns)
+            done = client
+        if reading.limit is not None and done == after:
+            done = reading.limit
+            await self._states(Selection(selection.tabs, frozenset((done,))), shown, turns, emit)
+        return done, reading.limit is not None
+
+    # ----------------------------------------------------------------------------------------------- names
+
+    async def names(self, asked: Parameters, emit: EmitName) -> None:
+        """Give the selected tabs to `emit`, ascending; with `client`, those in which a selected client has a State."""
+        turns = Turns(self._clock)
+        clients = await self._clients(asked, turns)
+        if clients is None:
+            await self._listed(asked.tabs(), await self._store.tabs(), turns, emit)
+            return
+        last: str | None = None
+
+        async def page(rows: Sequence[StateRow]) -> None:
+            nonlocal last
+            for row in rows:
+                if row.tab != last:
+                    last = row.tab
+                    await _given(emit(last))
+            await _rested(turns)
+
+        await self._store.each_state(Selection(await self._tabs(asked, turns), clients), _consumer(page))
+
+    async def clients(self, asked: Parameters, emit: EmitName) -> None:
+        """Give the selected clients to `emit`, ascending."""
+        await self._listed(asked.clients(), await self._store.clients(None), Turns(self._clock), emit)
+
+    async def types(self, asked: Parameters, emit: Emit) -> None:
+        """Give the selected tabs and their Types to `emit`, ascending."""
+        choice, types = asked.tabs(), await self._store.tabs()
+        await self._listed(choice, types, Turns(self._clock), lambda tab: emit(tab, types[tab]))
+
+    async def _listed(self, choice: Choice | None, known: Collection[str], turns: Turns, emit: EmitName) -> None:
+        chosen = await _chosen(choice, known, turns)
+        for name in await _ascending(known if chosen is None else chosen, turns):
+            await _given(emit(name))
+            await _rested(turns)
+
+    async def _selection(self, asked: Parameters, turns: Turns) -> Selection:
+        """The store's selection for a request."""
+        return Selection(await self._tabs(asked, turns), await self._clients(asked, turns))
+
+    async def _tabs(self, asked: Parameters, turns: Turns) -> frozenset[str] | None:
+        """The selected tabs, those that do not exist perhaps among them; None for all."""
+        choice = asked.tabs()
+        if choice is None or choice.listed is not None:
+            return None if choice is None else choice.listed
+        return await _chosen(choice, await self._store.tabs(), turns)
+
+    async def _clients(self, asked: Parameters, turns: Turns) -> frozenset[str] | None:
+        """The selected clients, those that do not exist perhaps among them; None for all."""
+        choice = asked.clients()
+        if choice is None or choice.listed is not None:
+            return None if choice is None else choice.listed
+        return await _chosen(choice, await self._store.clients(None), turns)
 
 
-class _Merge:
-    """Puts sorted pairs that are already there between sorted pages, so that a listing stays sorted."""
+async def _given(waiting: Deferred[None] | None) -> None:
+    """Wait until there is room for more."""
+    if waiting is not None:
+        await waiting
 
-    def __init__(self, waiting: list[tuple[str, str]], emit: Emit) -> None:
-        self._waiting = waiting
-        self._emit = emit
 
-    def add(self, page: list[tuple[str, str]]) -> Any:
-        """The next page."""
-        last = page[-1][0]
-        before = [pair for pair in self._waiting if pair[0] < last]
-        del self._waiting[: len(before)]
-        return self._emit(sorted(before + page) if before else page)
+async def _rested(turns: Turns) -> None:
+    """Give up the turn when it is over."""
+    if turns.over():
+        await turns.next()
 
-    def end(self) -> Any:
-        """No page follows."""
-        return self._emit(self._waiting) if self._waiting else None
+
+def _consumer(page: Callable[[Sequence[T]], Awaitable[None]]) -> Callable[[Sequence[T]], Deferred[None]]:
+    """What a store gives its pages to."""
+    return lambda rows: Deferred.fromCoroutine(page(rows))  # type: ignore[arg-type]
+
+
+async def _chosen(choice: Choice | None, known: Collection[str], turns: Turns) -> frozenset[str] | None:
+    """Those of the known names that are chosen; None for all."""
+    if choice is None:
+        return None
+    if choice.listed is not None:
+        return frozenset(name for name in choice.listed if name in known)
+    chosen = set()
+    for name in known:
+        if choice.takes(name):
+            chosen.add(name)
+        await _rested(turns)
+    return frozenset(chosen)
+
+
+async def _ascending(names: Collection[str], turns: Turns) -> Iterator[str]:
+    """Names in their order, sorted some at a time."""
+    rest = iter(names)
+    runs = []
+    while some := list(islice(rest, NAMES_AT_A_TIME)):
+        runs.append(sorted(some))
+        await _rested(turns)
+    return merge(*runs)
+
+
+def _blob(row: StateRow | AggregateRow) -> bytes:
+    return row.state if isinstance(row, StateRow) else row.aggregate

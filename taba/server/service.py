@@ -24,11 +24,12 @@ from taba.server.http import PARAMETERS_LIMIT, AppendResources, QueryResources
 from taba.server.observation import Observer, Recorder
 from taba.server.query import Query
 from taba.server.status import ServerStatus
-from taba.settings import Endpoint, ServerSettings
+from taba.settings import ServerSettings
 from taba.stopping import stop_in_turn
 from taba.web.answers import Leaf, Root, write_text
-from taba.web.listening import listen
+from taba.web.listening import Listening, listen
 from taba.web.site import BoundedSite, BufferedBody
+from taba.web.token import TokenGuard
 
 LEASE_SECONDS = 30.0
 """How long leases hold. The stores there are belong to one process, which gets its leases back at once when it starts
@@ -51,12 +52,13 @@ class Server(Service):
         inside: IService,
         intake: Mapping[str, Resource],
         bodies: Mapping[bytes, Callable[[], Any]],
+        guard: TokenGuard | None = None,
     ) -> None:
         self.settings = settings
         self._process = process
         self.store = store
         self._inside = inside
-        self._port: Any = None
+        self._port: Listening | None = None
         name = f"taba_server.{process.host}.{settings.port}"
         clock, wall = process.reactor, process.wall
         self.observer = Observer(record, wall)
@@ -82,17 +84,17 @@ class Server(Service):
             max_cache_bytes=settings.state_cache_bytes,
         )
         self.status = ServerStatus(name, store, self.backend, self.observer, wall)
-        self.query = Query(store, registry, wall)
-        self._site = self._make_site(intake, bodies)
+        self.query = Query(store, registry, wall, clock)
+        self._site = self._make_site(intake, bodies, guard)
 
     def _make_site(
-        self, intake: Mapping[str, Resource], bodies: Mapping[bytes, Callable[[], Any]]
+        self, intake: Mapping[str, Resource], bodies: Mapping[bytes, Callable[[], Any]], guard: TokenGuard | None
     ) -> BoundedSite:
         limit = self.settings.max_body_bytes
         leaves = {
             **intake,
-            **QueryResources(self.query, self.status).leaves(),
-            **AppendResources(self.frontend, limit).leaves(),
+            **QueryResources(self.query, self.status, self._process.reactor).leaves(),
+            **AppendResources(self.frontend, limit, self._process.reactor).leaves(),
             "healthz": Leaf(get=lambda request: write_text(request, "ok\n")),
             "readyz": Leaf(get=self._readyz),
         }
@@ -101,6 +103,7 @@ class Server(Service):
             self._process.reactor,
             {**bodies, b"/v2/append": lambda: BufferedBody(limit)},
             default_limit=PARAMETERS_LIMIT,
+            guard=guard,
         )
 
     def _readyz(self, request: Any) -> None:
@@ -109,10 +112,10 @@ class Server(Service):
 
     @property
     def port(self) -> int:
-        """The TCP port that is open."""
+        """The first TCP port that is open."""
         if self._port is None:
             raise ValueError("the server does not listen")
-        return int(self._port.getHost().port)
+        return self._port.port
 
     @inlineCallbacks
     def startService(self):  # type: ignore[no-untyped-def]
@@ -121,9 +124,10 @@ class Server(Service):
         yield self.store.startService()
         self.backend.startService()
         yield self._inside.startService()
-        self._port = yield listen(self._process.reactor, self.settings.interface, self.settings.port, self._site)
+        listening: Listening = yield listen(self._process.reactor, self.settings.endpoints(), self._site)
+        self._port = listening
         self._process.say(
-            f"Taba server: agents and queries on {Endpoint(self.settings.interface, self.port).url()}/, "
+            f"Taba server: agents and queries on {', '.join(f'{url}/' for url in listening.urls())}, "
             f"{self.store.cluster.vbuckets} vbuckets, durability {self.store.cluster.durability}."
         )
 
@@ -131,7 +135,7 @@ class Server(Service):
     def stopService(self):  # type: ignore[no-untyped-def]
         """Fires when everything is written and closed."""
         super().stopService()
-        listening = [self._port.stopListening] if self._port is not None else []
+        listening = [self._port.close] if self._port is not None else []
         yield stop_in_turn(
             *listening, self._inside.stopService, self.backend.stopService, self.store.stopService
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -125,12 +125,25 @@ class Root(Resource):
     def getChild(self, path: bytes, request: Request) -> Resource:
         """Called by twisted.web for a path that is none of ours."""
         request.postpath = []
-        return Leaf(get=self._not_found, post=self._not_found)
+        return Missing(self._paths)
 
     def render(self, request: Request) -> int:
         """The folders themselves have nothing to show."""
-        return Leaf(get=self._not_found, post=self._not_found).render(request)
+        return Missing(self._paths).render(request)
 
-    def _not_found(self, request: Request) -> None:
-        known = " ".join(self._paths)
-        raise Refusal(NOT_FOUND, f"There is no {request.path.decode('latin-1')} here. There are: {known}")
+
+class Missing(Resource):
+    """404 to whatever is asked of a path that is not there, with the paths that are."""
+
+    isLeaf = True
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__()
+        self._paths = paths
+
+    def render(self, request: Request) -> int:
+        """Called by twisted.web."""
+        path, known = request.path.decode("latin-1"), " ".join(self._paths)
+        request.setHeader("X-Content-Type-Options", "nosniff")
+        write_refusal(request, Refusal(NOT_FOUND, f"There is no {path} here. There are: {known}"))
+        return NOT_DONE_YET

@@ -24,6 +24,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import Interface, implementer
 
+from taba.web.token import CHALLENGE, TokenGuard
+
 LINGER_SECONDS = 2.0
 """How long what a refused client still sends is dropped before its connection is aborted, so that it can read the
 answer.
@@ -99,9 +101,12 @@ class BoundedRequest(Request):
         """The headers are in. Called by the channel, which has the length None for a chunked body."""
         self.method, self.uri = self.channel._command, self.channel._path
         self.path = self.uri.split(b"?", 1)[0]
-        body = self._site().body_for(self.method, self.path)
-        self.content = body
-        body.begin(self, length)
+        if self._is_stranger():
+            self.content = BufferedBody(0)
+        else:
+            body = self._site().body_for(self.method, self.path)
+            self.content = body
+            body.begin(self, length)
         if self.refused:
             self.requestHeaders.removeHeader(b"expect")  # else the channel would still ask for the body
 
@@ -112,11 +117,11 @@ class BoundedRequest(Request):
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The body is whole. Called by the channel."""
+        if self.content is None:  # a channel that did not come to gotLength
+            self.gotLength(0)
         if self.refused:
             self.channel.loseConnection()
             return
-        if self.content is None:  # a request without headers never came to gotLength
-            self.content = BufferedBody(0)
         super().requestReceived(command, path, version)
 
     def _site(self) -> BoundedSite:
@@ -124,13 +129,30 @@ class BoundedRequest(Request):
         site: BoundedSite = channel.site
         return site
 
-    def refuse(self, status: int, reason: str, retry_after: int | None = None) -> None:
-        """Answer now, before the body was read, and end the connection. Later calls do nothing."""
+    def _is_stranger(self) -> bool:
+        """Whether the request lacks the token that the site asks for. It is refused then."""
+        guard = self._site().guard
+        if guard is None:
+            return False
+        problem = guard.problem(self.path, self.requestHeaders.getRawHeaders(b"authorization") or ())
+        if problem is not None:
+            self.refuse(401, problem, challenge=CHALLENGE)
+        return problem is not None
+
+    def refuse(
+        self, status: int, reason: str, retry_after: int | None = None, challenge: str | None = None
+    ) -> None:
+        """Answer now, before the body was read, and end the connection. Later calls do nothing.
+
+        `retry_after` is in seconds; `challenge` is what a 401 says of what it wants.
+        """
         if self.refused:
             return
         self.refused = True
         text = reason.encode() + b"\n"
         later = b"" if retry_after is None else b"Retry-After: %d\r\n" % retry_after
+        if challenge is not None:
+            later += b"WWW-Authenticate: %b\r\n" % challenge.encode("ascii")
         phrase = RESPONSES.get(status, b"Refused")
         transport: Any = self.channel.transport
         transport.write(
@@ -167,7 +189,7 @@ class BoundedChannel(HTTPChannel):
 
 class BoundedSite(Site):
     """A site with bounded bodies: `bodies` maps a path to the maker of its `IBody`; all others may have
-    `default_limit` bytes.
+    `default_limit` bytes. With a `guard`, who shows no token is refused before anything of a body is looked at.
     """
 
     protocol: Any = BoundedChannel
@@ -179,14 +201,20 @@ class BoundedSite(Site):
         bodies: Mapping[bytes, Callable[[], Any]],
         default_limit: int = 65_536,
         timeout: float = 60.0,
+        guard: TokenGuard | None = None,
     ) -> None:
         super().__init__(
             resource, requestFactory=BoundedRequest, reactor=clock, timeout=timeout, parsePOSTFormSubmission=False
         )
         self.clock = clock
+        self.guard = guard
         self.displayTracebacks = False
         self._bodies = bodies
         self._default_limit = default_limit
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What TLS may agree on: HTTP/1.1 alone, also where the packages for HTTP/2 are installed."""
+        return [b"http/1.1"]
 
     def body_for(self, method: bytes, path: bytes) -> Any:
         """The `IBody` for a request's body. The path is as it was sent, while resources see it unquoted."""

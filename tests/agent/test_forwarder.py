@@ -43,6 +43,8 @@ class FakeServer:
         self.requests: list[AppendRequest] = []
         self.waiting: list[Deferred[Any]] = []
         self.silent = self.down = self.deaf_to_answers = False
+        self.passed_over: set[int] = set()
+        """Vbuckets that are neither looked at nor mentioned in answers."""
         self.flush = 0.0
 
     def topology(self) -> Deferred[Topology]:
@@ -58,7 +60,8 @@ class FakeServer:
             return self._never("down")
         if request.cluster != self.cluster:
             return _failed(WrongCluster(self.name, self.cluster))
-        answer: Deferred[AppendAnswer] = self.store.append(request.batches).addCallback(
+        batches = [each for each in request.batches if each.vbucket not in self.passed_over]
+        answer: Deferred[AppendAnswer] = self.store.append(batches).addCallback(
             lambda outcomes: AppendAnswer(self.cluster, self.time(), self.flush, tuple(outcomes))
         )
         if self.deaf_to_answers:
@@ -203,6 +206,26 @@ class ForwarderTests(SynchronousTestCase):
         self.assertGreater(len(server.requests), 1)
         self.assertEqual(self.logged(), [b"body"])
         self.assertEqual(sum(len(each.batches) for each in self.actions if isinstance(each, Confirmed)), 1)
+
+    def test_lane_without_an_outcome(self) -> None:
+        """A lane that a server leaves out of its answers is asked about less and less often, not without a pause, and
+        holds up no other; once it is answered for, it goes on.
+        """
+        server = self.server()
+        server.passed_over = {1}
+        forwarder = self.make(server)
+        self.pass_time(1)
+        self.seal(forwarder, 0)
+        self.seal(forwarder, 1)
+        self.pass_time(60)
+        asked = sum(each.vbucket == 1 for request in server.requests for each in request.batches)
+        self.assertTrue(12 <= asked <= 17, asked)
+        self.assertEqual((len(self.logged(0)), len(self.logged(1))), (1, 0))
+        server.passed_over = set()
+        self.pass_time(6)
+        self.seal(forwarder, 1)
+        self.pass_time(1)
+        self.assertEqual(len(self.logged(1)), 2)
 
     def test_another_server(self) -> None:
         """A lane whose server fails goes to another one."""

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
+from OpenSSL.SSL import Error as SSLError
+from service_identity import VerificationError
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import ResponseNeverReceived
 from twisted.web.http import Request
 from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
@@ -124,13 +128,24 @@ class AskingTests(HTTPEndpointCase):
         self.assertEqual(self.server.header("host"), "[2001:db8::7]:8300")
 
     def test_headers(self) -> None:
-        """A token goes with every request."""
-        endpoint = self.endpoint(headers={"Authorization": "Bearer secret"})
+        """Headers go with every request."""
+        endpoint = self.endpoint(headers={"X-Fleet": "north"})
         self.successResultOf(endpoint.append(REQUEST))
-        self.assertEqual(self.server.header("authorization"), "Bearer secret")
+        self.assertEqual(self.server.header("x-fleet"), "north")
         self.server.body = encode_topology(TOPOLOGY)
         self.successResultOf(endpoint.topology())
-        self.assertEqual(self.server.header("authorization"), "Bearer secret")
+        self.assertEqual((self.server.header("x-fleet"), self.server.header("authorization")), ("north", None))
+
+    def test_token(self) -> None:
+        """Every request shows the token that is the first one at that time."""
+        tokens = ["old-token-of-the-fleet"]
+        endpoint = self.endpoint(token=lambda: tokens[0])
+        self.successResultOf(endpoint.append(REQUEST))
+        self.assertEqual(self.server.header("authorization"), "Bearer old-token-of-the-fleet")
+        tokens[0] = "new-token-of-the-fleet"
+        self.server.body = encode_topology(TOPOLOGY)
+        self.successResultOf(endpoint.topology())
+        self.assertEqual(self.server.header("authorization"), "Bearer new-token-of-the-fleet")
 
     def test_large_requests_are_compressed(self) -> None:
         """Over a network a large request is compressed."""
@@ -296,6 +311,25 @@ class TimeTests(HTTPEndpointCase):
         self.failureResultOf(asked, CancelledError)
         self.agent.flush()
         self.assertEqual(len(self.server.lost), 1)
+
+    def test_tls_failures(self) -> None:
+        """What is wrong with a certificate is said in words, not as twisted.web wraps it."""
+        for problem, words in (
+            (SSLError([("SSL routines", "", "certificate verify failed")]), "TLS failed: certificate verify failed"),
+            (SSLError(), "TLS failed: "),
+            (VerificationError(errors=[]), "TLS failed: its certificate is not for this host"),
+            (ConnectionRefusedError(), "Connection was refused"),
+        ):
+            wrapped = ResponseNeverReceived([Failure(problem)])
+
+            @implementer(IAgent)
+            class Untrusted:
+                def request(self, *args: Any, wrapped: Exception = wrapped, **kwargs: Any) -> Deferred[Any]:
+                    return fail(wrapped)
+
+            endpoint = HTTPEndpoint("https://taba.example:8300", client_of(Untrusted()), self.clock)
+            reason = str(self.down(endpoint.append(REQUEST)))
+            self.assertTrue(reason.startswith(f"https://taba.example:8300: {words}"), reason)
 
     def test_connection_refused(self) -> None:
         """A server that is not there is down."""

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from taba.agent.lane import PAUSE_SECONDS
 from taba.agent.lanes import (
     CONFIRM_SECONDS,
     NOW,
@@ -743,12 +744,29 @@ class GatherTests(LanesCase):
 class AnswersTests(LanesCase):
     """What an answer to many lanes does to each of them."""
 
-    def test_what_is_not_mentioned_has_failed(self) -> None:
-        """A lane that the answer forgets is sent again; the others go on."""
+    def test_what_is_not_mentioned_comes_later(self) -> None:
+        """A lane that the answer forgets is sent again after a pause, as after `moved`; the others go on."""
         self.add(1, 2)
         sent = self.gather()
         self.lanes.answered(sent, [outcome(sent[0])], self.now, self.now)
+        self.assertEqual(self.gather(), [])
+        self.now += PAUSE_SECONDS
         self.assertEqual(self.vbuckets(self.gather()), [2])
+
+    def test_pause_of_what_is_not_mentioned_grows(self) -> None:
+        """A server that goes on leaving a lane out is asked less and less often, and so is one that answers a number
+        that was not sent.
+        """
+        self.add(1)
+        dues = []
+        for turn in range(8):
+            sent = self.gather()
+            self.lanes.answered(sent, [evolve(outcome(sent[0]), seq=7)] if turn % 2 else [], self.now, self.now)
+            due = self.lanes.next_due()
+            assert due is not None
+            dues.append(due - self.now)
+            self.now = due
+        self.assertEqual(dues, [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0])
 
     def test_answer_about_other_lanes_is_ignored(self) -> None:
         """Outcomes of lanes that were not in the request change nothing."""

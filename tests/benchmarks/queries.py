@@ -14,6 +14,7 @@ from tests.benchmarks import bodies, processes
 from tests.benchmarks.report import Figure
 
 TABS, CLIENTS = 2_000, 10
+LONG_TABS, LONG_CLIENTS = 100, 1_000
 IDLE_SECONDS = 20.0
 VISIBLE_SECONDS = 30.0
 
@@ -23,6 +24,8 @@ def run() -> Iterator[Figure]:
     with processes.server() as server:
         yield from _idle(server)
         yield from _tabs(server)
+    with processes.server() as server:
+        yield from _long(server)
     with processes.server() as server:
         yield from _visible(server)
 
@@ -51,6 +54,31 @@ def _tabs(server: processes.Serving) -> Iterator[Figure]:
         if len(shown) != TABS or not all(f'"count": {CLIENTS},' in line for line in shown):
             raise RuntimeError(f"/tabs shows {len(shown)} tabs, or wrong counts")
     yield Figure(f"/tabs over {TABS} tabs x {CLIENTS} clients", seconds, "ms", 100.0, less_is_better=True)
+
+
+def _long(server: processes.Serving) -> Iterator[Figure]:
+    """What a server holds of long answers: its resident memory while they are read, above what it was before."""
+    blocks = [bodies.body(f"client_{i}", LONG_TABS, 1, seed=i).removeprefix(b"1\n\n") for i in range(LONG_CLIENTS)]
+    prepared = [b"1\n\n" + b"".join(blocks[start : start + 50]) for start in range(0, LONG_CLIENTS, 50)]
+    bodies.send(server.agent_port, prepared, len(prepared))
+    _settled(server, bodies.CONNECTIONS * LONG_TABS * LONG_CLIENTS)
+    server.get("tabs")
+    for what, path, accept in (
+        ("/projection, text", "/projection", "text/plain"),
+        ("/projection, JSON", "/projection", "application/json"),
+        ("/tabs of chosen clients", "/tabs?client=client_.*&re=1", "text/plain"),
+    ):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        before, most, length, started = server.memory(), 0, 0, time.monotonic()
+        connection.request("GET", path, headers={"Accept": accept})
+        answer = connection.getresponse()
+        while piece := answer.read(1 << 18):
+            length += len(piece)
+            most = max(most, server.memory())
+        seconds, size = time.monotonic() - started, f"{length / (1 << 20):.1f} MiB of {LONG_TABS * LONG_CLIENTS} States"
+        connection.close()
+        yield Figure(f"{what}: {size}", [seconds], "s")
+        yield Figure(f"{what}: memory above before", [(most - before) / (1 << 20)], "MiB", 32.0, less_is_better=True)
 
 
 def _settled(server: processes.Serving, events: int) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from click.testing import CliRunner, Result
@@ -11,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from taba import __version__
 from taba.cli import main
 from taba.cli.commands import Session
-from taba.cli.server import Reply, Unreachable, base_url
+from taba.cli.server import Question, Reply, Unreachable, base_url
 
 TABS = 'bids: {"1m": {"count": 2, "total": 1100.00}, "1d": {"count": 2, "total": 1100.00}}\nversion: {"2.4": 3}\n'
 
@@ -23,17 +26,19 @@ class CommandCase(SynchronousTestCase):
         self.answer: Reply | Unreachable = Reply(200, TABS)
         self.asked: list[tuple[str, str, dict[str, list[str]], str]] = []
         self.timeouts: list[float] = []
+        self.shown: list[tuple[str | None, str | None]] = []
 
-    def fetch(self, url: str, accept: str, timeout: float) -> Reply:
-        parts = urlsplit(url)
-        self.asked.append((f"{parts.scheme}://{parts.netloc}", parts.path, parse_qs(parts.query), accept))
-        self.timeouts.append(timeout)
+    def fetch(self, question: Question) -> Reply:
+        parts = urlsplit(question.url)
+        self.asked.append((f"{parts.scheme}://{parts.netloc}", parts.path, parse_qs(parts.query), question.accept))
+        self.timeouts.append(question.timeout)
+        self.shown.append((question.token, question.ca_file))
         if isinstance(self.answer, Unreachable):
             raise self.answer
         return self.answer
 
     def run_cli(self, *arguments: str, env: dict[str, str] | None = None) -> Result:
-        runner = CliRunner(env={"TABA_SERVER": None, **(env or {})})
+        runner = CliRunner(env={"TABA_SERVER": None, "TABA_TOKEN_FILE": None, "TABA_CA_FILE": None, **(env or {})})
         return runner.invoke(main, arguments, obj=Session(self.fetch))
 
 
@@ -204,6 +209,41 @@ class ServerTests(CommandCase):
         self.assertEqual(self.asked_server("--server", "http://one:1", "names", env=environment), "http://one:1")
         self.assertEqual(self.asked_server("names", "--server", "http://two:2", env=environment), "http://two:2")
         self.assertEqual(self.asked_server("--server", "one:1", "names", "--server", "two:2"), "http://two:2")
+
+    def test_token_and_authorities(self) -> None:
+        """The token in a file, and authorities, are named by option or by the environment, and the option wins."""
+        with tempfile.TemporaryDirectory() as folder:
+            one, two = Path(folder, "one"), Path(folder, "two")
+            for path in (one, two):
+                path.write_text(f"the-token-of-{path.name}-and-all\nanother-one-that-is-valid\n")
+                path.chmod(0o600)
+            environment = {"TABA_TOKEN_FILE": str(one), "TABA_CA_FILE": "/env.pem"}
+            for arguments, env, token, ca_file in (
+                (["names"], {}, None, None),
+                (["names"], environment, "the-token-of-one-and-all", "/env.pem"),
+                (["names", "--token-file", str(two)], environment, "the-token-of-two-and-all", "/env.pem"),
+                (["--token-file", str(one), "--ca-file", "/a.pem", "names"], {}, "the-token-of-one-and-all", "/a.pem"),
+            ):
+                self.asked_server(*arguments, env=env)
+                self.assertEqual(self.shown[-1], (token, ca_file))
+
+    def test_unusable_token_file(self) -> None:
+        """A token file that cannot be used is wrong usage, with the reason, and nothing is asked."""
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write("the-token-of-the-fleet\n")
+            file.flush()
+            os.chmod(file.name, 0o644)
+            result = self.run_cli("names", "--token-file", file.name)
+            self.assertEqual((result.exit_code, self.asked), (2, []))
+            self.assertIn("chmod", result.stderr)
+            self.assertNotIn("the-token", result.output)
+
+    def test_wrong_token(self) -> None:
+        """401 is exit code 4 with the server's sentence, which says how to give a token."""
+        self.answer = Reply(401, "This port wants the shared token: taba-cli --token-file.\n")
+        result = self.run_cli("names")
+        self.assertEqual(result.exit_code, 4)
+        self.assertIn("/names answers 401: This port wants the shared token: taba-cli --token-file.", result.stderr)
 
     def test_options_before_the_command(self) -> None:
         """--json and --timeout can stand before the command, too."""

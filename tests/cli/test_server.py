@@ -16,13 +16,15 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 import taba
-from taba.cli.server import Reply, Unreachable, fetch
+from taba.cli.server import Question, Reply, Unreachable, fetch
 
 
 class FetchTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.status, self.body = 200, "käse: {}\n".encode()
         self.accepted: list[str | None] = []
+        self.shown: list[str | None] = []
+        self.location: str | None = None
         self.hold = threading.Event()
         self.hold.set()
         case = self
@@ -30,8 +32,11 @@ class FetchTests(SynchronousTestCase):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 case.accepted.append(self.headers["Accept"])
+                case.shown.append(self.headers["Authorization"])
                 case.hold.wait(10)
                 self.send_response(case.status)
+                if case.location is not None and self.path == "/":
+                    self.send_header("Location", case.location)
                 self.send_header("Content-Length", str(len(case.body)))
                 self.end_headers()
                 self.wfile.write(case.body)
@@ -52,27 +57,41 @@ class FetchTests(SynchronousTestCase):
 
     def test_answer(self) -> None:
         """The answer is text, and what is accepted is said."""
-        self.assertEqual(fetch(f"{self.url}/tabs?name=a", "application/json", 10.0), Reply(200, "käse: {}\n"))
+        self.assertEqual(fetch(Question(f"{self.url}/tabs?name=a", "application/json", 10.0)), Reply(200, "käse: {}\n"))
         self.assertEqual(self.accepted, ["application/json"])
 
     def test_error(self) -> None:
         """An error is an answer as well, with its reason."""
         self.status, self.body = 400, b"no"
-        self.assertEqual(fetch(self.url, "text/plain", 10.0), Reply(400, "no"))
+        self.assertEqual(fetch(Question(self.url, "text/plain", 10.0)), Reply(400, "no"))
+
+    def test_token(self) -> None:
+        """A token is shown to the server that was named, and to nobody to whom it redirects."""
+        token = "the-token-of-the-fleet"
+        fetch(Question(self.url, "text/plain", 10.0, token))
+        fetch(Question(self.url, "text/plain", 10.0))
+        self.status, self.location = 302, f"{self.url}/elsewhere"
+        fetch(Question(f"{self.url}/", "text/plain", 10.0, token))
+        self.assertEqual(self.shown[:4], [f"Bearer {token}", None, f"Bearer {token}", None])
+
+    def test_unusable_authorities(self) -> None:
+        """Authorities that cannot be read are the user's mistake."""
+        question = Question(self.url.replace("http", "https"), "text/plain", 10.0, None, "/nowhere.pem")
+        self.assertIn("/nowhere.pem", str(self.assertRaises(ValueError, fetch, question)))
 
     def test_nobody(self) -> None:
         """Where nobody listens, that is said in the system's words."""
         self.server.shutdown()
         self.server.server_close()
         with self.assertRaises(Unreachable) as caught:
-            fetch(self.url, "text/plain", 10.0)
+            fetch(Question(self.url, "text/plain", 10.0))
         self.assertEqual(str(caught.exception), "Connection refused")
 
     def test_timeout(self) -> None:
         """Who does not answer in time is not there."""
         self.hold.clear()
         with self.assertRaises(Unreachable) as caught:
-            fetch(self.url, "text/plain", 0.05)
+            fetch(Question(self.url, "text/plain", 0.05))
         self.assertEqual(str(caught.exception), "no answer in time")
 
     def start_cli(self, *arguments: str) -> subprocess.Popen[bytes]:

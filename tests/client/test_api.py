@@ -7,6 +7,8 @@ import inspect
 import os
 import subprocess
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,14 @@ class StillEngine:
         return [(event.tab, event.type, event.payload) for event in read_body(body)]
 
 
+def _put(name: str, value: str | None) -> None:
+    """Set a variable of the environment, or take it away."""
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
 class ClientTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.client = Client()
@@ -70,6 +80,61 @@ class ClientTests(SynchronousTestCase):
             with self.assertRaises(ValueError):
                 self.initialize("client", url, period)
         self.assertEqual(self.engines, [])
+
+    def test_token_and_authorities(self) -> None:
+        """A token comes from an argument, a file or the environment, and an engine is given the authorities by name;
+        what cannot be used is a ValueError, and nothing starts.
+        """
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write("the-token-in-the-file\n")
+            file.flush()
+            for given, environment, token in (
+                ({"token": "the-token-itself"}, file.name, "the-token-itself"),
+                ({"token_file": file.name}, None, "the-token-in-the-file"),
+                ({}, file.name, "the-token-in-the-file"),
+                ({"token_file": ""}, file.name, None),
+                ({}, None, None),
+            ):
+                self.set_environment(TABA_TOKEN_FILE=environment)
+                self.client.initialize("client", URL, 1, self.make_engine, **given)
+                self.assertEqual(self.engines[-1].sender._token(), token)
+                self.client.stop()
+        started = len(self.engines)
+        for given in ({"token": "short"}, {"token_file": "/nowhere"}, {"token": "x" * 16, "token_file": "/nowhere"}):
+            self.assertRaises(ValueError, self.client.initialize, "client", URL, 1, self.make_engine, **given)
+        self.assertEqual(len(self.engines), started)
+        told: list[str] = []
+
+        def engine(sender: Sender, url: str, ca_file: str) -> StillEngine:
+            told.append(ca_file)
+            return self.make_engine(sender, url)
+
+        self.client.initialize("client", "https://localhost/post", 1, engine, ca_file="/ca.pem")
+        self.assertEqual(told, ["/ca.pem"])
+
+    def set_environment(self, **variables: str | None) -> None:
+        """Set variables, or take them away, until the test is over."""
+        for name, value in variables.items():
+            before = os.environ.get(name)
+            self.addCleanup(_put, name, before)
+            _put(name, value)
+
+    def test_authorities_of_the_default_engine(self) -> None:
+        """The default engine and the Twisted one refuse authorities that cannot be read before they start."""
+        for missing, environment in (("/nowhere.pem", None), (None, "/nowhere.pem")):
+            self.set_environment(TABA_CA_FILE=environment)
+            problem = self.assertRaises(
+                ValueError, self.client.initialize, "client", "https://localhost/post", ca_file=missing
+            )
+            self.assertIn("/nowhere.pem", str(problem))
+        from taba.client.engines.twisted import TwistedEngine
+
+        with self.assertRaises(ValueError) as caught:
+            self.client.initialize(
+                "client", URL, 1, partial(TwistedEngine, reactor=None), ca_file="/nowhere.pem"
+            )
+        self.assertIn("/nowhere.pem cannot be read", str(caught.exception))
+        self.assertEqual(self.client.get_status()["state"], "uninitialized")
 
     def test_twice(self) -> None:
         """A client that runs cannot be initialized; one that was stopped can."""
@@ -149,7 +214,9 @@ class ModuleTests(SynchronousTestCase):
         names = (*self.NAMES, "Tab")
         found = {name: list(inspect.signature(getattr(client, name)).parameters) for name in names}
         self.assertEqual(found, {
-            "Initialize": ["client_id", "event_post_url", "flush_period", "engine_class"], "Stop": ["timeout"],
+            "Initialize": [
+                "client_id", "event_post_url", "flush_period", "engine_class", "token", "token_file", "ca_file"],
+            "Stop": ["timeout"],
             "GetStatus": [], "RecordEvent": ["name", "type", "value", "tab_type"], "Counter": ["name", "value"],
             "Percentile": ["name", "value"], "Gauge": ["name", "value", "expiration"],
             "Buffer": ["name", "value", "expiration"], "Tab": ["name", "type"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba.client.encoding import encode_payload
@@ -30,7 +32,7 @@ class SenderCase(SynchronousTestCase):
         self.now = 1000.0
         self.make()
 
-    def make(self, max_bytes: int = 1 << 20, **limits: int) -> None:
+    def make(self, max_bytes: int = 1 << 20, **limits: Any) -> None:
         self.recorder = Recorder(lambda: 1.7e9, max_bytes)
         self.sender = Sender(self.recorder, "client", jitter=lambda: 0.0, **limits)
         self.sender.open(lambda: None)
@@ -407,6 +409,57 @@ class RefusalTests(SenderCase):
         self.record(2)
         self.answer(self.post(), taba_rejected="9" * 5000)
         self.assertEqual(self.account("acknowledged", "rejected"), (2, 0))
+
+
+class TokenTests(SenderCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.tokens = ["the-old-token-of-the-fleet"]
+        self.recorder = Recorder(lambda: 1.7e9, 1 << 20)
+        self.sender = Sender(self.recorder, "client", jitter=lambda: 0.0, token=lambda: self.tokens[0])
+        self.sender.open(lambda: None)
+
+    def test_every_request_shows_it(self) -> None:
+        """The request for an instance and every batch show the token, beside what they have to say."""
+        self.recorder.counter("a")
+        opening = self.post()
+        self.assertEqual(
+            opening.headers, {"Taba-Batch": "0", "Authorization": "Bearer the-old-token-of-the-fleet"}
+        )
+        self.answer(opening, taba_instance=INSTANCE)
+        batch = self.post()
+        self.assertEqual(
+            batch.headers, {"Taba-Batch": f"{INSTANCE}/1", "Authorization": "Bearer the-old-token-of-the-fleet"}
+        )
+
+    def test_wrong_token(self) -> None:
+        """A batch that is answered 401 was not taken: it waits, with its number, and goes with the token of then. No
+        event is lost, and none is unknown, also when the agent then says that it does not want it.
+        """
+        self.open()
+        first = self.post()
+        self.answer(first, 401, "another token, please")
+        self.assertEqual(self.account("last_error", "refused", "unknown"), ("401: another token, please", 0, 0))
+        self.assertEqual(self.wait(), FIRST_RETRY / 2)
+        self.later()
+        self.tokens[0] = "the-new-token-of-the-fleet"
+        second = self.post()
+        self.assertEqual(
+            (second.headers, second.body),
+            ({**first.headers, "Authorization": "Bearer the-new-token-of-the-fleet"}, first.body),
+        )
+        self.answer(second, 400, "no")
+        self.assertEqual(self.account("refused", "unknown"), (1, 0))
+
+    def test_wrong_token_from_the_start(self) -> None:
+        """An agent that answers 401 from the start gets everything once the tokens agree."""
+        self.recorder.counter("a")
+        for _ in range(5):
+            self.answer(self.post(), 401)
+            self.later(MAX_RETRY)
+        self.answer(self.post(), taba_instance=INSTANCE)
+        self.answer(self.post())
+        self.assertEqual(self.account("acknowledged", "refused", "unknown"), (1, 0, 0))
 
 
 class UnsentTests(SenderCase):

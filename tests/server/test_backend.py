@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba import native
 from taba.errors import StoreUnavailable
-from taba.interfaces import Checkpoint, Style, Written
+from taba.interfaces import Checkpoint, Lease, Loaded, LogEntry, Style, Written
 from taba.server.backend import Backend
 from taba.server.observation import Observer
 from taba.server.parameters import Parameters
@@ -32,8 +35,8 @@ class BackendTests(SynchronousTestCase):
 
     def make_backend(self, owner: str) -> Backend:
         """Another be on the same store."""
-        observer = Observer(self.recorder, lambda: NOW)
-        return Backend(self.store, registry(), self.clock, lambda: self.now, owner, observer)
+        self.observer = Observer(self.recorder, lambda: NOW)
+        return Backend(self.store, registry(), self.clock, lambda: self.now, owner, self.observer)
 
     def append(self, *events: tuple[str, str, str, float, str]) -> None:
         """Append events as one agent's next batches."""
@@ -47,8 +50,9 @@ class BackendTests(SynchronousTestCase):
     def tabs(self, style: Style = Style.TEXT, **asked: str) -> dict[str, str]:
         """What /tabs would show."""
         shown: list[tuple[str, str]] = []
-        query = Query(self.memory, registry(), lambda: NOW)
-        self.successResultOf(query.aggregates(Parameters(**asked), style, shown.extend))
+        query = Query(self.memory, registry(), lambda: NOW, self.clock)
+        asking = query.aggregates(Parameters(**asked), style, lambda *pair: shown.append(pair))
+        self.successResultOf(Deferred.fromCoroutine(asking))
         return dict(shown)
 
     def count(self, tab: str) -> int:
@@ -205,6 +209,105 @@ class BackendTests(SynchronousTestCase):
         elsewhere = [name for name in names if native.crc32(name.encode()) % 4]
         self.assertEqual([self.count(name) for name in elsewhere], [1] * len(elsewhere))
         self.assertTrue(self.flushLoggedErrors(OverflowError))
+
+    def test_undecodable_batch_counts(self) -> None:
+        """A batch of which nothing can be read is refused with the number of events that its lane counted, and kept
+        aside; what follows it is folded.
+        """
+        junk = native.Section(native.crc32(b"a") % 4, 7, b"no batch at all")
+        self.successResultOf(self.memory.append(self.lanes.appends([junk])))
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump()
+        ledger = self.successResultOf(self.memory.ledger())
+        self.assertEqual({key: n for key, n in ledger.items() if n}, {"folded": 1, "refused.undecodable": 7})
+        kept = self.successResultOf(self.memory.aside(10))
+        self.assertEqual([(each.reason, each.events, each.partial) for each in kept], [
+            ("undecodable", 7, b"no batch at all"),
+        ])
+
+    def test_entries_of_another_lineage(self) -> None:
+        """What is read under another lineage than was loaded follows other events: the vbucket is loaded again, and
+        each event counts once.
+        """
+        self.append(("c", "a", "CounterGroup", NOW, "1"))
+        self.pump()
+        original, read_again = self.memory.read, []
+
+        def read(after: Mapping[int, int], max_bytes: int, wait: float) -> Deferred[list[LogEntry]]:
+            def elsewhere(entries: list[LogEntry]) -> list[LogEntry]:
+                read_again.extend(entries)
+                return [evolve(each, lineage="f" * 32) for each in entries]
+
+            return original(after, max_bytes, wait).addCallback(elsewhere)
+
+        self.successResultOf(self.backend.stopService())
+        self.backend = self.make_backend("be-2")
+        self.store.read = read  # type: ignore[method-assign]
+        self.backend.startService()
+        self.append(("c", "a", "CounterGroup", NOW, "1"), ("c", "a", "CounterGroup", NOW, "1"))
+        self.pump(3)
+        self.assertGreater(len(read_again), 1)
+        self.assertGreater(self.observer.dropped_vbuckets, 1)
+        self.assertEqual(self.count("a"), 1)
+        self.store.read = original  # type: ignore[method-assign]
+        self.pump(3)
+        self.assertEqual(self.count("a"), 3)
+
+    def test_load_that_fails(self) -> None:
+        """A vbucket that cannot be loaded costs no other one anything, and is tried again at the next look."""
+        for problem in (StoreUnavailable("away"), ValueError("unreadable")):
+            self.successResultOf(self.backend.stopService())
+            loads: list[int] = []
+            original = self.memory.load
+
+            def load(lease: Lease, problem: Exception = problem, loads: list[int] = loads) -> Deferred[Loaded]:
+                loads.append(lease.vbucket)
+                return fail(problem) if lease.vbucket == 1 and loads.count(1) < 3 else self.memory.load(lease)
+
+            self.store.load = load  # type: ignore[method-assign]
+            self.backend = self.make_backend("be-2")
+            self.backend.startService()
+            self.clock.advance(0)
+            self.assertEqual(sorted(self.backend.folding), [0, 2, 3])
+            self.pump(1.5)
+            self.assertEqual(sorted(self.backend.folding), [0, 1, 2, 3])
+            self.assertEqual(sorted(loads), [0, 1, 1, 1, 2, 3])
+            self.store.load = original  # type: ignore[method-assign]
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+    def test_loads_run_side_by_side(self) -> None:
+        """All loads are asked for at once, and a vbucket is read as soon as it is there, whatever the others do: also
+        when one hangs for longer than leases hold.
+        """
+        self.successResultOf(self.backend.stopService())
+        waiting: dict[int, Deferred[None]] = {}
+        original = self.memory.load
+
+        def load(lease: Lease) -> Deferred[Loaded]:
+            waiting[lease.vbucket] = Deferred()
+            return waiting[lease.vbucket].addCallback(lambda _: original(lease))
+
+        self.store.load = load  # type: ignore[method-assign]
+        self.backend = self.make_backend("be-2")
+        self.backend.startService()
+        self.assertEqual(sorted(waiting), [0, 1, 2, 3])
+        names = ["t0", "t1", "t2", "t3", "t4", "t5"]
+        self.append(*(("c", name, "CounterGroup", NOW, "1") for name in names))
+        done: set[int] = set()
+        for vbucket in (2, 0):
+            waiting[vbucket].callback(None)
+            done.add(vbucket)
+            self.pump(3.0)
+            here = [name for name in names if native.crc32(name.encode()) % 4 in done]
+            self.assertEqual([self.count(name) for name in here], [1] * len(here))
+        waiting[1].errback(StoreUnavailable("away"))
+        waiting[3].callback(None)
+        self.pump()
+        self.assertEqual(sorted(self.backend.folding), [0, 2, 3])
+        waiting[1].callback(None)
+        self.pump()
+        self.assertEqual([self.count(name) for name in names], [1] * len(names))
+        self.assertEqual(self.observer.dropped_vbuckets, 0)
 
     def test_idle_lanes_are_forgotten(self) -> None:
         """What the store knows of lanes that were idle for DEDUP_DAYS goes, without anybody asking for it."""

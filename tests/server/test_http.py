@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import gzip
 import json
+from random import Random
 from typing import Any
 
 from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from taba import native
 from taba.errors import StoreUnavailable
-from taba.interfaces import Selection
+from taba.interfaces import Append, Selection, Style
 from taba.server.backend import Backend
 from taba.server.frontend import Frontend
 from taba.server.http import AppendResources, QueryResources
+from taba.server.inflating import inflated
 from taba.server.observation import Observer
 from taba.server.query import Query
 from taba.server.status import ServerStatus
+from taba.server.turns import TURN_SECONDS, Turns
 from taba.testing.stores import FaultyStore
 from taba.web.answers import Root
 from taba.wire import v2
-from tests.server.making import NOW, Lanes, Silent, memory_store, registry, sections
+from tests.server.making import INCARNATION, NOW, Lanes, Silent, memory_store, registry, sections
 
 COUNTER = (
     '{"1m": {"count": 2, "total": 1100.00, "average": 550.00}, '
@@ -31,6 +36,10 @@ COUNTER = (
     '"pct": {"count": 2, "total": 1100.000000, '
     '"pct": [100.00, 1000.00, 1000.00, 1000.00, 1000.00, 1000.00, 1000.00]}}'
 )
+
+
+class Handlers(dict[str, Any]):
+    """A registry of Handlers that a test may change."""
 
 
 class ServerCase(SynchronousTestCase):
@@ -46,11 +55,14 @@ class ServerCase(SynchronousTestCase):
         self.lanes = Lanes()
         frontend = Frontend(self.store, registry(), self.clock, lambda: NOW, observer)
         status = ServerStatus("taba_server.host.8300", self.store, self.backend, observer, lambda: NOW)
+        self.handlers = Handlers(registry().handlers)
+        query = Query(self.store, self.handlers, lambda: NOW, self.clock)  # type: ignore[arg-type]
+        self.resources = AppendResources(frontend, 1 << 20, self.clock)
         self.treq = StubTreq(
             Root(
                 {
-                    **QueryResources(Query(self.store, registry(), lambda: NOW), status).leaves(),
-                    **AppendResources(frontend, 1 << 20).leaves(),
+                    **QueryResources(query, status, self.clock).leaves(),
+                    **self.resources.leaves(),
                 }
             )
         )
@@ -225,14 +237,49 @@ class QueryTests(ServerCase):
         self.assertIn("store", json.loads(text)["error"])
 
     def test_not_found(self) -> None:
-        """An unknown path is 404 and says what there is."""
-        status, _, text = self.ask("tab")
-        self.assertEqual(status, 404)
-        self.assertIn("tabs", text)
+        """An unknown path is 404 and says what there is, whatever the method."""
+        for path in ("tab", "tabs/more", "v2", "v2/appendix", "", "%00"):
+            for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "MADEUP"):
+                status, _, text = self.ask(path, method=method)
+                self.assertEqual(status, 404, f"{method} /{path}")
+                self.assertIn("There is no /", text)
+        self.assertIn("tabs", self.ask("tab", method="PUT")[2])
+        self.assertEqual(self.ask("tab", method="HEAD")[0], 404)
 
     def test_method(self) -> None:
-        """A method that a path does not take is 405, with the ones it takes."""
-        self.assertEqual(self.ask("tabs", method="DELETE")[0], 405)
+        """A method that a path does not take is 405, and Allow names those it takes."""
+        for path, allowed in (("tabs", "GET, HEAD, POST"), ("v2/append", "POST"), ("v2/topology", "GET, HEAD")):
+            for method in ("PUT", "DELETE", "MADEUP"):
+                asked = self.treq.request(method, f"http://server/{path}")
+                self.treq.flush()
+                response = self.successResultOf(asked)
+                self.assertEqual(response.code, 405)
+                self.assertEqual(response.headers.getRawHeaders("allow"), [allowed])
+
+    def test_handler_that_raises(self) -> None:
+        """A State that its Handler cannot show says so in its place; the others are shown, and it is logged once."""
+
+        class Broken:
+            running_aggregate = False
+
+            def render(self, state: bytes, time: float, style: Style) -> str:
+                raise ZeroDivisionError("whatever")
+
+        self.handlers["Gauge"] = Broken()
+        text = self.text("tabs?client=c")
+        self.assertEqual(text, f'a: {COUNTER}\ng: {{"error": "the Handler of Type Gauge failed"}}\n')
+        json.loads(self.text("projection", accept="application/json"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_damaged_state(self) -> None:
+        """A State that cannot be decoded says so in its place, alone or reduced with others."""
+        for kept in self.memory._contents.vbuckets:
+            for tab in ("a", "g"):
+                kept.states.get(tab, {}).update({"c": b"\x01\x01junk", "e": b"junk"} if tab in kept.states else {})
+        for path in ("tabs?client=c,e", "projection", "supertabs?name=a&client=c,e"):
+            shown = self.text(path)
+            self.assertIn('{"error": "damaged State: ', shown)
+        self.assertIn(f"b: {COUNTER}", self.text("tabs?client=d,e"))
 
 
 class AppendTests(ServerCase):
@@ -268,10 +315,45 @@ class AppendTests(ServerCase):
         body = gzip.compress(b"\0" * (2 << 20))
         self.assertEqual(self.ask("v2/append", method="POST", body=body, Content_Encoding="gzip")[0], 413)
 
+    def test_gzip_ratio(self) -> None:
+        """So is what inflates beyond any honest ratio, before it is all inflated; up to 1 MiB any ratio will do."""
+        self.resources._max_body = 64 << 20
+        body = gzip.compress(b"\0" * (8 << 20))
+        status, _, text = self.ask("v2/append", method="POST", body=body, Content_Encoding="gzip")
+        self.assertEqual(status, 413)
+        self.assertIn("200 times", text)
+        body = gzip.compress(b"\0" * (1 << 20))
+        self.assertEqual(self.ask("v2/append", method="POST", body=body, Content_Encoding="gzip")[0], 400)
+
+    def test_gzip_takes_turns(self) -> None:
+        """A large body is inflated some at a time, so that others have their turn; it is the same body."""
+
+        class Ticking(Clock):
+            def seconds(self) -> float:
+                self.rightNow += TURN_SECONDS / 2
+                return float(self.rightNow)
+
+        whole = Random(7).randbytes(3 << 20)
+        for clock, turns in ((Clock(), 0), (Ticking(), 6)):
+            given = 0
+            inflating = Deferred.fromCoroutine(inflated(gzip.compress(whole), 4 << 20, Turns(clock)))
+            while not inflating.called:
+                self.assertTrue(clock.getDelayedCalls())
+                given += 1
+                clock.calls.pop().func()
+            self.assertEqual(self.successResultOf(inflating), whole)
+            self.assertGreaterEqual(given, turns)
+
     def test_gzip_broken(self) -> None:
         """What is not gzip, or cut short, is 400; other encodings are 415."""
         whole = gzip.compress(self.request())
-        for body, encoding, status in ((b"x", "gzip", 400), (whole[:-4], "gzip", 400), (b"", "br", 415)):
+        for body, encoding, status in (
+            (b"x", "gzip", 400),
+            (b"", "gzip", 400),
+            (whole[:-4], "gzip", 400),
+            (whole + b"x", "gzip", 400),
+            (b"", "br", 415),
+        ):
             self.assertEqual(self.ask("v2/append", method="POST", body=body, Content_Encoding=encoding)[0], status)
 
     def test_other_cluster(self) -> None:
@@ -282,6 +364,22 @@ class AppendTests(ServerCase):
     def test_no_frame(self) -> None:
         """What is no frame is 400 and changes nothing."""
         self.assertEqual(self.ask("v2/append", method="POST", body=b"nonsense")[0], 400)
+
+    def test_long_header(self) -> None:
+        """A header that would keep the server busy for long is 400, before it is parsed; that of as many batches as an
+        agent sends at a time is not.
+        """
+        self.resources._max_body = 64 << 20
+        frame = (2 << 20).to_bytes(4, "little") + b"[" * (2 << 20)
+        status, _, text = self.ask("v2/append", method="POST", body=frame)
+        self.assertEqual(status, 400)
+        self.assertIn("over the limit of 1048576", text)
+        most = 2**53 - 1
+        longest = [
+            Append(vbucket, INCARNATION, most, most - 1, 2**32 - 1, most, most, NOW + 0.123456, native.crc32c(b""), b"")
+            for vbucket in range(4096)
+        ]
+        self.assertEqual(self.ask("v2/append", method="POST", body=self.request(*longest))[0], 200)
 
     def test_unknown_outcome(self) -> None:
         """A store that fails is 503: the agent asks again."""

@@ -6,10 +6,14 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import TYPE_CHECKING
 
 from taba import __version__
 from taba.client.names import Endpoint
 from taba.client.sender import Answer
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 MAX_ANSWER_BYTES = 65_536  # more than an agent ever says; the connection is not used again after a longer answer
 
@@ -18,11 +22,25 @@ class PostFailed(Exception):
     """There was no answer; whether the request arrived is not known. The text says what happened, for people."""
 
 
+def verifying_context(ca_file: str | None) -> SSLContext:
+    """What verifies servers by the authorities in a PEM file, or by the platform's. ValueError when the file cannot be
+    used.
+    """
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as problem:  # an ssl.SSLError, too, is one
+        raise ValueError(f"the authorities in {ca_file} cannot be read: {problem.strerror or problem}") from None
+
+
 class Poster:
     """A connection to one endpoint, opened when needed and kept. For one thread at a time."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, ca_file: str | None = None) -> None:
+        """`ca_file` holds the authorities to trust with https, as PEM. ValueError when it cannot be used."""
         self._endpoint = endpoint
+        self._context = verifying_context(ca_file) if endpoint.secure else None
         self._connection: HTTPConnection | None = None
 
     def post(self, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
@@ -75,8 +93,12 @@ class Poster:
     def _connected(self, timeout: float) -> HTTPConnection:
         connection = self._connection
         if connection is None:
-            kind = HTTPSConnection if self._endpoint.secure else HTTPConnection
-            connection = self._connection = kind(self._endpoint.host, self._endpoint.port, timeout=timeout)
+            host, port = self._endpoint.host, self._endpoint.port
+            if self._context is None:
+                connection = HTTPConnection(host, port, timeout=timeout)
+            else:
+                connection = HTTPSConnection(host, port, timeout=timeout, context=self._context)
+            self._connection = connection
             connection.connect()
         elif connection.sock is not None:
             connection.sock.settimeout(timeout)

@@ -35,12 +35,17 @@ _log = logging.getLogger("taba.client")
 class ThreadEngine:
     """Drives one Sender from a thread of its own. `start` and `stop` are for one thread at a time."""
 
-    def __init__(self, sender: Sender, url: str, *, request_timeout: float = REQUEST_TIMEOUT) -> None:
-        """Raises ValueError unless `url` is an http or https URL."""
+    def __init__(
+        self, sender: Sender, url: str, *, request_timeout: float = REQUEST_TIMEOUT, ca_file: str | None = None
+    ) -> None:
+        """`ca_file` holds the authorities to trust with https, as PEM; without it they are the platform's.
+
+        Raises ValueError unless `url` is an http or https URL, and for a `ca_file` that cannot be used.
+        """
         self._sender = sender
         self._url = url
         self._request_timeout = request_timeout
-        self._poster = Poster(parse_url(url))
+        self._poster = Poster(parse_url(url), ca_file)
         self._running = False
         self._begin()
 

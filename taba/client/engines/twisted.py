@@ -22,9 +22,9 @@ from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorFromThr
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ResponseDone
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from taba import __version__
@@ -48,10 +48,12 @@ class TwistedEngine:
         reactor: Any,
         agent: IAgent | None = None,
         request_timeout: float = REQUEST_TIMEOUT,
+        ca_file: str | None = None,
     ) -> None:
-        """`reactor` is an IReactorTime whose `seconds` never go back; without an `agent` it makes the connections, too.
+        """`reactor` is an IReactorTime whose `seconds` never go back; without an `agent` it makes the connections, too,
+        and then `ca_file` holds the authorities to trust with https, as PEM; without it they are the platform's.
 
-        Raises ValueError unless `url` is an http or https URL.
+        Raises ValueError unless `url` is an http or https URL, and for a `ca_file` that cannot be used.
         """
         parse_url(url)
         self._sender = sender
@@ -60,6 +62,7 @@ class TwistedEngine:
         self._clock: IReactorTime = reactor
         self._agent = agent
         self._pool: HTTPConnectionPool | None = None
+        self._policy = BrowserLikePolicyForHTTPS() if ca_file is None else _policy(ca_file)
         self._request_timeout = request_timeout
         self._timer: IDelayedCall | None = None
         self._hurry_call: IDelayedCall | None = None
@@ -73,9 +76,7 @@ class TwistedEngine:
         if self._agent is None:
             self._pool = HTTPConnectionPool(self._reactor, persistent=True)
             self._pool.retryAutomatically = False  # repeating is the Sender's to decide
-            self._agent = Agent(
-                self._reactor, connectTimeout=self._request_timeout, pool=self._pool
-            )
+            self._agent = Agent(self._reactor, self._policy, connectTimeout=self._request_timeout, pool=self._pool)
         self._running = True
         self._sender.open(self._come_early)
         self._turn()
@@ -230,6 +231,17 @@ def _read(response: IResponse) -> Deferred[Answer]:
         for name, values in response.headers.getAllRawHeaders()
     }
     return finished.addCallback(lambda body: Answer(response.code, fields, body.decode("utf-8", "replace")))
+
+
+def _policy(ca_file: str) -> IPolicyForHTTPS:
+    """Whom to trust when the authorities are those of a file."""
+    from taba.errors import SettingsError
+    from taba.web.tls import VerifiedServers
+
+    try:
+        return VerifiedServers(ca_file)
+    except SettingsError as problem:
+        raise ValueError(str(problem)) from None
 
 
 def _cancel(call: IDelayedCall | None) -> None:

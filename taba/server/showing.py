@@ -1,0 +1,90 @@
+"""States as an answer shows them. What cannot be shown says so in its place, so that it breaks no listing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from taba.errors import CodecError
+from taba.handlers.registry import Registry
+from taba.interfaces import Style
+from taba.server.reducing import Reducing
+
+
+@define
+class Shown:
+    """Renders the States of one query, all of them as they are at `time`."""
+
+    registry: Registry
+    time: float
+    style: Style
+    raw: bool
+    _failed: set[str] = field(factory=set, init=False)  # Types whose Handler raised: each is logged once
+    _log = Logger()
+
+    def state(self, type: str, state: bytes) -> str:
+        """One State; a raw one as the repr of its bytes, in JSON as their hexadecimal digits."""
+        if self.raw:
+            return repr(state) if self.style is Style.TEXT else f'"{state.hex()}"'
+        handler = self.registry.get(type)
+        if handler is None:
+            return _error(f"no Handler for Type {type}")
+        return self.attempt(type, lambda: handler.render(state, self.time, self.style))
+
+    def attempt(self, type: str, work: Callable[[], str]) -> str:
+        """What `work` gives, or, when a Handler raises in it, what is shown instead."""
+        try:
+            return work()
+        except CodecError as problem:
+            return _error(f"damaged State: {problem}")
+        except Exception:  # a Handler may be anybody's code
+            if type not in self._failed:
+                self._failed.add(type)
+                self._log.failure("The Handler of Type {type} failed in a query", type=type)
+            return _error(f"the Handler of Type {type} failed")
+
+
+def _error(sentence: str) -> str:
+    return json.dumps({"error": sentence}, ensure_ascii=False)
+
+
+class Reduced:
+    """What is shown of several States as one, while they come. Those of a Type without Handler are not reduced: the
+    first is what there is.
+    """
+
+    def __init__(self, type: str, shown: Shown) -> None:
+        self.type = type
+        self._shown = shown
+        handler = shown.registry.get(type)
+        self._reducing = None if handler is None else Reducing(handler)
+        self._first: bytes | None = None
+        self._problem = ""
+
+    def take(self, states: Sequence[bytes]) -> None:
+        """Further States of the Type."""
+        if not states:
+            return
+        if self._first is None:
+            self._first = states[0]
+        reducing = self._reducing
+        if reducing is None or self._problem:
+            return
+
+        def reduce() -> str:
+            reducing.add(states)
+            return ""
+
+        self._problem = self._shown.attempt(self.type, reduce)
+
+    def rendering(self) -> str | None:
+        """What is shown of them; None when there was none."""
+        first, reducing = self._first, self._reducing
+        if first is None or self._problem:
+            return self._problem or None
+        if reducing is None:
+            return self._shown.state(self.type, first)
+        return self._shown.attempt(self.type, lambda: self._shown.state(self.type, reducing.result() or b""))
