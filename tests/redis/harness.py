@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from taba.process import Process
 from taba.store.limits import Limits
-from taba.store.redis.access import Access, Address
+from taba.store.redis.access import Address
 from taba.store.redis.durability import Level
 from taba.store.redis.keys import Keys
 from taba.store.redis.shard import Shard

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from taba.errors import StoreUnavailable
 from taba.process import Process
@@ -49,7 +48,7 @@ async def until(condition: Callable[[], object], what: str, within: float = PATI
     while not condition():
         if time.monotonic() - before > within:
             raise AssertionError(f"not within {within:g} s: {what}")
-        await deferLater(reactor, POLL_SECONDS)  # type: ignore[arg-type]
+        await deferLater(reactor, POLL_SECONDS)
     return time.monotonic() - before
 
 
@@ -89,7 +88,7 @@ class RealCase(TestCase):
 
     async def problem(self, shard: Shard, words: str) -> str:
         """Wait until something is said to be wrong in these words; all of it."""
-        await until(lambda: words in str(shard.state()["problem"]), f"{words}; said is {self.said}")
+        await until(lambda: words in str(shard.state()["problem"]), words)
         with self.assertRaises(StoreUnavailable):
             shard.link("be")
         return str(shard.state()["problem"])
@@ -135,23 +134,22 @@ class SingleTests(RealCase):
         link, other = shard.link("be"), shard.link("query")
         for expected in ([b"OK", 1], None):
             await link.call("WATCH", "guarded")
-            await deferLater(reactor, 0.1)  # type: ignore[arg-type]
+            await deferLater(reactor, 0.1)
             if expected is None:
                 await other.call("SET", "guarded", "changed")
             await link.call("MULTI")
-            await deferLater(reactor, 0.1)  # type: ignore[arg-type]
+            await deferLater(reactor, 0.1)
             queued = await gatherResults([link.call("SET", "a", "1"), link.call("INCR", "b")])
             self.assertEqual((queued, await link.call("EXEC")), ([b"QUEUED"] * 2, expected))
 
     @waiting
     async def test_restart(self) -> None:
         """A server that was killed and is back has another lineage, and its data."""
-        server = self.servers.server().ready()
+        server = self.servers.server("server", "appendfsync always").ready()
         shard = self.start(server.address)
         await self.open(shard)
         before = shard.lineage
         await shard.link("be").call("SET", "k", "v")
-        await deferLater(reactor, 1.5)  # type: ignore[arg-type] - appendfsync everysec
         server.kill()
         await self.problem(shard, "connection is refused")
         server.start()
@@ -174,7 +172,7 @@ class SingleTests(RealCase):
     @waiting
     async def test_acl_user(self) -> None:
         """A user with the rights that links need; one without is told which is missing."""
-        rights = "on >secret ~* &* +@read +@write +@connection +@transaction +role +info"
+        rights = "on >secret ~* &* +@read +@write +@connection +@transaction +role +info +acl|whoami"
         server = self.servers.server("server", f"user taba {rights}", "user poor on >secret ~* +@read +ping").ready()
         shard = self.start(server.address, Access("taba", "secret"))
         await self.open(shard)
@@ -193,28 +191,30 @@ class TLSTests(RealCase):
         self.authority = Authority(self.servers.folder)
         self.own = self.authority.sign("server", "localhost", "127.0.0.1")
 
+    def files(self) -> list[str]:
+        """Lines of configuration: what a server shows."""
+        files = [f"tls-cert-file {self.own.certificate}", f"tls-key-file {self.own.key}", "tls-auth-clients no"]
+        return [*files, f"tls-ca-cert-file {self.authority.file}"]
+
     def serve(self, *settings: str) -> tuple[str, int]:
         """A server that speaks TLS; its address by name."""
         port = free_port()
-        files = [f"tls-cert-file {self.own.certificate}", f"tls-key-file {self.own.key}"]
-        lines = [f"tls-port {port}", *files, f"tls-ca-cert-file {self.authority.file}", *settings]
-        server = self.servers.server("tls", *lines)
-        if not self.ready(server):
-            self.skipTest(f"this redis-server has no TLS: {server.tail()}")
+        self.serve_or_skip(self.servers.server("tls", f"tls-port {port}", *self.files(), *settings))
         return "localhost", port
 
-    def ready(self, server: RedisProcess) -> bool:
-        """Whether it starts at all."""
+    def serve_or_skip(self, server: RedisProcess) -> None:
+        """Wait for a server with TLS. Some are built without it: they end at once."""
         try:
             server.ready()
         except AssertionError:
-            return False
-        return True
+            if "tls-port" in server.tail():
+                raise SkipTest("this redis-server has no TLS")
+            raise
 
     @waiting
     async def test_verified(self) -> None:
         """By name and by address; the certificate of the server was signed by the authority that is trusted."""
-        host, port = self.serve("tls-auth-clients no")
+        host, port = self.serve()
         for address in ((host, port), ("127.0.0.1", port)):
             shard = self.start(address, Access(tls=TLS(self.authority.file)))
             await self.open(shard)
@@ -233,7 +233,7 @@ class TLSTests(RealCase):
     @waiting
     async def test_unknown_authority(self) -> None:
         """A server whose certificate somebody else signed is not spoken to."""
-        address = self.serve("tls-auth-clients no")
+        address = self.serve()
         other = Authority(self.servers.folder, "other")
         for tls in (TLS(other.file), TLS()):
             shard = self.start(address, Access(tls=tls))
@@ -244,7 +244,7 @@ class TLSTests(RealCase):
     async def test_certificate_of_another_host(self) -> None:
         """Nor is one whose certificate is of another host; with the name told, it is."""
         self.own = self.authority.sign("server", "redis.example.org")
-        address = self.serve("tls-auth-clients no")
+        address = self.serve()
         shard = self.start(address, Access(tls=TLS(self.authority.file)))
         await self.problem(shard, "TLS failed")
         await shard.stopService()
@@ -253,16 +253,32 @@ class TLSTests(RealCase):
     @waiting
     async def test_only_one_side(self) -> None:
         """TLS to a port without, and none to a port with it: both are said to be that."""
-        address = self.serve("tls-auth-clients no")
+        address = self.serve()
         plain = self.servers.server("plain").ready().address
-        await self.problem(self.start(plain, Access(tls=TLS(self.authority.file))), "check REDIS_TLS")
-        await self.problem(self.start(address), "REDIS_TLS")
+        encrypted = self.start(plain, Access(tls=TLS(self.authority.file)))
+        await self.problem(encrypted, "if it does not speak TLS, take REDIS_TLS out")
+        await self.problem(self.start(address), "if it expects TLS, set REDIS_TLS")
 
     @waiting
     async def test_sentinels(self) -> None:
-        """Sentinels and servers over TLS, each with its own password."""
-        host, port = self.serve("tls-auth-clients no", "requirepass secret", "port 0")
-        self.assertEqual(host, "localhost")
+        """Sentinels over TLS name a master that takes TLS alone; each kind has its own access."""
+        files = self.files()
+        port = free_port()
+        master = self.servers.server("master", f"tls-port {port}", *files)
+        self.serve_or_skip(master)
+        sentinel_port = free_port()
+        lines = ["requirepass quiet", f"tls-port {sentinel_port}", *files, "sentinel resolve-hostnames yes"]
+        lines += ["sentinel announce-hostnames yes", f"sentinel monitor shard1 localhost {port} 1"]
+        sentinel = self.servers.sentinel("sentinel", {}, 1, *lines, "tls-replication yes")
+        sentinel.password = ("quiet",)
+        sentinel.ready()
+        tls = TLS(self.authority.file)
+        sentinels = Sentinels([("localhost", sentinel_port)], self.process, Access(password="quiet", tls=tls))
+        sentinels.startService()
+        self.addCleanup(sentinels.stopService)
+        shard = self.start(sentinels, Access(tls=tls))
+        await self.open(shard)
+        self.assertEqual((shard.link("be").address, shard.vouched()), (f"localhost:{port}", True))
 
 
 class FailoverTests(RealCase):
@@ -285,8 +301,9 @@ class FailoverTests(RealCase):
             self.assertNotEqual(shard.lineage, lineage)
             self.assertEqual((await shard.link("be").call("SET", "k", number), shard.vouched()), (b"OK", True))
             self.assertEqual(shard.failovers, number)
-            self.cluster.settle(60.0)
-            await self.open(shard)
+            if number < KILLS:
+                self.cluster.settle(60.0)
+                await self.open(shard)
 
     @waiting
     async def test_hung_master(self) -> None:
@@ -302,7 +319,7 @@ class FailoverTests(RealCase):
         successor = shard.link("be").address
         self.assertNotEqual(successor, f"127.0.0.1:{master.port}")
         master.go_on()
-        await deferLater(reactor, 1.0)  # type: ignore[arg-type]
+        await deferLater(reactor, 1.0)
         self.assertEqual((shard.link("be").address, shard.vouched()), (successor, True))
 
     @waiting
@@ -325,7 +342,7 @@ class FailoverTests(RealCase):
         shard = self.watched(self.cluster)
         await self.open(shard)
         self.cluster.sentinels[0].kill()
-        await deferLater(reactor, 6.0)  # type: ignore[arg-type]
+        await deferLater(reactor, 6.0)
         one_down = shard.vouched()
         self.cluster.sentinels[1].stop()
         await until(lambda: not shard.vouched(), "there is no majority")

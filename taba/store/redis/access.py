@@ -30,7 +30,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from taba.errors import SettingsError, StoreUnavailable
+from taba.store.redis.address import Address
 from taba.store.redis.protocol import ConnectionEnded, RedisRefused, Reply, Wire, together
+
+__all__ = ["TLS", "Access", "Address", "CannotConnect", "connect"]
 
 CONNECT_SECONDS = 1.0
 """Time limit of looking a name up and connecting."""
@@ -45,17 +48,6 @@ class CannotConnect(StoreUnavailable):
     def __init__(self, sentence: str, settled: bool = False) -> None:
         super().__init__(sentence)
         self.settled = settled
-
-
-@frozen
-class Address:
-    """Where a server listens: a name or an IP address, and a port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @frozen
@@ -157,7 +149,12 @@ class Access:
             return CannotConnect(f"{wire.name}: TLS failed: {why}; check {self.tls_setting}", True)
         if wire.spoke_nonsense and self.tls is None:
             return CannotConnect(f"{problem}; if it expects TLS, set {self.tls_setting}", True)
-        return CannotConnect(str(problem))
+        hint = ""
+        if not wire.heard and self.tls is not None:
+            hint = f"; if it does not speak TLS, take {self.tls_setting} out"
+        elif not wire.heard and wire.failure is not None:
+            hint = f"; if it expects TLS, set {self.tls_setting}"
+        return CannotConnect(f"{problem}{hint}")
 
     def refusal(self, refused: RedisRefused, name: str) -> str:
         """A sentence about an error reply of the server that is called `name`."""

@@ -14,7 +14,7 @@ from random import Random
 
 from attrs import define, field, frozen
 
-from taba.store.redis.access import Address
+from taba.store.redis.address import Address
 
 VOUCH_SECONDS = 5.0
 """How long the word of a Sentinel counts."""

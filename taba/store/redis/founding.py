@@ -15,13 +15,15 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from taba.errors import StartError, StoreUnavailable
-from taba.store.redis.asking import ask, ask_all, together
+from taba.store.redis.asking import Command, ask, ask_all, together
 from taba.store.redis.durability import Level
 from taba.store.redis.keys import MARKERS, Keys
 from taba.store.redis.shard import Shard
 from taba.store.redis.shard_map import ShardMap
 
 FOUNDING, READY = "founding", "ready"
+FOUNDING_WAIT = 500
+"""Milliseconds that a replica gets to hear that a shard is ready."""
 
 
 @frozen
@@ -166,5 +168,7 @@ class Founding:
     async def _set_ready(self, names: list[str]) -> None:
         for name in names:
             shard = self._shards[name]
-            link = shard.link("be")
-            await ask_all(shard, link, [("HSET", self._keys.meta, "state", READY), ("WAIT", 1, 500)])
+            commands: list[Command] = [("HSET", self._keys.meta, "state", READY)]
+            if shard.state()["replicas"]:  # a failover soon after should not forget it
+                commands.append(("WAIT", 1, FOUNDING_WAIT))
+            await ask_all(shard, shard.link("be"), commands)

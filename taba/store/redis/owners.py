@@ -9,15 +9,18 @@ from attrs import define, field
 
 from taba.errors import NotHere
 from taba.interfaces import Lease, Loaded
+from taba.store.judge import is_idle
 from taba.store.redis import rows
-from taba.store.redis.asking import ask, ask_all
-from taba.store.redis.keys import AGGREGATES, LEASE, LEDGER, MARKERS, POSITION, TYPES, Keys
+from taba.store.redis.asking import Command, ask, ask_all
+from taba.store.redis.keys import AGGREGATES, LANES, LEASE, LEDGER, MARKERS, POSITION, TYPES, Keys
 from taba.store.redis.shard import Shard
 
 T = TypeVar("T")
 
 VBUCKETS_PER_CALL = 250
 """How many leases one call is about."""
+LANES_PER_CALL = 1000
+"""How many dedup rows one call looks at."""
 FIELDS_PER_CALL = 1000
 """How many fields of a hash one call reads."""
 
@@ -105,6 +108,27 @@ class Owners:
             for tab, aggregate in zip(part, reply, strict=True)
             if aggregate is not None
         }
+
+    async def prune(self, vbuckets: Sequence[int], now: float, dedup_seconds: float) -> int:
+        """See `IStore.prune`. The function looks again as it deletes: a copy of a batch may have come meanwhile."""
+        gone = 0
+        waiting = [(vbucket, b"0") for vbucket in vbuckets]
+        while waiting:
+            link = self._shard.link("be")
+            keys = [self._keys.of(LANES, vbucket) for vbucket, _ in waiting]
+            cursors = [cursor for _, cursor in waiting]
+            scans = [("HSCAN", key, at, "COUNT", LANES_PER_CALL) for key, at in zip(keys, cursors, strict=True)]
+            replies = await ask_all(self._shard, link, scans)
+            commands: list[Command] = []
+            for key, (_, flat) in zip(keys, replies, strict=True):
+                lanes = zip(flat[::2], flat[1::2], strict=True)
+                idle = [lane for lane, row in lanes if is_idle(rows.read_lane(row).touched, now, dedup_seconds)]
+                if idle:
+                    commands.append(("FCALL", "taba_prune", 1, key, f"{now:.6f}", f"{dedup_seconds:.0f}", *idle))
+            gone += sum(await ask_all(self._shard, link, commands))
+            cursors = [cursor for cursor, _ in replies]
+            waiting = [(v, cursor) for (v, _), cursor in zip(waiting, cursors, strict=True) if cursor != b"0"]
+        return gone
 
 
 def _milliseconds(ttl: float) -> int:

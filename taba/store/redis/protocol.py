@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 from attrs import frozen
 from hiredis import ProtocolError, Reader, pack_command
 from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -61,7 +61,7 @@ class _Waiting:
     """A call whose reply is due."""
 
     answer: Deferred[Reply]
-    command: str
+    command: Argument
     deadline: float | None
     """By the clock; None for a call that may take for ever."""
 
@@ -79,6 +79,8 @@ def _reason(failure: Failure) -> str:
     """Why a connection ended, in a few words."""
     if failure.check(ConnectionDone):
         return "the other side closed the connection"
+    if failure.check(ConnectionLost):
+        return "the connection was lost"
     return f"the connection was lost ({failure.getErrorMessage()})"
 
 
@@ -97,6 +99,8 @@ class Wire(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no hints
         """Why the connection ended, None while it is open."""
         self.failure: Failure | None = None
         """What the transport said when it ended."""
+        self.heard = False
+        """Whether anything came at all."""
         self.spoke_nonsense = False
         """Whether something came that is not the protocol of Redis."""
         self.on_end: Callable[[str], None] | None = None
@@ -138,7 +142,7 @@ class Wire(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no hints
         command: bytes = pack_command(args)  # type: ignore[arg-type]  # its hints want one argument
         answer: Deferred[Reply] = Deferred()
         deadline = None if timeout is None else self._clock.seconds() + timeout
-        self._waiting.append(_Waiting(answer, str(args[0]), deadline))
+        self._waiting.append(_Waiting(answer, args[0], deadline))
         self.transport.write(command)
         if deadline is not None and (self._timer is None or deadline < self._timer_at):
             self._arm(deadline)
@@ -169,7 +173,8 @@ class Wire(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no hints
             self._timer_at = _deadline(earliest)
             self._timer = self._clock.callLater(GRACE_SECONDS, self._look_at_deadlines, True)
         else:
-            self.end(f"no answer to {earliest.command} in time")
+            command = earliest.command
+            self.end(f"no answer to {command.decode() if isinstance(command, bytes) else command} in time")
 
     # ------------------------------------------------------------------------------------------------------ replies
 
@@ -177,6 +182,7 @@ class Wire(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no hints
         """Called by Twisted."""
         if self.ended is not None:
             return
+        self.heard = True
         self._reader.feed(data)
         while self.ended is None:
             try:

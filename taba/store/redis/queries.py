@@ -106,9 +106,13 @@ class Queries:
 
     async def depth(self) -> list[LogDepth]:
         """See `IStore.depth`."""
-        lengths = await self._of_vbuckets(lambda vbucket: ("LLEN", self._keys.of(ENTRIES, vbucket)))
-        oldest = await self._of_vbuckets(lambda vbucket: ("LINDEX", self._keys.of(ENTRIES, vbucket), 0))
-        newest = await self._of_vbuckets(lambda vbucket: ("LINDEX", self._keys.of(ENTRIES, vbucket), -1))
+        lengths, oldest, newest = await together(
+            [
+                self._of_vbuckets(lambda vbucket: ("LLEN", self._keys.of(ENTRIES, vbucket))),
+                self._of_vbuckets(lambda vbucket: ("LINDEX", self._keys.of(ENTRIES, vbucket), 0)),
+                self._of_vbuckets(lambda vbucket: ("LINDEX", self._keys.of(ENTRIES, vbucket), -1)),
+            ]
+        )
         return [
             rows.depth(vbucket, length, oldest[vbucket], newest[vbucket])
             for vbucket, length in sorted(lengths.items())

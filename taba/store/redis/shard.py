@@ -73,7 +73,8 @@ class Shard(Service):
         """When links came or went last."""
         self._problem = f"shard {name}: not started"
         """What was wrong last."""
-        self._said = ""
+        self._said: set[str] = set()
+        """What the operator was told since links were open last."""
         self._before: str | None = None
         self._replicas: tuple[str, ...] = ()
         self._watchers: list[Callable[[], None]] = []
@@ -242,7 +243,7 @@ class Shard(Service):
         for link in links.values():
             link.listen(self._ended, self._sign)
         self._source.hurry(self.name, False)
-        self._said = ""
+        self._said.clear()
         self._process.say(f"Shard {self.name}: connected to its master {first.address}.")
         self._look_later()
         self._tell_watchers()
@@ -267,8 +268,8 @@ class Shard(Service):
     def _trouble_is(self, problem: str) -> None:
         """Keep what is wrong, and tell the operator when it is something new."""
         self._problem = problem
-        if problem != self._said:
-            self._said = problem
+        if problem not in self._said:
+            self._said.add(problem)
             self._process.say(f"{problem[:1].upper()}{problem[1:]}.")
 
     # ------------------------------------------------------------------------------------------------------- looking

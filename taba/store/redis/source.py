@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from taba.store.redis.access import Address
+from taba.store.redis.address import Address
 
 
 class Source(Protocol):

@@ -42,16 +42,15 @@ from taba.process import Process
 from taba.store.judge import NO_SUCH_VBUCKET, breaks_rules
 from taba.store.limits import DAY, DEDUP_DAYS, Limits, check_dedup_days
 from taba.store.redis.appends import Appender
-from taba.store.redis.asking import ask
+from taba.store.redis.asking import together
 from taba.store.redis.checkpoints import Checkpoints
 from taba.store.redis.durability import Durability, Level, choose
 from taba.store.redis.founding import Founding, Identity
-from taba.store.redis.keys import LANES, Keys
+from taba.store.redis.keys import Keys
 from taba.store.redis.library import ensure_library
 from taba.store.redis.owners import Owners
 from taba.store.redis.queries import Queries
 from taba.store.redis.reads import LogReader, ShardReader
-from taba.store.redis.rows import read_lane
 from taba.store.redis.shard import Shard
 from taba.store.redis.shard_map import ShardMap
 
@@ -62,7 +61,6 @@ RETRY_SECONDS = 1.0
 """How long after a failure a start is tried again."""
 REFRESH_SECONDS = 15.0
 """How often the markers are looked at: half of the agents' confirmation time."""
-LANES_PER_CALL = 1000
 
 
 @define(eq=False)
@@ -429,21 +427,10 @@ class RedisStore(Service):
 
     async def _prune(self, now: float) -> int:
         self._check()
-        seconds, gone = self._dedup_days * DAY, 0
-        for name in self._map.names():
-            shard = self._shards[name]
-            for vbucket in self._map.vbuckets_of(name):
-                key, cursor = self._keys.of(LANES, vbucket), b"0"
-                while True:
-                    cursor, flat = await ask(shard, "be", "HSCAN", key, cursor, "COUNT", LANES_PER_CALL)
-                    pairs = zip(flat[::2], flat[1::2], strict=True)
-                    idle = [lane for lane, row in pairs if now - read_lane(row).touched >= seconds]
-                    if idle:
-                        command = ("FCALL", "taba_prune", 1, key, f"{now:.6f}", f"{seconds:.0f}")
-                        gone += await ask(shard, "be", *command, *idle)
-                    if cursor == b"0":
-                        break
-        return gone
+        seconds = self._dedup_days * DAY
+        parts = self._parts.items()
+        gone = await together(each.owners.prune(self._map.vbuckets_of(name), now, seconds) for name, each in parts)
+        return sum(gone)
 
 
 def _vbucket_of(lease: Lease) -> int:

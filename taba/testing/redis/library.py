@@ -1,0 +1,266 @@
+"""The functions of Taba's Redis store in Python, for the server in memory: what functions.lua does, by the same names.
+
+The rules of lanes come from `taba.store.judge`, which the Lua code states a second time; one suite of tests runs against
+both, so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from taba.interfaces import Append
+from taba.store.judge import is_idle, judge
+from taba.store.redis import rows
+from taba.store.redis.library import VERSION
+from taba.testing.redis.functions import FunctionCall, FunctionLibrary
+from taba.testing.redis.resp import Reply
+
+Arguments = list[bytes]
+_BATCH = 10
+"""The arguments of one batch."""
+
+
+def _now(call: FunctionCall) -> float:
+    seconds, microseconds = _list(call("TIME"))
+    return int(seconds) + int(microseconds) / 1e6
+
+
+def _list(reply: Reply) -> list[Any]:
+    assert isinstance(reply, list)
+    return reply
+
+
+def _lineage(call: FunctionCall) -> bytes:
+    info = call("INFO", "replication")
+    assert isinstance(info, bytes)
+    start = info.index(b"\nmaster_replid:") + len(b"\nmaster_replid:")
+    return info[start : start + 32]
+
+
+def _get(call: FunctionCall, *argv: bytes | str | int) -> bytes | None:
+    value = call(*argv)
+    assert value is None or isinstance(value, bytes)
+    return value
+
+
+def _version(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    return VERSION
+
+
+# ------------------------------------------------------------------------------------------------------------ append
+
+
+def _append(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    dedup, vbuckets = float(args[0]), int(args[1])
+    now = _now(call)
+    answers: list[Reply] = [_lineage(call)]
+    for at in range(2 + vbuckets, len(args), _BATCH):
+        place = int(args[at])
+        answers.append(
+            _append_one(call, keys[5 * (place - 1) : 5 * place], args[1 + place], args[at : at + _BATCH], dedup, now)
+        )
+    return answers
+
+
+def _append_one(
+    call: FunctionCall, keys: Sequence[bytes], epoch: bytes, args: Sequence[bytes], dedup: float, now: float
+) -> bytes:
+    marker, log, lanes, ledger, entries = keys
+    batch = _read_batch(args)
+    value = _get(call, "HGET", lanes, batch.incarnation)
+    row = rows.read_lane(value) if value is not None else None
+    if _get(call, "GET", marker) != b"A:" + epoch:
+        return _answer("moved", row, False, "")
+    judged = judge(row, batch, now, dedup)
+    if judged.appended:
+        assert batch.body is not None
+        stamp = f"{now:.6f}"
+        call("XADD", log, "0-*", "t", stamp, "n", batch.events, "b", batch.body)
+        newest = _get(call, "LINDEX", entries, -1)
+        total = rows.read_entry_size(newest).total if newest is not None else 0
+        call("RPUSH", entries, f"{stamp}:{len(batch.body)}:{total + len(batch.body)}")
+        if judged.lost:
+            call("HINCRBY", ledger, "lost", judged.lost)
+    if judged.row is not None:
+        row = judged.row
+        call("HSET", lanes, batch.incarnation, rows.lane_value(row))
+    return _answer(judged.verdict.value, row, judged.appended, judged.reason)
+
+
+def _read_batch(args: Sequence[bytes]) -> Append:
+    _, incarnation, seq, after, previous, before, events, sealed, checksum, body = args
+    if not after:
+        return Append(0, incarnation.decode(), int(seq))
+    return Append(
+        0,
+        incarnation.decode(),
+        int(seq),
+        int(after),
+        int(previous) if previous else None,
+        int(before),
+        int(events),
+        float(sealed),
+        int(checksum),
+        body,
+    )
+
+
+def _answer(verdict: str, row: Any, appended: bool, reason: str) -> bytes:
+    last, checksum = (row.last, row.checksum) if row is not None else (0, "-")
+    return f"{verdict} {last} {checksum} {int(appended)} {reason}".encode()
+
+
+def _prune(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    now, dedup, gone = float(args[0]), float(args[1]), 0
+    for incarnation in args[2:]:
+        value = _get(call, "HGET", keys[0], incarnation)
+        if value is not None and is_idle(rows.read_lane(value).touched, now, dedup):
+            call("HDEL", keys[0], incarnation)
+            gone += 1
+    return gone
+
+
+# ------------------------------------------------------------------------------------------------------------- owners
+
+
+def _acquire(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    owner, milliseconds = args
+    granted: list[Reply] = []
+    for at in range(0, len(keys), 3):
+        marker, lease = _get(call, "GET", keys[at]), _get(call, "GET", keys[at + 1])
+        epoch = 0
+        if marker and not marker.startswith(b"I:") and (lease is None or lease.rpartition(b":")[0] == owner):
+            folded, commits, highest = (_get(call, "GET", keys[at + 2]) or b"0:0:0").split(b":")
+            epoch = int(highest) + 1
+            call("SET", keys[at + 2], b"%s:%s:%d" % (folded, commits, epoch))
+            call("SET", keys[at + 1], b"%s:%d" % (owner, epoch), "PX", milliseconds)
+        granted.append(epoch)
+    return granted
+
+
+def _renew(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    held: list[Reply] = []
+    for key, lease in zip(keys, args[1:], strict=True):
+        if _get(call, "GET", key) != lease:
+            held.append(0)
+            continue
+        held.append(1)
+        if args[0] == b"0":
+            call("DEL", key)
+        else:
+            call("PEXPIRE", key, args[0])
+    return held
+
+
+def _load(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    position, row = _get(call, "GET", keys[1]), _get(call, "HGET", keys[2], "row")
+    types = call("HGETALL", keys[3])
+    return [_get(call, "GET", keys[0]), _lineage(call), position or b"0:0:0", row or b"{}", types]
+
+
+def _guard(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    present = _lineage(call)
+    answers: list[Reply] = []
+    for at in range(0, len(keys), 4):
+        lease, lineage, expected, folded = args[at : at + 4]
+        marker, position = _get(call, "GET", keys[at]), _get(call, "GET", keys[at + 2]) or b"0:0:0"
+        length = call("LLEN", keys[at + 3])
+        assert isinstance(length, int)
+        if _get(call, "GET", keys[at + 1]) != lease or not marker or marker.startswith(b"I:"):
+            answers.append(b"fenced")
+        elif (present, position) != (lineage, expected) or int(folded) > int(position.split(b":")[0]) + length:
+            answers.append(b"stale")
+        else:
+            answers.append(b"done")
+    return answers
+
+
+# -------------------------------------------------------------------------------------------------------- checkpoints
+
+
+def _present(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    digits, at = b"", 0
+    for key in keys:
+        clients = args[at + 1 : at + 1 + int(args[at])]
+        digits += b"".join(b"%d" % int(bool(call("HEXISTS", key, client))) for client in clients)
+        at += 1 + len(clients)
+    return digits
+
+
+def _count_clients(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    for client, more in zip(args[::2], args[1::2], strict=True):
+        count = call("HINCRBY", keys[0], client, more)
+        assert isinstance(count, int)
+        if count <= 0:
+            call("HDEL", keys[0], client)
+    return len(args) // 2
+
+
+def _tidy(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    types, aggregates, *states = keys
+    for key, tab, drops in zip(states, args[::2], args[1::2], strict=True):
+        if drops == b"1" or _get(call, "HGET", types, tab) == b"":
+            if call("EXISTS", key) or call("HEXISTS", aggregates, tab):
+                call("HSET", types, tab, b"")
+            else:
+                call("HDEL", types, tab)
+    return len(args) // 2
+
+
+def _set_aside(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    most_rows, most_bytes = int(args[0]), int(args[1])
+    for at in range(2, len(args), 6):
+        reason, tab, client, type_name, events, partial = args[at : at + 6]
+        call(
+            "XADD", keys[0], "*", "r", reason, "t", tab, "c", client, "y", type_name, "n", events, "p", partial
+        )
+        call("RPUSH", keys[1], len(partial))
+    sizes = [int(size) for size in _list(call("LRANGE", keys[1], 0, -1))]
+    gone = 0
+    while len(sizes) - gone > most_rows or sum(sizes[gone:]) > most_bytes:
+        gone += 1
+    if gone:
+        call("XTRIM", keys[0], "MAXLEN", "=", len(sizes) - gone)
+        call("LTRIM", keys[1], gone, -1)
+    return gone
+
+
+def _found(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    meta, *markers = keys
+    cluster, vbuckets, durability, shard, begin_anew = args
+    call("HSETNX", meta, "cluster", cluster)
+    owner = _get(call, "HGET", meta, "cluster")
+    if owner != cluster:
+        return [owner, b"other"]
+    for name, value in (("vbuckets", vbuckets), ("durability", durability), ("shard", shard)):
+        call("HSETNX", meta, name, value)
+    call("HSETNX", meta, "format", VERSION)
+    call("HSETNX", meta, "state", "founding")
+    state = _get(call, "HGET", meta, "state")
+    if state == b"founding" or begin_anew == b"1":
+        for marker in markers:
+            call("SETNX", marker, "A:1")
+    return [owner, state]
+
+
+def taba_library() -> FunctionLibrary:
+    """The twin of functions.lua, to be given to servers under its name, `taba`."""
+    return FunctionLibrary(
+        "taba",
+        {
+            "taba_version": _version,
+            "taba_append": _append,
+            "taba_prune": _prune,
+            "taba_acquire": _acquire,
+            "taba_renew": _renew,
+            "taba_load": _load,
+            "taba_guard": _guard,
+            "taba_present": _present,
+            "taba_count_clients": _count_clients,
+            "taba_tidy": _tidy,
+            "taba_set_aside": _set_aside,
+            "taba_found": _found,
+        },
+        read_only=frozenset({"taba_version", "taba_load", "taba_guard", "taba_present"}),
+    )
