@@ -51,7 +51,7 @@ def page() -> str:
     """The whole page."""
     sections = [INTRODUCTION, "## Server", "", *table(ServerSettings), ""]
     sections += ["### DB_SETTINGS", "", *table(DatabaseSettings), ""]
-    sections += ["SENTINELS and SHARDS need the Redis store, which this version lacks: it says so and stops.", ""]
+    sections += ["[redis.md](../guide/redis.md) says how to set up Redis and its Sentinels.", ""]
     sections += ["## Agent", "", *table(AgentSettings), ""]
     later = ", ".join(f"`{key}`" for key in LATER)
     sections += [f"The original's keys {later} may have their empty values only in this version."]

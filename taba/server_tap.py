@@ -34,6 +34,7 @@ from taba.settings import AgentSettings, Endpoint, ServerSettings
 from taba.stopping import stop_in_turn
 from taba.store.embedded import EmbeddedStore
 from taba.store.memory import MemoryStore
+from taba.store.redis.opening import check_database, open_redis_store
 from taba.web.listening import Listening, listen
 
 OWN_FLUSH_SECONDS = 10.0
@@ -127,19 +128,16 @@ def with_absolute_paths(settings: ServerSettings) -> ServerSettings:
 
 def check(settings: ServerSettings) -> None:
     """SettingsError for what each setting alone does not show, and for files that cannot be used."""
-    if settings.database.sentinels or settings.database.shards:
-        raise SettingsError(
-            "DB_SETTINGS with SENTINELS and SHARDS needs the Redis store, which this version does not have yet: "
-            "take them out to use the embedded store."
-        )
     roles = set(settings.roles.split(","))
     unknown = sorted(roles - {"fe", "be", "ctrl"})
     if unknown:
         raise SettingsError(f"SERVER_ROLES: {', '.join(unknown)} is no role; there are fe, be, ctrl.")
-    if not {"fe", "be"} <= roles:
+    if settings.database.redis:
+        check_database(settings.database)
+    elif not {"fe", "be"} <= roles:
         raise SettingsError("SERVER_ROLES: the embedded store is of one process, which has to be fe and be.")
     if settings.workers != 1:
-        raise SettingsError("SERVER_WORKERS: the embedded store takes one process.")
+        raise SettingsError("SERVER_WORKERS: start as many servers as you want, with ports of their own; each is one.")
     if settings.agent_port == 0 and not settings.embedded_agent:
         raise SettingsError("AGENT_PORT: 0 picks a free port for an agent in this process only (EMBEDDED_AGENT).")
     if settings.agent_listen and not settings.embedded_agent:
@@ -154,6 +152,8 @@ def check(settings: ServerSettings) -> None:
 
 def open_store(settings: ServerSettings, process: Process) -> IStore:
     """The store that the settings ask for, not started yet."""
+    if settings.database.redis:
+        return open_redis_store(settings.database, process, settings.dedup_days)
     clock, wall, new_id = process.reactor, process.wall, process.new_id
     vbuckets, dedup_days = settings.database.vbuckets, settings.dedup_days
     if settings.database.memory:
@@ -226,8 +226,7 @@ class EmbeddedServer(Service):
             lambda sender, url: TwistedEngine(sender, url, reactor=self._process.reactor),
             token_file=self.settings.token_file or "",
         )
-        kept = "in memory only" if self.settings.database.memory else f"in {self.settings.data_dir}"
-        self._process.say(f"Taba keeps its data {kept}. Ready.")
+        self._process.say(f"Taba keeps its data {_place(self.settings)}. Ready.")
 
     @inlineCallbacks
     def _open_agent_port(self):  # type: ignore[no-untyped-def]
@@ -250,6 +249,15 @@ class EmbeddedServer(Service):
         super().stopService()
         listening = [self._agent_port.close] if self._agent_port is not None else []
         yield stop_in_turn(self.record.stop, *listening, self.server.stopService)
+
+
+def _place(settings: ServerSettings) -> str:
+    """Where a server keeps its data, for the operator."""
+    if settings.database.memory:
+        return "in memory only"
+    if settings.database.redis:
+        return f"in Redis, and its own agent's spool in {settings.data_dir}"
+    return f"in {settings.data_dir}"
 
 
 def make_server(settings: ServerSettings, process: Process) -> IService:

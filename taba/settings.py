@@ -25,12 +25,14 @@ from taba.errors import SettingsError
 MIB = 1 << 20
 
 
-def setting(key: str, meaning: str, default: Any, *, least: float | None = None, most: float = 1e18) -> Any:
+def setting(
+    key: str, meaning: str, default: Any, *, least: float | None = None, most: float = 1e18, empty: bool = False
+) -> Any:
     """A field of a settings class; `least` and `most` are the lowest and the highest number allowed. Texts may not be
-    empty; one that may be missing has the default None.
+    empty, unless told; one that may be missing has the default None.
     """
     validators: list[Any] = [] if least is None else [attrs.validators.ge(least), attrs.validators.le(most)]
-    if isinstance(default, str):
+    if isinstance(default, str) and not empty:
         validators.append(attrs.validators.min_len(1))
     if default is None:
         validators.append(attrs.validators.optional(attrs.validators.min_len(1)))
@@ -116,13 +118,59 @@ class AgentSettings:
 
 
 @frozen
+class ShardSettings:
+    """One of SHARDS."""
+
+    shard_name: str = field(validator=attrs.validators.min_len(1))
+    vbuckets: tuple[int, int]
+    """The first and the last."""
+
+
+@frozen
 class DatabaseSettings:
     """DB_SETTINGS of a server."""
 
     memory: bool = setting("USE_MEMORY_DB", "Keep everything in memory; a stop loses it.", False)
     vbuckets: int = setting("NUM_VBUCKETS", "Slices of the tab name space; fixed when a store is made.", 128, least=1)
-    sentinels: tuple[tuple[str, int], ...] = setting("SENTINELS", "Redis Sentinels: a list of [host, port].", ())
-    shards: tuple[Any, ...] = setting("SHARDS", "Redis shards and their ranges of vbuckets.", ())
+    sentinels: tuple[tuple[str, int], ...] = setting("SENTINELS", "All Redis Sentinels: a list of [host, port].", ())
+    shards: tuple[ShardSettings, ...] = setting(
+        "SHARDS",
+        "The shards, by the names that the Sentinels know, and the first and last vbucket of each:"
+        " a list of {shard_name, vbuckets}.",
+        (),
+    )
+    redis_url: str | None = setting(
+        "REDIS_URL", "One Redis without Sentinels, as redis://HOST:PORT or rediss://HOST:PORT (TLS).", None
+    )
+    key_prefix: str | None = setting("KEY_PREFIX", "What all keys in Redis begin with; null for nothing.", None)
+    durability: str = setting(
+        "DURABILITY",
+        "What an acknowledged append is in: memory, replicated (a replica, too), fsynced (disks); auto finds out at the"
+        " cluster's first start.",
+        "auto",
+    )
+    wait_replicas: int = setting("WAIT_REPLICAS", "How many replicas an append waits for.", 1, least=1)
+    wait_seconds: float = setting("WAIT_SECONDS", "How long it waits for them.", 1.0, least=0.01)
+    call_seconds: float = setting("REDIS_CALL_SECONDS", "How long Redis may take to answer.", 2.0, least=0.1)
+    redis_user: str = setting("REDIS_USER", "Name of an ACL user.", "", empty=True)
+    redis_password: str = setting("REDIS_PASSWORD", "Its password, or that of requirepass.", "", empty=True)
+    redis_password_file: str | None = setting("REDIS_PASSWORD_FILE", "File of that password.", None)
+    redis_tls: bool = setting("REDIS_TLS", "Whether the shards are reached by TLS.", False)
+    sentinel_user: str = setting("SENTINEL_USER", "The same for the Sentinels.", "", empty=True)
+    sentinel_password: str = setting("SENTINEL_PASSWORD", "The same for the Sentinels.", "", empty=True)
+    sentinel_password_file: str | None = setting("SENTINEL_PASSWORD_FILE", "The same for the Sentinels.", None)
+    sentinel_tls: bool = setting("SENTINEL_TLS", "The same for the Sentinels.", False)
+    tls_ca_file: str | None = setting(
+        "TLS_CA_FILE", "PEM file of the authorities to trust with Redis; null for the platform's.", None
+    )
+    tls_client_file: str | None = setting(
+        "TLS_CLIENT_FILE", "PEM file of a key and its certificate, to show to Redis; null for none.", None
+    )
+
+    @property
+    def redis(self) -> bool:
+        """Whether the store is Redis."""
+        return bool(self.sentinels or self.shards or self.redis_url)
 
 
 @frozen
@@ -253,6 +301,12 @@ def _value(kind: Any, each: Any, value: Any, path: str) -> Any:
     for plain in (bool, int, float, str):
         converter.register_structure_hook(plain, _exactly)
     from_object = make_dict_structure_fn(Endpoint, converter, _cattrs_forbid_extra_keys=True)
+    of_shard = make_dict_structure_fn(ShardSettings, converter, _cattrs_forbid_extra_keys=True)
+
+    def shard(given: Any, kind: type[ShardSettings]) -> ShardSettings:
+        if not isinstance(given, dict):
+            raise TypeError(f"{json.dumps(given)} is no object of shard_name and vbuckets")
+        return of_shard(given, kind)
 
     def endpoint(given: Any, kind: type[Endpoint]) -> Endpoint:
         if isinstance(given, str):
@@ -262,6 +316,7 @@ def _value(kind: Any, each: Any, value: Any, path: str) -> Any:
         return from_object(given, kind)
 
     converter.register_structure_hook(Endpoint, endpoint)
+    converter.register_structure_hook(ShardSettings, shard)
     try:
         return converter.structure(value, wanted)
     except (cattrs.BaseValidationError, TypeError, ValueError) as problem:

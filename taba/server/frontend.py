@@ -18,6 +18,9 @@ from taba.interfaces import IStore
 from taba.server.observation import Observer
 from taba.wire.v2 import AppendAnswer, AppendRequest, Topology
 
+DEPTH_SECONDS = 0.1
+"""How long what was seen of the logs' depth is believed: it costs a round trip to a store of many processes."""
+
 
 class WrongClusterError(Exception):
     """The request is for another cluster than this one."""
@@ -49,6 +52,8 @@ class Frontend:
         self._wall = wall
         self._observer = observer
         self._queue_capacity = queue_capacity
+        self._depth = 0
+        self._depth_due = -DEPTH_SECONDS
         self._flush_seconds = flush_seconds
         self._max_body = max_body
 
@@ -98,5 +103,10 @@ class Frontend:
 
     @inlineCallbacks
     def _log_bytes(self):  # type: ignore[no-untyped-def]
-        depth = yield self._store.depth()
-        return sum(each.bytes for each in depth)
+        """The bytes that wait in the logs, as they were a moment ago."""
+        now = self._clock.seconds()
+        if now >= self._depth_due:
+            self._depth_due = now + DEPTH_SECONDS
+            depth = yield self._store.depth()
+            self._depth = sum(each.bytes for each in depth)
+        return self._depth

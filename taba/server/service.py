@@ -31,9 +31,10 @@ from taba.web.listening import Listening, listen
 from taba.web.site import BoundedSite, BufferedBody
 from taba.web.token import TokenGuard
 
-LEASE_SECONDS = 30.0
-"""How long leases hold. The stores there are belong to one process, which gets its leases back at once when it starts
-again: a short time would only let a process lose them that was kept from its work for a while.
+LEASE_SECONDS, SHARED_LEASE_SECONDS = 30.0, 2.0
+"""How long leases hold, in a store of one process, and in one of many. The one process gets its leases back at once
+when it starts again: a short time would only let it lose them when it was kept from its work for a while. Among
+many, the others wait so long for the vbuckets of one that died.
 """
 
 
@@ -79,11 +80,13 @@ class Server(Service):
             f"{name}.{process.new_id()[:8]}",
             self.observer,
             checkpoint_seconds=settings.checkpoint_seconds,
-            lease_seconds=LEASE_SECONDS,
+            lease_seconds=SHARED_LEASE_SECONDS if settings.database.redis else LEASE_SECONDS,
             max_clock_skew=settings.max_clock_skew,
             max_cache_bytes=settings.state_cache_bytes,
         )
-        self.status = ServerStatus(name, store, self.backend, self.observer, wall)
+        self.status = ServerStatus(
+            name, store, self.backend, self.observer, wall, alone=not settings.database.redis
+        )
         self.query = Query(store, registry, wall, clock)
         self._site = self._make_site(intake, bodies, guard)
 

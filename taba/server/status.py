@@ -13,7 +13,9 @@ from taba.server.observation import Observer
 
 
 class ServerStatus:
-    """The state of one server process that is fe, be and ctrl in one. Latencies are in seconds."""
+    """The state of one server process that is fe, be and ctrl in one. Latencies are in seconds. `alone` says that no
+    other process uses the store.
+    """
 
     def __init__(
         self,
@@ -22,12 +24,15 @@ class ServerStatus:
         backend: Backend,
         observer: Observer,
         wall: Callable[[], float],
+        *,
+        alone: bool = True,
     ) -> None:
         self._name = name
         self._store = store
         self._backend = backend
         self._observer = observer
         self._wall = wall
+        self._alone = alone
 
     @inlineCallbacks
     def facts(self):  # type: ignore[no-untyped-def]
@@ -87,5 +92,7 @@ class ServerStatus:
 
     def ready(self) -> str | None:
         """None when the server takes events and answers queries; else what it waits for."""
+        if not self._alone:  # others may have the vbuckets that this one does not
+            return None
         missing = self._store.cluster.vbuckets - len(self._backend.folding)
         return f"{missing} vbuckets are not in the hands of a be yet" if missing else None

@@ -1,8 +1,8 @@
 """The harness of the store contract for the Redis store on a real redis-server.
 
 The server's wall clock is shifted by a preloaded library (shifted_time.c), so that days pass at once; the store's own
-clock is moved along with it. The store runs in a reactor of its own, which is turned by hand until nothing is under way: the tests
-of the contract stay what they are.
+clock is moved along with it. The store runs in a reactor of its own, which is turned by hand until nothing is under
+way: the tests of the contract stay what they are.
 """
 
 from __future__ import annotations
@@ -179,7 +179,8 @@ class RealRedisHarness:
         quiet = 0
         while quiet < 4:
             self._reactor.iterate(0.001)
-            links = [self._shard.link(role) for role in ("append", "be", "query")] if self._shard.state()["open"] else []
+            roles = ("append", "be", "query") if self._shard.state()["open"] else ()
+            links = [self._shard.link(role) for role in roles]
             quiet = quiet + 1 if all(link.idle for link in links) else 0
 
     def wall(self) -> float:

@@ -313,6 +313,41 @@ SCRIPTS: Mapping[str, str] = {
         EXISTS s
         SADD s
     """,
+    "lists": r"""
+        RPUSH l a b c
+        LPUSH l z y
+        LRANGE l 0 -1
+        LRANGE l 1 2
+        LRANGE l -2 -1
+        LRANGE l 3 1
+        LRANGE l 2 99
+        LRANGE l -99 0
+        LRANGE missing 0 -1
+        LRANGE l x 1
+        LLEN l
+        LLEN missing
+        LINDEX l 0
+        LINDEX l -1
+        LINDEX l 9
+        LINDEX l -9
+        LINDEX missing 0
+        LTRIM l 1 -2
+        LRANGE l 0 -1
+        LTRIM l -2 -1
+        LTRIM l 0 9
+        LTRIM l 5 9
+        EXISTS l
+        LTRIM missing 0 1
+        TYPE l
+        RPUSH l x
+        GET l
+        HSET l f v
+        SET s 1
+        RPUSH s a
+        LLEN s
+        RPUSH
+        RPUSH l
+    """,
     "stream-writes": r"""
         XADD s 0-* b one
         XADD s 0-* b two

@@ -65,6 +65,7 @@ VALUES = st.sampled_from([b"1", b"-7", b"text", b"", b"9223372036854775807"])
 IDS = st.sampled_from([b"0-*", b"0-1", b"0-3", b"0-7", b"1-*", b"1-1", b"2-2"])
 EXACT_IDS = st.sampled_from([b"0-1", b"0-2", b"0-3", b"0-7", b"1-0", b"1-1", b"2", b"0"])
 BOUNDS = st.sampled_from([b"-", b"+", b"0-2", b"(0-2", b"1", b"(1-0", b"2-2"])
+PLACES = st.sampled_from([b"0", b"1", b"3", b"-1", b"-2", b"-5"])
 COUNTS = st.sampled_from([b"0", b"1", b"2", b"5"])
 
 
@@ -98,6 +99,13 @@ COMMANDS = st.one_of(
     _command("HMGET", KEYS, NAMES, NAMES),
     _command("HGETALL", KEYS),
     _command("HLEN", KEYS),
+    _command("RPUSH", KEYS, VALUES, NAMES),
+    _command("LPUSH", KEYS, VALUES, NAMES),
+    _command("LRANGE", KEYS, PLACES, PLACES),
+    _command("LTRIM", KEYS, PLACES, PLACES),
+    _command("LINDEX", KEYS, PLACES),
+    _command("SADD", KEYS, NAMES),
+    _command("SREM", KEYS, NAMES),
     _command("XADD", KEYS, IDS, NAMES, VALUES),
     _command("XADD", KEYS, st.just(b"MAXLEN"), COUNTS, IDS, NAMES, VALUES),
     _command("XADD", KEYS, st.just(b"NOMKSTREAM"), IDS, NAMES, VALUES),
@@ -120,7 +128,7 @@ COMMANDS = st.one_of(
 class RandomTests(ConformanceTestCase):
     """Commands that nobody thought of, in any order, on two connections."""
 
-    @settings(max_examples=4000, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
     @given(st.lists(st.tuples(st.sampled_from("ab"), COMMANDS), min_size=1, max_size=40))
     def test_sequences(self, commands: list[tuple[str, list[bytes]]]) -> None:
         """Strings, hashes, streams and transactions on two keys have the same replies."""

@@ -230,7 +230,9 @@ async def _dial(reactor: Any, endpoint: IStreamClientEndpoint, name: str) -> Wir
     def overdue(result: object, seconds: float) -> Failure:
         return Failure(CannotConnect(f"{name}: no connection within {seconds:g} s"))
 
-    attempt: Deferred[Any] = endpoint.connect(Factory.forProtocol(lambda: Wire(reactor, name)))
+    factory: Factory[Wire] = Factory.forProtocol(lambda: Wire(reactor, name))
+    factory.noisy = False
+    attempt: Deferred[Any] = endpoint.connect(factory)
     attempt.addTimeout(CONNECT_SECONDS, reactor, overdue)
     try:
         wire: Wire = await attempt

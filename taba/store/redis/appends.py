@@ -1,8 +1,8 @@
 """What fe writes to one shard: batches, in rounds, each made as durable as the settings say before the answer.
 
 A round takes all that waits, in a few calls of taba_append, and ends with one WAIT on the same connection; the next
-round begins when that is answered. So the commands per second do not follow the event rate. Answers are given only while a
-majority of the Sentinels names the very master that gave them: anything else is "ask again".
+round begins when that is answered. So the commands per second do not follow the event rate. Answers are given only
+while a majority of the Sentinels names the very master that gave them: anything else is "ask again".
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ STEADY_SECONDS = 1.0
 """How often Sentinels are asked while all is well."""
 HURRIED_SECONDS = 0.2
 """How often, at most, while a shard has no master."""
+SETTLED_SECONDS = 5.0
+"""How often to try again what an operator has to change first, a wrong password for example."""
 
 
 @frozen

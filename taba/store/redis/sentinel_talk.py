@@ -1,7 +1,7 @@
 """The conversations with one Sentinel: one that asks, one that listens. Each goes on until it is cancelled.
 
-`Asker` has one round of questions under way at most. What fails ends the connection, and another is tried, more and more
-slowly, up to once a second; while an operator has to change something first, every few seconds.
+`Asker` has one round of questions under way at most. What fails ends the connection, and another is tried, more and
+more slowly, up to once a second; while an operator has to change something first, every few seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from taba.errors import StoreError
 from taba.store.redis.access import CannotConnect, connect
 from taba.store.redis.address import Address
-from taba.store.redis.following import Backoff, look_again
+from taba.store.redis.following import SETTLED_SECONDS, Backoff, look_again
 from taba.store.redis.protocol import RedisRefused, Reply, Wire, together
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 0.4
 """How long a Sentinel may take to answer."""
-SETTLED_SECONDS = 5.0
-"""How often to try again what an operator has to change first, a wrong password for example."""
 SWITCH = "+switch-master"
 
 

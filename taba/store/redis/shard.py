@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from taba.process import Process
 from taba.store.redis.access import Access, Address, CannotConnect
-from taba.store.redis.following import Backoff
+from taba.store.redis.following import SETTLED_SECONDS, Backoff
 from taba.store.redis.link import Link, Replication, ShardUnavailable, open_link
 from taba.store.redis.protocol import RedisRefused, together
 from taba.store.redis.source import FixedSource, Source
@@ -29,8 +29,6 @@ CALL_SECONDS = 2.0
 """How long a call may take, unless it says otherwise."""
 IDLE_SECONDS = 1.0
 """How often a link on which nothing is under way is looked at."""
-SETTLED_SECONDS = 5.0
-"""How often to try again what an operator has to change first, a wrong password for example."""
 
 
 class Shard(Service):

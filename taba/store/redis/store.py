@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, maybeDeferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -82,6 +82,8 @@ class RedisStore(Service):
     _shards: Mapping[str, Shard]
     _map: ShardMap
     _keys: Keys
+    _sentinels: Service | None = None
+    """What finds the masters, when it is to be started and stopped with the store."""
     _level: Level | None = field(default=None, kw_only=True)
     """The durability of the settings; None finds out, at the first start, and remembers it with the data."""
     _replicas: int = field(default=1, kw_only=True)
@@ -113,6 +115,8 @@ class RedisStore(Service):
         Waits while shards cannot be reached, and says so; fails with StartError for what an operator has to mend.
         """
         Service.startService(self)
+        if self._sentinels is not None:
+            self._sentinels.startService()
         for shard in self._shards.values():
             shard.startService()
         starting = self._starting = Deferred.fromCoroutine(self._start())
@@ -218,6 +222,8 @@ class RedisStore(Service):
     async def _stop_shards(self) -> None:
         self.running = 0
         await DeferredList([shard.stopService() for shard in self._shards.values()])
+        if self._sentinels is not None:
+            await maybeDeferred(self._sentinels.stopService)
 
     # ------------------------------------------------------------------------------------------------------- shards
 

@@ -1,8 +1,8 @@
 """One database of a Redis process: keys, their values, and the times at which they expire.
 
-Values are bytes (a string), `Hash`, `Members` (a set), `Items` (a list) or `Stream`. Times are milliseconds of the wall clock. A key
-whose time has come is not found any more; a master removes it and tells `on_expired`, a replica leaves it to its
-master. What is replayed (from a master, from a disk) sees it still, since the deletion is in the record as well.
+Values are bytes (a string), `Hash`, `Members` (a set), `Items` (a list) or `Stream`. Times are milliseconds of the wall
+clock. A key whose time has come is not found any more; a master removes it and tells `on_expired`, a replica leaves it
+to its master. What is replayed (from a master, from a disk) sees it still, since the deletion is in the record as well.
 
 Keys keep the order in which they came, so that a run repeats. Whoever changes a value calls `touch`, which notes its
 size and tells those who watch it.

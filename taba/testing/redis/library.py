@@ -1,7 +1,8 @@
-"""The functions of Taba's Redis store in Python, for the server in memory: what functions.lua does, by the same names.
+"""The functions of Taba's Redis store in Python, for the server in memory: what functions.lua does, by the same
+names.
 
-The rules of lanes come from `taba.store.judge`, which the Lua code states a second time; one suite of tests runs against
-both, so that they cannot differ.
+The rules of lanes come from `taba.store.judge`, which the Lua code states a second time; one suite of tests runs
+against both, so that they cannot differ.
 """
 
 from __future__ import annotations

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from random import Random
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 
+from taba.testing.redis.access import Users
+from taba.testing.redis.configuration import Configuration
 from taba.testing.redis.engine import Engine
+from taba.testing.redis.functions import FunctionLibrary
 from taba.testing.redis.listening import ClientFactory
-from taba.testing.redis.turns import Timer
+from taba.testing.redis.persistence import RedisDisk
+from taba.testing.redis.turns import Timer, Turns
 
 TICK = 1.0  # seconds between the things that a server does by itself
 
@@ -63,3 +69,31 @@ class RedisProcess(Service):
     def _go_on(self) -> None:
         self._tick = self.engine.turns.later(TICK, self._go_on)
         self.engine.every_second()
+
+
+def redis_process(
+    reactor: Any,
+    wall: Callable[[], float],
+    random: Random,
+    libraries: Mapping[str, FunctionLibrary],
+    configuration: Mapping[str, str],
+) -> RedisProcess:
+    """A Redis without a world: on a `MemoryReactorClock`, say, its `factory` joined to a client by `iosim.connect`."""
+
+    def connect(host: str, port: int, factory: Any, timeout: float) -> Any:
+        return reactor.connectTCP(host, port, factory, timeout)
+
+    parameters = Configuration()
+    parameters.set(configuration)
+    engine = Engine(
+        turns=Turns(reactor),
+        wall=wall,
+        random=random,
+        connect=connect,
+        disk=RedisDisk(),
+        configuration=parameters,
+        users=Users(),
+        libraries=libraries,
+        on_shutdown=lambda: None,
+    )
+    return RedisProcess(reactor, engine)

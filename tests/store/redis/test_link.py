@@ -13,9 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taba.errors import SettingsError, StoreUnavailable
 from taba.store.redis.access import TLS, Access, CannotConnect
+from taba.store.redis.following import SETTLED_SECONDS
 from taba.store.redis.link import Link, Replication
 from taba.store.redis.protocol import GRACE_SECONDS, Wire
-from taba.store.redis.shard import ROLES, SETTLED_SECONDS, Shard
+from taba.store.redis.shard import ROLES, Shard
 from tests.redis.certificates import Authority
 from tests.store.redis.peer import LINEAGE, Error
 from tests.store.redis.scene import Scene
