@@ -21,10 +21,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=[*find_namespace_packages(include=["taba", "taba.*"]), "twisted.plugins"],
-    package_data={"taba": ["py.typed"], "twisted.plugins": ["taba_plugins.py"]},
+    package_data={"taba": ["py.typed"], "taba.store.redis": ["functions.lua"], "twisted.plugins": ["taba_plugins.py"]},
     install_requires=[
         "Twisted[tls]>=25.5",
         "treq>=24.9",
+        "txredisapi>=1.6",
+        "hiredis>=3.0",
         "cffi>=1.16",
         "attrs>=23.2",
         "cattrs>=23.2",

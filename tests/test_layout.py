@@ -33,7 +33,8 @@ PURE = (
     "agent/intake.py", "agent/sealing.py", "agent/lane.py", "agent/lanes.py", "agent/held.py", "agent/records.py",
     "agent/encoding.py", "agent/segments.py", "agent/numbers.py", "agent/holdings.py", "agent/replay.py",
     "agent/recovery.py", "agent/endpoints.py", "server/folding.py", "server/state_cache.py", "server/parameters.py",
-    "store/judge.py", "wire/frame.py", "wire/v2.py", "client/sender.py", "handlers/counter_group.py",
+    "store/judge.py", "store/redis/following.py", "store/redis/keys.py", "store/redis/rows.py",
+    "store/redis/shard_map.py", "wire/frame.py", "wire/v2.py", "client/sender.py", "handlers/counter_group.py",
     "handlers/percentile_group.py", "handlers/gauge.py",
 )
 OF_THE_MACHINE = {"time", "random", "socket", "os", "threading", "twisted.internet.reactor", "select", "asyncio"}

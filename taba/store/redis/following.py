@@ -10,11 +10,14 @@ lay in the socket of a process that was stopped, says nothing of now.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from random import Random
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
 from taba.store.redis.address import Address
+
+if TYPE_CHECKING:
+    from random import Random
 
 VOUCH_SECONDS = 5.0
 """How long the word of a Sentinel counts."""

@@ -120,8 +120,10 @@ def open_redis_store(settings: DatabaseSettings, process: Process, dedup_days: f
         source: FixedSource | Sentinels = FixedSource(address)
     else:
         source = sentinels = Sentinels(settings.sentinels, process, sentinel_access(settings))
+    # In the order of the settings, by which sentences about an unknown shard name its place.
     shards = {
-        name: Shard(name, process, ROLES, source, access, call_seconds=settings.call_seconds) for name in ranges.names()
+        name: Shard(name, process, ROLES, source, access, call_seconds=settings.call_seconds)
+        for name in dict.fromkeys(each.name for each in ranges.ranges)
     }
     return RedisStore(
         process,
