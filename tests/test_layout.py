@@ -43,7 +43,16 @@ OF_THE_MACHINE = {"time", "random", "socket", "os", "threading", "twisted.intern
 def imported(path: Path) -> Iterator[str]:
     """The modules that a file imports, at its top or in its functions, but for those only wanted by the type checker.
     """
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None and not node.level:
