@@ -1,14 +1,17 @@
-"""Makes durable what the agent takes, and seals it: the one place that writes the spool.
+"""Makes durable what the agent takes, and seals it: the turns, which alone write the spool.
 
 A turn closes the open commit, seals what is ripe, writes both, syncs once, and only then lets anybody know: clients
 get their answers, lanes their batches. Turns follow one another; there is at most one under way, and none while there
-is nothing to do. When the disk refuses, those who wait are told so, nothing new is taken, and the same records are
-tried again until they are durable: what they hold is never given up.
+is nothing to do. When the disk refuses, `Writing` tries the same records again until they are durable, and nothing new
+is taken.
+
+Before anything else a life needs its first segment. While the disk has no room for it, turns do nothing but try, and
+let go of what the servers have confirmed.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from attrs import evolve
@@ -18,27 +21,25 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from taba import native
-from taba.agent.extents import Extents
+from taba.agent.backlog import Backlog
 from taba.agent.held import Held
 from taba.agent.holdings import Holdings
 from taba.agent.intake import Intake, OpenCommit
 from taba.agent.records import DAMAGED_LINE, REFUSED, Aside, Commit, Extent, LaneKey, Record, Section, Snapshot
-from taba.agent.sealing import Piece, Sealed, Sealing
-from taba.agent.spool import Spool, SpoolState
+from taba.agent.sealing import Dealt, Piece, Sealed, Sealing
+from taba.agent.spool import DiskFailed, Spool, SpoolState
+from taba.agent.writing import RETRY_SECONDS, Writing
 from taba.errors import SpoolError
 from taba.process import Worker
 
-RETRY_SECONDS = 1.0
-"""How long after a failure the disk is tried again."""
-READ_TRIES = 5
-"""How often a section that cannot be read is tried again."""
 ROOM_BYTES = 1 << 20
 """The spool is full when it has no room for so much beside what is in memory."""
 
 
 class Committer:
     """The turns of one agent. `unsent` tells how many batches of a lane still are to be sent; `sealed` gets new
-    batches once they are durable, `noted` the lanes whose set-aside batch is noted.
+    batches once they are durable, `noted` the lanes whose set-aside batch is noted; `prune` leaves out of a snapshot
+    what nobody needs; `draw_incarnation` sets another `incarnation`.
     """
 
     _log = Logger()
@@ -56,6 +57,7 @@ class Committer:
         sealed: Callable[[LaneKey, Held, bytes], None],
         noted: Callable[[LaneKey], None],
         prune: Callable[[Snapshot], Snapshot],
+        draw_incarnation: Callable[[], None],
     ) -> None:
         self.spool = spool
         self._worker = worker
@@ -67,21 +69,19 @@ class Committer:
         self._sealed = sealed
         self._noted = noted
         self._prune = prune
+        self._draw_incarnation = draw_incarnation
+        self.writing = Writing(spool, worker, clock, lambda: self.holdings.first_needed())
         self.sealing = Sealing(native.crc32c)
+        self.backlog = Backlog(spool, worker, self.sealing)
         self.intake: Intake
         self.holdings: Holdings
         self.incarnation = ""
         self.vbuckets = 0
-        self.problem: str | None = None
-        """Why nothing can be made durable now; None when all is well."""
-        self.full = False
-        """Whether the spool has no room for further commits."""
-        self.held = 0
-        """Bytes of the spool."""
         self.ledger: Counter[str] = Counter()
         """The durable account."""
         self.pending = 0
         """Durable events that are neither confirmed nor set aside."""
+        self._begun: Callable[[], None] | None = None
         self._asides: list[Aside] = []
         self._snapshot_due = False
         self._released = False
@@ -91,8 +91,40 @@ class Committer:
         self._turning = False
         self._halted = False
         self._timer: IDelayedCall | None = None
-        self._waiters: defaultdict[int, list[Deferred[None]]] = defaultdict(list)
         self._stopped: Deferred[None] | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be made durable now; None when all is well."""
+        return self.writing.problem
+
+    @property
+    def full(self) -> bool:
+        """Whether the spool has no room for further commits."""
+        return self.writing.full
+
+    @inlineCallbacks
+    def begin(self, begun: Callable[[], None]):  # type: ignore[no-untyped-def]
+        """Start the first segment; `begun` is called when it is there. Fires after the first try: when that failed for
+        now, turns go on trying. DiskFailed when trying again would not help.
+        """
+        self._begun = begun
+        self._last_turn = self._clock.seconds()
+        try:
+            yield self._worker(self.spool.start_segment, self._noting(self.spool.snapshot()))
+        except DiskFailed as problem:
+            if problem.refused:
+                raise
+            self.writing.refused(problem)
+            self._released = True  # there may be segments that are not needed
+        else:
+            self._begin_taking()
+        yield self._measure()
+
+    def _begin_taking(self) -> None:
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun()
 
     # ------------------------------------------------------------------------------------------ what there is to do
 
@@ -100,11 +132,7 @@ class Committer:
         """Fires when commit `commit` is durable; SpoolError when the disk refuses it for now."""
         if commit <= self.intake.durable:
             return succeed(None)
-        waiter: Deferred[None] = Deferred(lambda gone: self._waiters[commit].remove(gone))
-        self._waiters[commit].append(waiter)
-        if self.problem is not None:
-            self._tell_waiters(SpoolError(self.problem))
-        return waiter
+        return self.writing.wait(commit)
 
     def wake(self) -> None:
         """Something was applied, set aside or released: take a turn when one is due."""
@@ -128,13 +156,16 @@ class Committer:
             return None if self.intake.open.empty and not self._asides else self._last_turn
         if not self.intake.open.empty or self._asides or self._snapshot_due or self._changed_cluster:
             times.append(self._last_turn + self._commit_seconds)
-        if self.sealing.waiting and self.vbuckets:
+        if self._to_seal():
             times.append(self._last_seal + self._flush_seconds())
         if self._released:
             times.append(self._last_turn + self._flush_seconds())
         if self.full or self.problem is not None:
             times.append(self._last_turn + RETRY_SECONDS)
         return min(times, default=None)
+
+    def _to_seal(self) -> bool:
+        return bool(self.vbuckets and (self.sealing.waiting or self.sealing.undivided))
 
     def set_aside(self, aside: Aside) -> None:
         """Note durably that a batch will not be sent any more; then `noted` is told."""
@@ -156,13 +187,14 @@ class Committer:
         self.wake()
 
     def join(self, cluster: str, vbuckets: int) -> None:
-        """The cluster is known: note it, divide by it, and begin to seal."""
+        """The cluster is known: note it, divide by its NUM_VBUCKETS from now on, and begin to seal."""
         self._changed_cluster = (cluster, vbuckets)
         self.wake()
 
     def stop(self) -> Deferred[None]:
         """Fires when everything applied is durable, or the disk refuses it."""
         stopped = self._stopped = Deferred()
+        self.writing.stopping = True
         if self._halted:
             self._end()
         self.wake()
@@ -176,7 +208,7 @@ class Committer:
         if stopped is not None:
             # Requests may still come on open connections; what they bring could not be made durable any more.
             self._halted = True
-            self.problem = self.problem or "The agent is stopping."
+            self.writing.end(self.problem or "The agent is stopping.")
             stopped.callback(None)
 
     # ------------------------------------------------------------------------------------------ a turn
@@ -196,9 +228,8 @@ class Committer:
         """
         if self._stopped is None or not failure.check(OSError, SpoolError):
             self._log.failure("The spool is not written any more", failure)
-        self.problem = f"The agent has to be restarted: {failure.getErrorMessage()}"
         self._halted = True
-        self._tell_waiters(SpoolError(self.problem))
+        self.writing.end(f"The agent has to be restarted: {failure.getErrorMessage()}")
 
     def _over(self, _: object) -> None:
         self._turning = False
@@ -211,6 +242,8 @@ class Committer:
     def _turn(self):  # type: ignore[no-untyped-def]
         """One turn. What it has begun it finishes, whatever the disk says."""
         self._last_turn = self._clock.seconds()
+        if self.spool.state is SpoolState.OPENED and not (yield self._first_segment()):
+            return
         if self._changed_cluster is not None:
             yield self._join(*self._changed_cluster)
         records: list[Record] = []
@@ -224,24 +257,23 @@ class Committer:
             records.append(commit)
         sealed: list[Sealed] = yield self._seal()
         records += [each.seal for each in sealed]
-        if records:
-            extents = yield self._persist(records)
+        if records or self.spool.state is SpoolState.FAILED:
+            extents = yield self.writing.persist(records)
             self._place(records, extents, pieces)
             self._publish(closed, asides, sealed)
-        if self._snapshot_due or self.spool.segment_full():
+        if self._snapshot_due or self.spool.segment_full() or self._stands_in_the_way():
             yield self._start_segment(self.spool.snapshot())
         if self._released:
             yield self._drop()
-        yield self.measure()
+        yield self._measure()
 
-    @inlineCallbacks
-    def measure(self):  # type: ignore[no-untyped-def]
-        """See how much room there is."""
-        wanted = ROOM_BYTES + 2 * self.intake.memory()
-        self.held, room = yield self._worker(lambda: (self.spool.bytes_held(), self.spool.room(wanted)))
-        if self.full == room:
-            self._log.warn("The spool is full." if self.full is False else "The spool has room again.")
-        self.full = not room
+    def _stands_in_the_way(self) -> bool:
+        """Whether the spool is full, and the segment that is written could go if there were another one."""
+        return self.full and self.spool.segment_done(self.holdings.first_needed())
+
+    def _measure(self) -> Deferred[None]:
+        measured: Deferred[None] = self.writing.measure(ROOM_BYTES + 2 * self.intake.memory())
+        return measured
 
     @inlineCallbacks
     def _close(self):  # type: ignore[no-untyped-def]
@@ -263,24 +295,26 @@ class Committer:
     def _seal(self):  # type: ignore[no-untyped-def]
         """Seal what is ripe, when it is time."""
         now = self._clock.seconds()
-        if not self.vbuckets or not self.sealing.waiting or now < self._last_seal + self._flush_seconds():
+        if not self._to_seal() or now < self._last_seal + self._flush_seconds():
             return []
         self._last_seal = now
+        stretch = self.sealing.next_stretch(self._unsent)
+        if stretch is not None:
+            yield self._divide(*stretch)
         keys = self.sealing.ripe(self.incarnation, self._wall(), self._unsent)
-        yield self._read(self.sealing.unread(keys))
-        self._give_up(self.sealing.give_up(READ_TRIES))
-        return self.sealing.seal([key for key in keys if self.sealing.readable(key)])
+        self._give_up((yield self.backlog.read(self.sealing.unread(keys))))
+        return self.sealing.seal(keys)
 
     @inlineCallbacks
-    def _read(self, pieces: Sequence[Piece]):  # type: ignore[no-untyped-def]
-        """Read the bytes of pieces that a restart left on disk. What cannot be read is tried again in a later turn."""
-        for piece in pieces:
-            assert piece.extent is not None, "a piece without bytes was recovered from an extent"
-            try:
-                piece.data = yield self._worker(self.spool.read, [piece.extent])
-            except (OSError, SpoolError) as problem:
-                piece.tries += 1
-                self._log.warn("A section of the spool cannot be read: {problem}", problem=problem)
+    def _divide(self, incarnation: str, stretch: Sequence[Piece]):  # type: ignore[no-untyped-def]
+        """Divide sections from before the cluster was known."""
+        divided: Sequence[Sequence[native.Section]] | None = yield self.backlog.divide(stretch, self.vbuckets)
+        if divided is None:
+            return
+        dealt: Dealt = self.sealing.deal(incarnation, stretch, divided)
+        self.holdings.divide(incarnation, dealt.through, dealt.parts)
+        self.pending += dealt.change + dealt.lost
+        self._give_up(dealt.lost)
 
     def _give_up(self, events: int) -> None:
         """Count the events of sections that could not be read again and again."""
@@ -288,38 +322,6 @@ class Committer:
             self._log.error("{events} events in the spool cannot be read and are given up", events=events)
             self.ledger[DAMAGED_LINE] += events
             self.pending -= events
-
-    @inlineCallbacks
-    def _persist(self, records: Sequence[Record]):  # type: ignore[no-untyped-def]
-        """Fires with the extents of each record once all are durable, however long the disk refuses."""
-        while True:
-            try:
-                extents = yield self._worker(_persist, self.spool, records)
-            except (OSError, SpoolError) as problem:
-                self._refused(problem)
-                yield self._pause()
-                if self._stopped is not None:
-                    raise problem
-            else:
-                self._recovered()
-                return extents
-
-    def _refused(self, problem: Exception) -> None:
-        sentence = f"The spool in {self.spool.folder.path} cannot be written: {problem}"
-        if self.problem is None:
-            self._log.error("{sentence}", sentence=sentence)
-        self.problem = sentence
-        self._tell_waiters(SpoolError(sentence))
-
-    def _recovered(self) -> None:
-        if self.problem is not None:
-            self._log.info("The spool in {path} can be written again.", path=self.spool.folder.path)
-            self.problem = None
-
-    def _pause(self) -> Deferred[None]:
-        pause: Deferred[None] = Deferred()
-        self._clock.callLater(RETRY_SECONDS if self._stopped is None else 0.0, pause.callback, None)
-        return pause
 
     def _place(
         self, records: Sequence[Record], extents: Sequence[tuple[Extent, ...]], pieces: Sequence[Piece]
@@ -341,8 +343,7 @@ class Committer:
             self.intake.committed(closed)
             self.ledger.update(closed.ledger)
             self.pending += closed.events
-            for waiter in self._waiters.pop(closed.number, ()):
-                waiter.callback(None)
+            self.writing.durable(closed.number)
         for aside in asides:
             self.holdings.release(aside.incarnation, aside.vbucket, aside.seq)
             self.ledger[REFUSED + aside.reason] += aside.events
@@ -350,80 +351,47 @@ class Committer:
             self._released = True
             self._noted(aside.key)
         for each in sealed:
-            seal = each.seal
-            where = Extents.of([piece.extent for piece in each.pieces if piece.extent is not None])
-            held = Held(
-                seal.seq, seal.after, seal.before, seal.events, seal.sealed, seal.checksum, seal.length, where
-            )
-            self._sealed(seal.key, held, each.body)
-
-    def _tell_waiters(self, problem: SpoolError) -> None:
-        waiters, self._waiters = self._waiters, defaultdict(list)
-        for each in waiters.values():
-            for waiter in list(each):
-                if not waiter.called:
-                    waiter.errback(problem)
+            self._sealed(each.seal.key, each.held(), each.body)
 
     # ------------------------------------------------------------------------------------------ segments
 
-    @inlineCallbacks
-    def _join(self, cluster: str, vbuckets: int):  # type: ignore[no-untyped-def]
-        """Note the cluster durably, then divide what waits."""
-        noted = yield self._start_segment(evolve(self.spool.snapshot(), cluster=cluster, vbuckets=vbuckets))
-        if not noted:
-            return
-        self._changed_cluster = None
-        yield self.divide(vbuckets)
+    def _noting(self, snapshot: Snapshot) -> Snapshot:
+        """What a segment opens with."""
+        return self._prune(evolve(snapshot, incarnation=self.incarnation))
 
     @inlineCallbacks
-    def divide(self, vbuckets: int):  # type: ignore[no-untyped-def]
-        """Divide by a cluster's NUM_VBUCKETS from now on, what was committed before included."""
-        while any(piece.data is None for _, piece in self.sealing.undivided):
-            yield self._read([piece for _, piece in self.sealing.undivided if piece.data is None])
-            self._give_up(self.sealing.give_up(READ_TRIES))
-        divided = self.sealing.divide(lambda data: native.batch_split(data, vbuckets))
-        for incarnation, parts in divided.items():
-            self.holdings.divide(incarnation, parts)
-        self.vbuckets = vbuckets
+    def _first_segment(self):  # type: ignore[no-untyped-def]
+        """Try to begin; answers whether that could be had. What a full disk needs for it is perhaps ours."""
+        if self._released:
+            yield self._drop()
+        if not (yield self._start_segment(self.spool.snapshot())):
+            return False
+        self._begin_taking()
+        return True
+
+    @inlineCallbacks
+    def _join(self, cluster: str, vbuckets: int):  # type: ignore[no-untyped-def]
+        """Note the cluster durably. What waits undivided is an older incarnation's from now on, so that nothing that
+        comes in has to wait until it is divided.
+        """
+        if self.sealing.undivided:
+            self._draw_incarnation()
+        noted = yield self._start_segment(evolve(self.spool.snapshot(), cluster=cluster, vbuckets=vbuckets))
+        if noted:
+            self._changed_cluster = None
+            self.vbuckets = vbuckets
 
     @inlineCallbacks
     def _start_segment(self, snapshot: Snapshot):  # type: ignore[no-untyped-def]
         """Go on in a new segment; answers whether that could be had."""
-        try:
-            yield self._worker(self.spool.start_segment, self._prune(evolve(snapshot, incarnation=self.incarnation)))
-        except (OSError, SpoolError) as problem:
-            self._refused(problem)
-            if self.spool.state is SpoolState.FAILED:
-                yield self._persist([])
-            yield self._pause()
-            self._snapshot_due = True
-            return False
-        self._recovered()
-        self._snapshot_due = False
-        self._released = True
-        return True
+        started = yield self.writing.start_segment(self._noting(snapshot))
+        self._snapshot_due = not started
+        self._released = self._released or started
+        return started
 
     @inlineCallbacks
     def _drop(self):  # type: ignore[no-untyped-def]
         """Let go of segments that nobody needs."""
         self._released = False
-        try:
-            yield self._worker(self.spool.drop_segments, self.holdings.first_needed())
-        except SpoolError as problem:
-            self._log.warn("Old segments stay for now: {problem}", problem=problem)
-            yield self._pause()
+        if not (yield self.writing.drop()):
             self._released = True
-
-
-def _persist(spool: Spool, records: Sequence[Record]) -> list[tuple[Extent, ...]]:
-    """Write and sync; after a failure write to a new segment. Runs in the spool's thread."""
-    if spool.state is SpoolState.FAILED:
-        return spool.fail_over(records)
-    try:
-        extents = spool.write(records)
-        spool.sync()
-    except OSError:
-        return spool.fail_over(records)
-    return extents
-
-

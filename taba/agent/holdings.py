@@ -44,12 +44,16 @@ class Holdings:
             self._waiting.setdefault((incarnation, vbucket), []).append(commit)
         self._hold(commit)
 
-    def divide(self, incarnation: str, parts: Iterable[tuple[int, int]]) -> None:
-        """All undivided sections of an incarnation were divided; `parts` are those not sealed: (vbucket, commit)."""
+    def divide(self, incarnation: str, through: int, parts: Iterable[tuple[int, int]]) -> None:
+        """The undivided sections of an incarnation in commits up to `through` were divided; `parts` are those not
+        sealed: (vbucket, commit).
+        """
         undivided = self._undivided.pop(incarnation, [])
+        if later := [commit for commit in undivided if commit > through]:
+            self._undivided[incarnation] = later
         for vbucket, commit in parts:
             self.wait(incarnation, vbucket, commit)
-        for commit in undivided:
+        for commit in undivided[: len(undivided) - len(later)]:
             self._drop(commit)
 
     def seal(self, seal: Seal) -> None:

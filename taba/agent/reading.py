@@ -74,7 +74,11 @@ class SpoolReader:
 
     def sections(self, extents: Sequence[Extent]) -> list[bytes | None]:
         """The bytes of sections, in the order asked for; None for those that are not all there."""
-        found: dict[Extent, bytes | None] = {}
+        found = dict(self._each(extents))
+        return [found[extent] for extent in extents]
+
+    def _each(self, extents: Iterable[Extent]) -> Iterator[tuple[Extent, bytes | None]]:
+        """The same one by one, each once, in the order of the files: no more than RUN_BYTES is read beforehand."""
         for run in _runs(extents):
             first, last = run[0], run[-1]
             length = max(extent.offset + extent.length for extent in run) - first.offset
@@ -84,43 +88,49 @@ class SpoolReader:
                 data = whole[begin : begin + extent.length]
                 if len(data) < extent.length:
                     data = self.extent(extent)
-                found[extent] = data if len(data) == extent.length else None
-        return [found[extent] for extent in extents]
+                yield extent, data if len(data) == extent.length else None
 
     def batches(self, batches: Sequence[tuple[int, Held]], split: Split | None) -> list[bytes | None]:
         """The bodies of (vbucket, batch), in order; None for one that is not any more what was sealed.
 
-        The source of a batch is `Extents`, or a tuple of them unpacked.
+        The source of a batch is `Extents`, or a tuple of them unpacked. An undivided section, of which many batches
+        have parts, is read and dealt once, and only what is asked for stays in memory.
         """
-        sources = [_source(held) for _, held in batches]
-        sections = iter(self.sections([extent for source in sources for extent in source]))
-        return [
-            self._body(vbucket, held, source, sections, split)
-            for (vbucket, held), source in zip(batches, sources, strict=True)
-        ]
+        parts: list[list[bytes] | None] = []
+        places: dict[Extent, list[tuple[int, int]]] = {}
+        for which, (_, held) in enumerate(batches):
+            source = _source(held)
+            parts.append([b""] * len(source))
+            for place, extent in enumerate(source):
+                places.setdefault(extent, []).append((which, place))
+        for extent, section in self._each(places):
+            dealt = _dealt(section, split if extent.undivided else None)
+            for which, place in places[extent]:
+                found = parts[which]
+                if dealt is None:
+                    parts[which] = None
+                elif found is not None:
+                    found[place] = dealt.get(batches[which][0], b"") if isinstance(dealt, dict) else dealt
+        return [self._body(held, found) for (_, held), found in zip(batches, parts, strict=True)]
 
-    def _body(
-        self,
-        vbucket: int,
-        held: Held,
-        source: Sequence[Extent],
-        sections: Iterator[bytes | None],
-        split: Split | None,
-    ) -> bytes | None:
-        parts, missing = [], False
-        for extent, section in zip(source, sections, strict=False):
-            if section is None:
-                missing = True
-            elif extent.undivided and split is not None:
-                try:
-                    parts += [data for part, _, data in split(section) if part == vbucket]
-                except CodecError:
-                    missing = True
-            else:
-                parts.append(section)
+    def _body(self, held: Held, parts: Sequence[bytes] | None) -> bytes | None:
+        if parts is None:
+            return None
         body = b"".join(parts)
-        whole = not missing and len(body) == held.length and self.checksum(body, 0) == held.checksum
-        return body if whole else None
+        return body if len(body) == held.length and self.checksum(body, 0) == held.checksum else None
+
+
+def _dealt(section: bytes | None, split: Split | None) -> bytes | dict[int, bytes] | None:
+    """A section as it is, or its parts by vbucket; None when it cannot be had."""
+    if section is None or split is None:
+        return section
+    dealt: dict[int, bytes] = {}
+    try:
+        for vbucket, _, data in split(section):
+            dealt[vbucket] = dealt.get(vbucket, b"") + data
+    except CodecError:
+        return None
+    return dealt
 
 
 def _source(held: Held) -> tuple[Extent, ...]:

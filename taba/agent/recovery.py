@@ -6,7 +6,9 @@ follows, is read to its first damage above what was durable.
 
 What the last segment holds above that line may stand in the memory of the kernel only (after a sync that failed,
 reading and syncing again prove nothing). It is written again, as the first part of the next segment: `Recovery.prefix`
-has these bytes. Nothing recovered may be acted upon before that segment is durable.
+has these bytes. Nothing of that may be acted upon before that segment is durable: batches of the lanes that
+`Recovered.doubtful` names are not sent, segments from `Recovery.doubtful_from` on are not removed, and nobody is told
+what number of his was the last.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import define, evolve, field, frozen
 
-from taba.agent.encoding import Kind, Mark, Noted, Written, decode
+from taba.agent.encoding import Kind, Mark, Noted, Seals, Written, decode
 from taba.agent.extents import SealedBatch
 from taba.agent.holdings import Holdings
 from taba.agent.numbers import Numbers
-from taba.agent.records import Checksum, Commit, Extent, Hole, LaneKey, Snapshot, Waiting
+from taba.agent.records import Aside, Checksum, Commit, Extent, Hole, LaneKey, Snapshot, Waiting
 from taba.agent.replay import Damage, Replay
 from taba.agent.segments import Frame, FrameWriter, Position, Scan, scan, section_extents
 from taba.errors import CorruptBlob
@@ -49,6 +51,8 @@ class Recovered:
     """What was found damaged, and was not accounted for by an earlier start."""
     torn: int
     """Bytes at the end that were written, but not durable and not whole: they are cut off."""
+    doubtful: frozenset[LaneKey]
+    """The lanes of which something is not known to be durable. All, when damage was found."""
 
 
 @frozen
@@ -69,6 +73,10 @@ class Recovery:
     """Segment -> the first commit that may be in it."""
     first_commit: int
     """The first commit that may be in the next segment."""
+    doubtful_from: int
+    """The oldest commit of which something is not needed any more only if what is not known to be durable is so. 0
+    when damage was found.
+    """
 
 
 def recover(
@@ -118,6 +126,9 @@ class _Recovering:
     checksum: Checksum
     replay: Replay = field(factory=Replay)
     firsts: dict[int, int] = field(factory=dict)
+    doubtful: set[LaneKey] = field(factory=set)
+    aside_from: int | None = None
+    """The oldest commit of a batch whose aside is not known to be durable."""
 
     def run(self) -> Recovery:
         if not self.present:
@@ -182,11 +193,23 @@ class _Recovering:
                 replay.hole(Hole(segment, frame.offset, end - frame.offset))
                 continue
             if carry is not None and carry.writer.segment > segment and _doubtful(frame, record, found):
+                self._doubt(record)
                 end, segment = carry.add(record, replay.numbers, frame.position), carry.writer.segment
             extents = section_extents(record, segment, end) if isinstance(record, Commit) else ()
             replay.record(record, frame.position, extents)
         for hole in holes:
             replay.hole(hole)
+
+    def _doubt(self, record: Written) -> None:
+        """Note what a record is about that is not known to be durable; what it says is not taken yet."""
+        if isinstance(record, Seals):
+            self.doubtful.update(seal.key for seal in record.seals)
+        elif isinstance(record, Aside):
+            self.doubtful.add(record.key)
+            batch = self.replay.batches.get(record.key, {}).get(record.seq)
+            if batch is not None:
+                first = batch.seal.first_commit
+                self.aside_from = first if self.aside_from is None else min(first, self.aside_from)
 
     def _result(self, carry: _Carry, torn: int) -> Recovery:
         replay = self.replay
@@ -197,8 +220,10 @@ class _Recovering:
         if not carry.parts:
             carry.writer.position = replay.position
         holes = [hole for hole in replay.noted if hole.segment >= min(self.present, default=0)]
+        recovered = self._recovered(torn)
+        next_commit = recovered.snapshot.next_commit
         return Recovery(
-            self._recovered(torn),
+            recovered,
             replay.numbers,
             carry.writer,
             b"".join(carry.parts),
@@ -206,6 +231,7 @@ class _Recovering:
             (*holes, *replay.holes),
             self.firsts,
             carry.first_commit if carry.parts else replay.position.commit,
+            0 if recovered.damage is not None else next_commit if self.aside_from is None else self.aside_from,
         )
 
     def _recovered(self, torn: int) -> Recovered:
@@ -222,8 +248,9 @@ class _Recovering:
         for piece in undivided:
             holdings.wait(piece.incarnation, None, piece.commit)
         waiting = {key: tuple(pieces) for key, pieces in replay.waiting.items()}
-        through = dict(replay.through)
-        return Recovered(snapshot, batches, waiting, undivided, through, holdings, replay.damage(), torn)
+        through, damage = dict(replay.through), replay.damage()
+        doubtful = frozenset(self.doubtful if damage is None else {*batches, *self.doubtful})
+        return Recovered(snapshot, batches, waiting, undivided, through, holdings, damage, torn, doubtful)
 
 
 def _place(last: Scan) -> tuple[int, int]:

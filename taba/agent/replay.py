@@ -139,6 +139,7 @@ class Replay:
         if self._oldest is None:
             opened = isinstance(record, Noted) and record.opening
             self._oldest, self.position = at.commit if opened else 0, at
+            self.numbers.next_commit = at.commit
             if not opened and self._pending is not False:
                 self._lanes, self._again = _Doubt(at.commit), set()
         elif at.commit > now.commit or at.seals > now.seals:

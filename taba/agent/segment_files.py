@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 
 from attrs import define, field, frozen
@@ -15,8 +16,14 @@ from taba.agent.segments import (
     segment_name,
     segment_number,
 )
-from taba.errors import SpoolError
+from taba.agent.spare import Spare
+from taba.errors import FolderLocked, SpoolError
 from taba.interfaces import IAppendFile, IFolder
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What the disk says when it, or the user's share of it, is full."""
+REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What it says when somebody has to change something before anything can be written."""
 
 
 class DiskFailed(SpoolError):
@@ -27,9 +34,35 @@ class DiskFailed(SpoolError):
         self.path = path
         self.reason = reason
 
+    @property
+    def no_room(self) -> bool:
+        """Whether it would, if there were room."""
+        return self.reason.errno in NO_ROOM
+
+    @property
+    def refused(self) -> bool:
+        """Whether trying again does not help."""
+        return self.reason.errno in REFUSED
+
 
 class PlaceUnsure(DiskFailed):
     """A segment may have its place, durably, or not: what is written to the one before it might not count any more."""
+
+
+class FolderGone(DiskFailed):
+    """The folder, or the segment that is written, is not where it was: what is written now, nobody would find."""
+
+    def __init__(self, path: str, reason: OSError | None = None) -> None:
+        super().__init__(path, reason or OSError(errno.ENOENT, "No such file or directory"))
+        self.args = (
+            f"The folder of the spool, {path}, or the newest file in it, is gone: it was deleted or moved while the "
+            "agent ran. Put it back, or restart the agent.",
+        )
+
+
+def failed(path: str, reason: OSError) -> DiskFailed:
+    """What to raise when the disk did not make or find a file."""
+    return (FolderGone if reason.errno == errno.ENOENT else DiskFailed)(path, reason)
 
 
 @define(eq=False)
@@ -73,25 +106,59 @@ class SegmentFolder:
     """The folder of a spool."""
 
     folder: IFolder
+    spare: Spare = field(init=False)
 
-    def numbers(self) -> list[int]:
-        """The segments that are there, ascending. Names that the life before gave are durable then."""
+    @spare.default
+    def _spare(self) -> Spare:
+        return Spare(self.folder)
+
+    def numbers(self) -> tuple[list[int], bool]:
+        """The segments that are there, ascending, and whether their names are durable for certain. DiskFailed when the
+        folder cannot be read.
+        """
+        durable = True
         try:
             self.folder.sync()
-            return sorted(number for number in map(segment_number, self.folder.names()) if number is not None)
+        except OSError:
+            durable = False
+        try:
+            self.spare.find()
+            numbers = sorted(number for number in map(segment_number, self.folder.names()) if number is not None)
         except OSError as error:
-            raise DiskFailed(self.folder.path, error)
+            raise failed(self.folder.path, error)
+        return numbers, durable
+
+    def check(self, number: int) -> None:
+        """FolderGone when a segment has lost its place, DiskFailed when that cannot be seen."""
+        try:
+            names = self.folder.names()
+        except OSError as error:
+            raise failed(self.folder.path, error)
+        if segment_name(number) not in names:
+            raise FolderGone(self.folder.path)
+
+    def regain(self) -> None:
+        """Take the folder that is now where one was that is gone. DiskFailed when it is not there, or taken."""
+        try:
+            self.folder.unlock()
+            self.folder.lock()
+        except FolderLocked:
+            raise DiskFailed(self.folder.path, OSError(errno.EBUSY, "another process has taken the folder"))
+        except OSError as error:
+            raise failed(self.folder.path, error)
+        self.spare.size = 0
 
     def place(self, number: int, content: bytes) -> IAppendFile:
         """Let a segment that begins with `content` take its place, durably; its file, open for more.
 
-        DiskFailed when nothing has changed, PlaceUnsure when something may have.
+        On a full disk the spare file is given up for it. DiskFailed when nothing has changed, PlaceUnsure when
+        something may have.
         """
         name = segment_name(number)
         try:
-            self._prepare(content)
+            self._prepare_somehow(content)
         except OSError as error:
-            raise DiskFailed(self.folder.path, error)
+            raise failed(self.folder.path, error)
         try:
             self.folder.rename(OPENING_NAME, name)
             self.folder.sync()
@@ -105,6 +172,14 @@ class SegmentFolder:
             if content and damaged_name(hole) not in self.folder.names():
                 self._prepare(content)
                 self.folder.rename(OPENING_NAME, damaged_name(hole))
+
+    def _prepare_somehow(self, content: bytes) -> None:
+        try:
+            self._prepare(content)
+        except OSError as error:
+            if error.errno not in NO_ROOM or not self.spare.give_up():
+                raise
+            self._prepare(content)
 
     def _prepare(self, content: bytes) -> None:
         """Make a durable file under the name that prepared ones have."""
@@ -122,9 +197,11 @@ class SegmentFolder:
             file.close()
 
     def remove(self, number: int) -> None:
-        """Remove a segment; durable after `settle`."""
+        """Remove a segment; durable after `settle`. One that somebody else removed is no failure."""
         try:
             self.folder.remove(segment_name(number))
+        except FileNotFoundError:
+            pass
         except OSError as error:
             raise DiskFailed(self.folder.path, error)
 
@@ -133,4 +210,4 @@ class SegmentFolder:
         try:
             self.folder.sync()
         except OSError as error:
-            raise DiskFailed(self.folder.path, error)
+            raise failed(self.folder.path, error)

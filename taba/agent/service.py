@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
@@ -21,7 +20,7 @@ from taba.agent.intake import BatchNumber, Intake, Receipt
 from taba.agent.lanes import Lanes
 from taba.agent.records import Aside, LaneKey, Snapshot
 from taba.agent.recovery import Damage, Recovered
-from taba.agent.spool import Spool, SpoolLimits
+from taba.agent.spool import Spool, SpoolLimits, SpoolState
 from taba.errors import SpoolError, SpoolFull, StartError
 from taba.native import Scratch
 from taba.process import Process
@@ -73,6 +72,7 @@ class Agent(Service):
             sealed=self._sealed,
             noted=self._noted,
             prune=self._prune,
+            draw_incarnation=self._renew,
         )
         self.forwarder = Forwarder(
             self.lanes,
@@ -92,19 +92,23 @@ class Agent(Service):
 
     @inlineCallbacks
     def startService(self):  # type: ignore[no-untyped-def]
-        """Recover the spool; fires when events are taken. StartError when the spool's folder cannot be used."""
+        """Recover the spool; fires when what it holds is being sent on.
+
+        Events are taken then, or, on a full or failing disk, as soon as it takes them: `refusing` tells. StartError
+        when the spool's folder cannot be read, or nobody may write there.
+        """
         super().startService()
         try:
             recovered: Recovered = yield self._worker(self.spool.open)
-            yield self._recover(recovered)
+            self._recover(recovered)
+            yield self.committer.begin(lambda: self._begin_taking(recovered))
         except (OSError, SpoolError) as problem:
             raise StartError(f"The spool in {self.settings.spool} cannot be used: {problem}")
         self.forwarder.startService()
         self.committer.wake()
 
-    @inlineCallbacks
-    def _recover(self, recovered: Recovered):  # type: ignore[no-untyped-def]
-        """Go on from what an earlier life left, under a new incarnation."""
+    def _recover(self, recovered: Recovered) -> None:
+        """Go on from what an earlier life left, under a new incarnation. What is not known to be durable waits."""
         self.damage = recovered.damage
         if recovered.damage is not None:
             self._log.error("The spool was damaged: {damage}", damage=recovered.damage)
@@ -114,7 +118,7 @@ class Agent(Service):
         committer.sealing.recover(recovered)
         committer.ledger.update(snapshot.ledger)
         self._renew()
-        self.intake = committer.intake = Intake.recovered(
+        committer.intake = Intake.recovered(
             snapshot.instances,
             snapshot.next_commit,
             kinds=self._kinds,
@@ -122,20 +126,24 @@ class Agent(Service):
             max_memory=self.settings.max_memory_bytes,
             max_clock_skew=self.settings.max_clock_skew,
         )
-        for key, lane in snapshot.lanes.items():
-            batches = [each.held() for each in recovered.batches.get(key, ())]
-            self.lanes.recover(
-                *key, batches, given=lane.given, follows=lane.follows, so_far=lane.events
-            )
-        yield self._worker(
-            self.spool.start_segment, self._prune(evolve(snapshot, incarnation=committer.incarnation))
-        )
+        self._recover_lanes(recovered, doubtful=False)
         if snapshot.cluster is not None:
-            yield committer.divide(snapshot.vbuckets)
+            committer.vbuckets = snapshot.vbuckets
             self.forwarder.join(snapshot.cluster)
         held = sum(each.seal.events for batches in recovered.batches.values() for each in batches)
         committer.pending = held + committer.sealing.events()
-        yield committer.measure()
+
+    def _recover_lanes(self, recovered: Recovered, doubtful: bool) -> None:
+        for key, lane in recovered.snapshot.lanes.items():
+            if (key in recovered.doubtful) == doubtful:
+                batches = [each.held() for each in recovered.batches.get(key, ())]
+                self.lanes.recover(*key, batches, given=lane.given, follows=lane.follows, so_far=lane.events)
+
+    def _begin_taking(self, recovered: Recovered) -> None:
+        """All that was recovered is durable: nothing of it has to wait any more, and events are taken."""
+        self._recover_lanes(recovered, doubtful=True)
+        self.intake = self.committer.intake
+        self.forwarder.wake()
 
     def _renew(self) -> None:
         self._renewed = self._clock.seconds()
@@ -147,7 +155,7 @@ class Agent(Service):
         the next start.
         """
         super().stopService()
-        committing = [self.committer.stop] if self.intake is not None else []
+        committing = [self.committer.stop] if self.spool.state is not SpoolState.CLOSED else []
         yield stop_in_turn(
             self.forwarder.stopService, *committing, lambda: self._worker(self.spool.close), self._worker.stop
         )
@@ -156,13 +164,13 @@ class Agent(Service):
 
     def _taking(self) -> Intake:
         if self.intake is None:
-            raise SpoolError("The agent is starting; try again.")
+            raise SpoolError(self.refusing())
         return self.intake
 
     def refusing(self) -> str | None:
         """Why no events are taken now; None when they are."""
         if self.intake is None:
-            return "The agent is starting; try again."
+            return self.committer.problem or "The agent is starting; try again."
         if self.committer.problem is not None:
             return self.committer.problem
         if self.intake.memory() > self.settings.max_memory_bytes:
@@ -215,8 +223,7 @@ class Agent(Service):
     def _prune(self, snapshot: Snapshot) -> Snapshot:
         """What a snapshot notes of `snapshot`: without idle instances, and lanes of which nothing is held."""
         before = self._wall() - self.settings.instance_days * DAY
-        if self.intake is not None:
-            self.intake.forget_idle(before)
+        self.committer.intake.forget_idle(before)
         return self.committer.holdings.trim(snapshot, before)
 
     def _sealed(self, key: LaneKey, held: Held, body: bytes) -> None:
@@ -309,7 +316,7 @@ class Agent(Service):
             "cluster": self.forwarder.cluster,
             "problem": self.refusing(),
             "ledger": self.ledger(),
-            "spool_bytes": self.committer.held,
+            "spool_bytes": self.committer.writing.held,
             "memory_bytes": intake.memory() if intake is not None else 0,
             "instances": len(intake.instances) if intake is not None else 0,
             "batches_held": totals.batches,

@@ -8,7 +8,8 @@ Its rules, each of which some crash needs:
 * A segment is prepared under another name. It gets its own when all that it opens with is durable; older segments go
   only after that, the oldest first, each durably before the next.
 * A snapshot notes only numbers whose events are in records before it: the spool folds what it writes, and compares.
-* Nothing recovered is acted upon before `start_segment`: till then it may stand in the memory of the kernel only.
+* What may stand in the memory of the kernel only, `Recovered.doubtful`, is not acted upon before `start_segment`.
+* A full disk is got out of from inside: older segments go without a new one, and for a new one there is the spare file.
 
 One call at a time, from any thread.
 """
@@ -24,16 +25,17 @@ from attrs import define, evolve, field, frozen
 
 from taba.agent.encoding import Mark, Noted
 from taba.agent.held import Held
+from taba.agent.noting import by_record, noted, only_snapshots
 from taba.agent.numbers import Numbers
 from taba.agent.reading import BodyDamaged, Split, SpoolReader
-from taba.agent.records import Checksum, Commit, Extent, Hole, Record, Seal, Snapshot
+from taba.agent.records import Checksum, Extent, Hole, Record, Snapshot
 from taba.agent.recovery import Recovered, Recovery, recover
-from taba.agent.segment_files import DiskFailed, OpenSegment, PlaceUnsure, SegmentFolder
-from taba.agent.segments import FrameWriter, Packed, Position, pack
+from taba.agent.segment_files import DiskFailed, FolderGone, OpenSegment, PlaceUnsure, SegmentFolder
+from taba.agent.segments import FrameWriter, pack
 from taba.errors import LocalProtocolError
 from taba.interfaces import IFolder
 
-__all__ = ["BodyDamaged", "DiskFailed", "Recovered", "Spool", "SpoolLimits", "SpoolState"]
+__all__ = ["BodyDamaged", "DiskFailed", "FolderGone", "Recovered", "Spool", "SpoolLimits", "SpoolState"]
 
 MIB = 1 << 20
 
@@ -48,6 +50,8 @@ class SpoolLimits:
     """A segment of this length is full."""
     reserve_bytes: int = 4 * MIB
     """Room that commits leave to seals and snapshots, in the spool and on the disk."""
+    spare_bytes: int = MIB
+    """The size of the spare file, which is made larger when a new segment would need more."""
 
 
 class SpoolState(Enum):
@@ -81,6 +85,7 @@ class Spool:
     _sizes: dict[int, int] = field(factory=dict, init=False)  # segment -> bytes
     _firsts: dict[int, int] = field(factory=dict, init=False)  # segment -> the first commit that may be in it
     _removing: bool = field(default=False, init=False)  # a removal is perhaps not durable
+    _gone: bool = field(default=False, init=False)  # the folder was not there
 
     def __attrs_post_init__(self) -> None:
         self._reader = SpoolReader(self.folder, self.checksum)
@@ -91,13 +96,13 @@ class Spool:
     def open(self) -> Recovered:
         """Lock the folder, and read what the life before has left. Damage never keeps it from opening.
 
-        What is damaged is copied to files `damaged-...`, as far as the disk takes it. FolderLocked when another process
-        has the folder, DiskFailed when the folder cannot be read at all; both leave it closed.
+        That needs no room. What is damaged is copied to files `damaged-...`, as far as the disk takes it. FolderLocked
+        when another process has the folder, DiskFailed when the folder cannot be read at all; both leave it closed.
         """
         self._expect(SpoolState.CLOSED)
         self.folder.lock()
         try:
-            numbers = self._files.numbers()
+            numbers, durable = self._files.numbers()
         except DiskFailed:
             self.folder.unlock()
             raise
@@ -109,6 +114,9 @@ class Spool:
             return content
 
         recovery = recover(numbers, load, self._reader.extent, self.checksum)
+        if not durable:
+            recovered = evolve(recovery.recovered, doubtful=frozenset(recovery.recovered.batches))
+            recovery = evolve(recovery, recovered=recovered, doubtful_from=0)
         self._recovery, self._numbers, self._holes = recovery, recovery.numbers, recovery.holes
         self._sizes, self._firsts = sizes, dict(recovery.firsts)
         self.state = SpoolState.OPENED
@@ -145,9 +153,9 @@ class Spool:
         """
         segment = self._writing()
         before = segment.writer.position
-        noted = self._note(records, before, self._unsynced)
+        packed = noted(records, before.commit, self._numbers, self._unsynced, self._holes)
         try:
-            content, extents = segment.writer.lay_out(pack(noted), segment.written, segment.synced)
+            content, extents = segment.writer.lay_out(pack(packed), segment.written, segment.synced)
         except BaseException:
             segment.writer.position = before
             raise
@@ -160,10 +168,12 @@ class Spool:
             raise
         segment.written += len(content)
         self._sizes[segment.number] = segment.written
-        return _by_record(records, extents)
+        return by_record(records, extents)
 
     def sync(self) -> None:
-        """Make durable what was written. After an OSError: `fail_over`."""
+        """Make durable what was written. After an OSError, or FolderGone (the disk has it where nobody would find it):
+        `fail_over`.
+        """
         segment = self._writing()
         if segment.synced == segment.written:
             return
@@ -172,8 +182,9 @@ class Spool:
         except OSError:
             self._fail()
             raise
+        self.check_folder()
         segment.synced, segment.durable = segment.written, segment.writer.position
-        segment.bare = segment.bare and _only_snapshots(self._unsynced)
+        segment.bare = segment.bare and only_snapshots(self._unsynced)
         self._fold(self._unsynced)
 
     def fail_over(self, records: Sequence[Record]) -> list[tuple[Extent, ...]]:
@@ -184,18 +195,27 @@ class Spool:
         there is room again, say.
         """
         self._expect(SpoolState.FAILED)
-        segment = self._current()
         if list(records[: len(self._unsynced)]) != self._unsynced:
             raise LocalProtocolError("not the records that were written since the last sync")
-        number, previous_end = segment.next_place()
-        writer = FrameWriter(number, segment.durable, self.checksum)
-        snapshot, through = self._numbers.snapshot(), self._numbers.through
-        opening = Noted(snapshot, previous_end, self._holes, through, opening=True)
-        noted = self._note(records, segment.durable, [])
-        content, extents = writer.lay_out(pack([opening, *noted]), 0, None)
-        self._install(writer, content, previous_end, segment.durable.commit, segment.bare and _only_snapshots(records))
-        self._fold(records)
-        return _by_record(records, extents)
+        return self._go_on(records)
+
+    def make_room(self, needed: int) -> bool:
+        """When there was no room for `fail_over`: remove what only older commits than `needed` are in; whether that
+        freed anything.
+
+        If nothing else can go, the failed segment does: a new one that has nothing but its numbers takes its place,
+        with the room of the spare file, and what was not synced counts as never written; the state is WRITING then.
+        DiskFailed as in `fail_over`.
+        """
+        self._expect(SpoolState.FAILED)
+        if self.drop_segments(needed):
+            return True
+        segment = self._current()
+        if segment.bare or needed < segment.durable.commit:
+            return False
+        self._go_on([])
+        self.drop_segments(needed)
+        return True
 
     def start_segment(self, snapshot: Snapshot) -> None:
         """Go on in a new segment that opens with `snapshot`: what `snapshot()` says, or less, the incarnation and the
@@ -216,10 +236,10 @@ class Spool:
             number, previous_end = segment.next_place()
             writer, prefix, first = FrameWriter(number, segment.durable, self.checksum), b"", segment.durable.commit
         self._numbers.check(snapshot)
-        noted = Noted(snapshot, holes=self._holes, through=self._numbers.through)
+        numbers = Noted(snapshot, holes=self._holes, through=self._numbers.through)
         if not prefix:
-            noted = evolve(noted, previous_end=previous_end, opening=True)
-        opening, _ = writer.lay_out(pack([noted]), len(prefix), None)
+            numbers = evolve(numbers, previous_end=previous_end, opening=True)
+        opening, _ = writer.lay_out(pack([numbers]), len(prefix), None)
         self._install(writer, prefix + opening, previous_end, first, not prefix)
         self._numbers.replace(snapshot)
         self._recovery = None
@@ -227,15 +247,18 @@ class Spool:
     def drop_segments(self, needed: int) -> int:
         """Remove the segments whose commits are all older than commit `needed`; the bytes that this freed.
 
-        The segment that is written stays. DiskFailed when the disk refuses; the rest goes another time.
+        The newest one stays. Before `start_segment`, too, but for those whose commits were done with by a record that
+        is not known to be durable. DiskFailed when the disk refuses; the rest goes another time.
         """
-        current, freed = self._current().number, 0
+        freed = 0
+        if self._recovery is not None:
+            needed = min(needed, self._recovery.doubtful_from)
         if self._removing:
             self._files.settle()
             self._removing = False
         numbers = sorted(self._sizes)
         for number, following in pairwise(numbers):
-            if number >= current or self._firsts[following] > needed:
+            if self._firsts[following] > needed:
                 break
             self._files.remove(number)
             self._removing = True
@@ -243,8 +266,25 @@ class Spool:
             del self._firsts[number]
             self._files.settle()
             self._removing = False
-        self._holes = tuple([hole for hole in self._holes if hole.segment >= min(self._sizes)])
+        self._holes = tuple([hole for hole in self._holes if hole.segment >= min(self._sizes, default=0)])
         return freed
+
+    def keep_spare(self) -> None:
+        """Make the spare file, or make it longer, if the disk takes it."""
+        if self._segment is not None:
+            self._files.spare.keep(max(self.limits.spare_bytes, 2 * self._segment.opening))
+
+    def check_folder(self) -> None:
+        """FolderGone when the segment that is written is not found in the folder any more; what was not synced goes to
+        another one then, by `fail_over`, once there is a folder again. DiskFailed when that cannot be seen.
+        """
+        if self.state is SpoolState.WRITING:
+            try:
+                self._files.check(self._current().number)
+            except DiskFailed as problem:
+                self._gone = isinstance(problem, FolderGone)
+                self._fail()
+                raise
 
     # -- reading
 
@@ -259,9 +299,13 @@ class Spool:
     def read_batches(self, batches: Sequence[tuple[int, Held]], split: Split | None = None) -> list[bytes | None]:
         """The bodies of (vbucket, batch), compared with their checksums; None for a body that is damaged.
 
-        `split` deals sections that were not divided when they were committed.
+        `split` deals sections that were not divided when they were committed. DiskFailed when the folder is gone:
+        that is not damage, for it may be put back.
         """
-        return self._reader.batches(batches, split)
+        bodies = self._reader.batches(batches, split)
+        if None in bodies and self._sizes:
+            self._files.check(max(self._sizes))
+        return bodies
 
     # -- questions
 
@@ -281,7 +325,8 @@ class Spool:
         opening = self._segment.opening if self._segment is not None else 0
         wanted = length + max(self.limits.reserve_bytes, 4 * opening)
         try:
-            return self.bytes_held() + wanted <= self.limits.max_bytes and wanted <= self.folder.free_bytes()
+            free = self.folder.free_bytes() + self._files.spare.size
+            return self.bytes_held() + wanted <= self.limits.max_bytes and wanted <= free
         except OSError:
             return False
 
@@ -289,6 +334,13 @@ class Spool:
         """Whether it is time for `start_segment`."""
         full = min(self.limits.segment_bytes, self.limits.max_bytes // 4)
         return self._segment is not None and self._segment.written >= full
+
+    def segment_done(self, needed: int) -> bool:
+        """Whether all that is in the segment that is written is older than commit `needed`, so that starting another
+        one would free its room; not for the little that it opens with.
+        """
+        segment = self._segment
+        return segment is not None and segment.durable.commit <= needed and segment.written > 3 * segment.opening
 
     # -- inside
 
@@ -305,32 +357,6 @@ class Spool:
         self._expect(SpoolState.WRITING)
         return self._current()
 
-    def _note(self, records: Sequence[Record], position: Position, unsynced: Sequence[Record]) -> list[Packed]:
-        """Records as they are packed. Commits have the next numbers; snapshots note what is written before them."""
-        due = position.commit
-        for record in records:
-            if isinstance(record, Commit):
-                if record.number != due:
-                    raise LocalProtocolError(f"commit {record.number} where {due} is due")
-                due += 1
-            elif isinstance(record, Seal) and not record.first_commit <= record.last_commit < due:
-                raise LocalProtocolError(f"a seal of what is not committed, or not in order: {record}")
-        noted: list[Packed] = [record for record in records if not isinstance(record, Snapshot)]
-        if len(noted) == len(records):
-            return noted
-        noted = []
-        numbers = self._numbers.copy()
-        for record in unsynced:
-            numbers.apply(record)
-        for record in records:
-            if isinstance(record, Snapshot):
-                numbers.check(record)
-                noted.append(Noted(record, holes=self._holes, through=dict(numbers.through)))
-            else:
-                noted.append(record)
-            numbers.apply(record)
-        return noted
-
     def _fold(self, records: Sequence[Record]) -> None:
         """These are durable now, and nothing is not."""
         for record in records:
@@ -341,26 +367,34 @@ class Spool:
         self.state = SpoolState.FAILED
         self._current().file.close()
 
+    def _go_on(self, records: Sequence[Record]) -> list[tuple[Extent, ...]]:
+        """After a failure: let a segment take its place that opens with what is durable, and has `records`."""
+        segment, numbers = self._current(), self._numbers
+        number, previous_end = segment.next_place()
+        writer = FrameWriter(number, segment.durable, self.checksum)
+        opening = Noted(numbers.snapshot(), previous_end, self._holes, numbers.through, opening=True)
+        packed = noted(records, segment.durable.commit, numbers, [], self._holes)
+        content, extents = writer.lay_out(pack([opening, *packed]), 0, None)
+        self._install(writer, content, previous_end, segment.durable.commit, only_snapshots(records))
+        self._fold(records)
+        return by_record(records, extents)
+
     def _install(self, writer: FrameWriter, content: bytes, previous_end: int, first: int, bare: bool) -> None:
         """Let a segment that begins with `content` take its place, and go on in it."""
         try:
+            if self._gone:
+                self._files.regain()
             file = self._files.place(writer.segment, content)
         except PlaceUnsure:
             if self.state is SpoolState.WRITING:
                 self._fail()
             raise
+        except FolderGone:
+            self._gone = True
+            raise
+        self._gone = False
         if self._segment is not None:
             self._segment.file.close()
         self._segment = OpenSegment(writer, file, previous_end, len(content), bare)
         self._sizes[writer.segment], self._firsts[writer.segment] = len(content), first
         self.state = SpoolState.WRITING
-
-
-def _only_snapshots(records: Sequence[Record]) -> bool:
-    return all(isinstance(record, Snapshot) for record in records)
-
-
-def _by_record(records: Sequence[Record], extents: Sequence[tuple[Extent, ...]]) -> list[tuple[Extent, ...]]:
-    """Deal the extents of commits to the records they are of; the other records have none."""
-    left = iter(extents)
-    return [next(left) if isinstance(record, Commit) else () for record in records]

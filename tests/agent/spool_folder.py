@@ -108,6 +108,8 @@ class TracedFolder:
         return bytes(self.files[self.directory[name]][offset : None if length is None else offset + length])
 
     def remove(self, name: str) -> None:
+        if name not in self.directory:
+            raise error(errno.ENOENT)
         self.step(Step("remove", self.directory[name], name))
         del self.directory[name]
 

@@ -1,145 +1,23 @@
-"""An agent as a service over a disk in memory: what it acknowledges it keeps, over crashes, full disks and failing
-syncs.
-"""
+"""An agent as a service over a disk in memory: what it acknowledges it keeps, over crashes and failing syncs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import Random
-from typing import Any
-
-from twisted.internet.defer import Deferred, fail, maybeDeferred
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from taba import native
 from taba.agent import sealing
-from taba.agent.endpoint import EndpointDown, IEndpoint
-from taba.agent.intake import MAX_INSTANCES, Applied, BatchNumber, Instance, Receipt
-from taba.agent.service import Agent
+from taba.agent.intake import MAX_INSTANCES, Applied, BatchNumber, Instance
 from taba.errors import SpoolError, SpoolFull
-from taba.interfaces import IFolder
-from taba.local_endpoint import LocalEndpoint
-from taba.process import Process
-from taba.server.frontend import Frontend
-from taba.server.observation import Observer
-from taba.settings import AgentSettings
-from taba.store.memory import MemoryStore
 from taba.testing.disk import MemoryDisk
-from taba.wire.v2 import AppendAnswer, AppendRequest, Topology
-from tests.server.making import Silent, new_ids, registry
-
-KINDS = {"CounterGroup": native.COUNTER_GROUP, "Gauge": native.GAUGE}
-WALL = 1_700_000_000.0
+from tests.agent.agent_case import AgentCase, Away
 
 
-class AtOnce:
-    """A Worker without a thread."""
-
-    def __call__(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Deferred[Any]:
-        """Run it now."""
-        return maybeDeferred(function, *arguments, **named)
-
-    def stop(self) -> Deferred[None]:
-        """Nothing is under way."""
-        return maybeDeferred(lambda: None)
-
-
-@implementer(IEndpoint)
-class Away:
-    """A server that is not there."""
-
-    name = "away"
-
-    def topology(self) -> Deferred[Topology]:
-        """Never."""
-        return fail(EndpointDown("away"))
-
-    def append(self, request: AppendRequest) -> Deferred[AppendAnswer]:
-        """Never."""
-        return fail(EndpointDown("away"))
-
-
-class AgentTests(SynchronousTestCase):
+class AgentTests(AgentCase):
     """One agent in front of one fe, or of nobody."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
-        self.clock.advance(1.0)
-        self.disk = MemoryDisk(Random(3), torn=False)
-        self.ids = new_ids()
-        self.random = Random(5)
-        self.store = MemoryStore(4, self.clock, self.wall, self.ids)
-        self.successResultOf(self.store.startService())
-        self.local = LocalEndpoint()
-        self.local.serve(
-            Frontend(self.store, registry(), self.clock, self.wall, Observer(Silent(), self.wall))
-        )
+        super().setUp()
         self.agent = self.start(self.local)
-
-    def wall(self) -> float:
-        """Wall time goes with the virtual clock."""
-        return WALL + self.clock.seconds()
-
-    def start(self, endpoint: Any, **settings: Any) -> Agent:
-        """A new life of the agent on the same disk."""
-
-        def open_folder(path: str) -> IFolder:
-            return self.disk.folder(path)
-
-        process = Process(
-            reactor=self.clock,
-            wall=self.wall,
-            random=self.random,
-            open_folder=open_folder,
-            worker=lambda name: AtOnce(),
-            host="host",
-            say=lambda sentence: None,
-        )
-        agent = Agent(AgentSettings(confirm_seconds=5.0, **settings), process, KINDS, [endpoint])
-        self.successResultOf(agent.startService())
-        return agent
-
-    def crash(self) -> None:
-        """The agent and what it had not synced are gone."""
-        for call in self.clock.getDelayedCalls():
-            call.cancel()
-        self.disk.crash()
-
-    def pass_time(self, seconds: float) -> None:
-        """Let time pass in small steps."""
-        for _ in range(round(seconds * 20)):
-            self.clock.advance(0.05)
-
-    def give(self, *values: int, batch: BatchNumber | None = None, tab: str = "t") -> Receipt:
-        """Apply a request with CounterGroup events."""
-        scratch = None
-        if values:
-            scratch = self.agent.begin()
-            lines = "".join(f'["CounterGroup", {self.wall():.3f}, "{value}"]\n' for value in values)
-            scratch.feed(f"1\n\nclient\n\n{tab}\n{lines}".encode())
-            scratch.finish()
-        return self.agent.apply(scratch, batch, {})
-
-    def open_instance(self) -> str:
-        """A new instance, durably."""
-        receipt = self.give(batch=BatchNumber(None, 0))
-        self.pass_time(0.3)
-        self.successResultOf(self.agent.durable(receipt.commit))
-        assert receipt.instance is not None
-        return receipt.instance
-
-    def total(self) -> tuple[int, int]:
-        """Count and total of all events in the logs."""
-        count = total = 0
-        for entry in self.successResultOf(self.store.read(dict.fromkeys(range(4), 0), 1 << 30, 0.0)):
-            for each in native.batch_entries(entry.body):
-                state = native.fold(native.COUNTER_GROUP, b"", [each.partial])
-                _, summary, _ = native.counter_group_summary(state, self.wall(), ())
-                count += summary.count
-                total += round(summary.sum)
-        return count, total
 
     def test_event_reaches_the_log(self) -> None:
         """What was acknowledged is in the log soon."""

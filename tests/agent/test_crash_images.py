@@ -111,25 +111,81 @@ def life_of_starts() -> Life:
     life.sync()
     life.give(evolve(life.spool.snapshot(), cluster="ee" * 16, vbuckets=8))
     life.commit(section(1, b"1=six"), section(4, b"4=seven"))
-    life.holdings.divide(A, [(1, 1), (2, 1), (2, 2), (3, 2)])
-    life.holdings.divide(B, [(1, 3)])
+    life.holdings.divide(A, 2, [(1, 1), (2, 1), (2, 2), (3, 2)])
+    life.holdings.divide(B, 3, [(1, 3)])
     life.seal(*keys([1, 2]), (B, 1))
     life.sync()
     life.spool.close()
     life.start(C)
-    life.holdings.divide(A, [(3, 2)])
-    life.holdings.divide(B, [])
+    life.holdings.divide(A, 2, [(3, 2)])
+    life.holdings.divide(B, 3, [])
     life.seal((A, 3), (B, 4))
     life.sync()
     life.spool.close()
     life.start(C)
-    life.holdings.divide(A, [])
-    life.holdings.divide(B, [])
+    life.holdings.divide(A, 2, [])
+    life.holdings.divide(B, 3, [])
     life.release(((A, 1), 1), ((A, 2), 1), ((A, 3), 1), ((B, 1), 1), ((B, 4), 1))
     life.turn(D)
     assert life.drop()
     life.spool.close()
     life.start(D)
+    return life
+
+
+def life_on_a_full_disk() -> Life:
+    """An agent that starts on a full disk, in several tries, each of which fails at another step; what is confirmed
+    meanwhile goes before there is a new segment. Then the disk is full again, and the only segment is in the way.
+    """
+    limits = SpoolLimits(max_bytes=1 << 20, segment_bytes=1 << 12, reserve_bytes=1 << 10, spare_bytes=100)
+    life = Life(limits=limits)
+    life.start(A)
+    life.commit(section(1, b"1=one"), instances={ONE: 1})
+    life.seal(*keys([1]))
+    life.turn(A)
+    life.commit(section(2, b"2=two"))
+    life.seal(*keys([2]))
+    life.sync()
+    life.spool.keep_spare()
+    life.turn(A)
+    life.commit(section(1, b"1=three"), section(3, b"3=four"), instances={ONE: 2})
+    life.seal(*keys([1]))
+    life.aside((A, 2), 1, "too old", True)
+    life.sync()
+    life.spool, life.folder.locked = Spool(life.folder, checksum, limits), False  # killed
+    recovered = life.spool.open()
+    assert recovered.doubtful == {(A, 1), (A, 2)}
+    life.holdings = recovered.holdings
+    for step, times in (("write opening", 2), ("sync opening", 1), ("rename opening", 1), ("folder", 1)):
+        for _ in range(times):  # the spare file is given up for a second try
+            life.failing(step, 28 if times == 2 else 5)
+        _refused(lambda: life.turn(B, snapshot=recovered.snapshot))
+    assert "spare" not in life.folder.names()
+    assert not life.drop()
+    life.release(((A, 1), 1))
+    assert life.drop()  # the first segment; the aside that makes the second one needless may not be durable
+    assert not life.drop()
+    life.failing("folder")
+    _refused(lambda: life.turn(B, snapshot=recovered.snapshot))
+    life.turn(B, snapshot=recovered.snapshot)
+    assert life.drop()
+    life.seal((A, 3))
+    life.sync()
+    life.release(((A, 1), 2), ((A, 3), 1))
+    life.commit(section(1, b"1=five"), instances={ONE: 3})
+    life.seal((B, 1))
+    life.sync()
+    life.release(((B, 1), 1))
+    life.failing(f"write {life.folder.names()[-1]}", 28)
+    _refused(lambda: life.commit(section(2, b"2=six"), instances={TWO: 1}))
+    life.failing("write opening", 28)
+    _refused(life.fail_over)
+    assert life.spool.make_room(life.holdings.first_needed())
+    life.spool.write(life.records[life.durable :])
+    life.sync()
+    life.spool.keep_spare()
+    life.commit(section(2, b"2=seven"))
+    life.sync()
     return life
 
 
@@ -182,7 +238,7 @@ def _same(found: Account, said: Account, mark: Mark) -> bool:
     )
 
 
-LIVES = (life_of_rotations, life_of_failures, life_of_starts)
+LIVES = (life_of_rotations, life_of_failures, life_of_starts, life_on_a_full_disk)
 
 
 class Examination(SynchronousTestCase):
@@ -250,6 +306,12 @@ class CrashImageTests(Examination):
     def test_starts(self) -> None:
         """Whenever the power fails while the agent starts and meets its cluster, nothing durable is lost or changed."""
         self.examine(life_of_starts())
+
+    def test_full_disk(self) -> None:
+        """Whenever the power fails while the agent tries to start on a full disk, and makes itself room, nothing
+        durable is lost or changed.
+        """
+        self.examine(life_on_a_full_disk())
 
 
 class CrashAtStartTests(Examination):

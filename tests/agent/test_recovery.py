@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taba.agent.encoding import Kind
 from taba.agent.held import SetAside
-from taba.agent.records import DAMAGED_LINE, Aside, Discard, Hole
+from taba.agent.records import DAMAGED_LINE, Aside, Commit, Discard, Hole
 from taba.agent.recovery import recover
 from taba.agent.segments import HEADER_BYTES, damaged_name, scan, segment_name, segment_number
 from taba.agent.spool import Spool
@@ -161,6 +161,35 @@ class LostSnapshotTests(RecoveryCase):
         self.assertEqual(len(damage.holes), 2)
         self.assertEqual((found.incarnation, found.held, found.next_commit), ("", {}, 1))
         self.assertFoundAgain(folder, found)
+
+    def test_nothing_is_acted_upon_before_it_is_noted(self) -> None:
+        """Damage makes uncertain what else was found: it waits for the first segment, which notes what was decided."""
+        life = self.life()
+        life.turn(B)
+        contents = closed(life)
+        spool = Spool(TracedFolder.of(spoil(contents, 2, frames_of(contents, 2, Kind.COMMIT)[0])), checksum)
+        recovered = spool.open()
+        self.assertEqual(recovered.doubtful, {(A, 1)})
+        self.assertEqual(spool.drop_segments(9), 0)
+        spool.start_segment(evolve(recovered.snapshot, incarnation=B))
+        self.assertGreater(spool.drop_segments(9), 0)
+
+    def test_nothing_but_the_mark(self) -> None:
+        """Commits go on under the next number, though nothing of those before can be read."""
+        life = Life()
+        life.start(A)
+        life.commit(section(1, b"1=aa"))
+        contents = closed(life)
+        name = segment_name(1)
+        contents[name] = bytes(len(contents[name]) - HEADER_BYTES) + contents[name][-HEADER_BYTES:]
+        folder = TracedFolder.of(contents)
+        spool = Spool(folder, checksum)
+        recovered = spool.open()
+        self.assertEqual(recovered.snapshot.next_commit, 2)
+        spool.start_segment(evolve(recovered.snapshot, incarnation=B))
+        spool.write([Commit(2, B, 0.0, {}, {}, (section(1, b"1=b"),), 8)])
+        spool.close()
+        self.assertEqual([each.commit for each in Spool(folder, checksum).open().waiting[B, 1]], [2])
 
     def test_failed_segment_when_the_next_opening_is_lost(self) -> None:
         """A segment whose sync failed is read to its first damage; what stands in the next one as well counts once."""

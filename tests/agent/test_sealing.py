@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba import native
 from taba.agent import sealing
-from taba.agent.records import Aside, Commit, Extent, LaneNumbers, Section
-from taba.agent.sealing import Sealing
+from taba.agent.extents import Extents
+from taba.agent.holdings import Holdings
+from taba.agent.records import Aside, Commit, Extent, LaneNumbers, Section, Snapshot, Waiting
+from taba.agent.recovery import Recovered
+from taba.agent.sealing import Piece, Sealing
 
 LANE = ("1" * 32, 3)
 
@@ -78,34 +82,142 @@ class SealingTests(SynchronousTestCase):
         self.sealing.add(commit(2, b"x" * sealing.RIPE_BYTES))
         self.assertEqual(self.sealing.ripe(LANE[0], 101.0, lambda *_: 9), [LANE])
 
-    def test_divided_in_the_order_of_commits(self) -> None:
-        """Sections from before the cluster was known come before those of later commits, though divided later."""
-        for number in (1, 2):
-            (piece,) = self.sealing.add(commit(number, b"%d" % number, divided=0))
-            piece.extent = Extent(1, number, 1)
-        self.sealing.add(commit(3, b"3"))
-        parts = self.sealing.divide(lambda data: [native.Section(LANE[1], 2, data)])
-        self.assertEqual(parts, {LANE[0]: [(LANE[1], 1), (LANE[1], 2)]})
-        (sealed,) = self.sealing.seal([LANE])
-        self.assertEqual((sealed.body, sealed.seal.first_commit, sealed.seal.last_commit), (b"123", 1, 3))
-        self.assertTrue(all(piece.extent is None or piece.extent.undivided for piece in sealed.pieces))
-
-    def test_parts_that_were_sealed(self) -> None:
-        """After a restart the parts of an undivided section that seals hold already do not wait again."""
-        self.sealing.through = {LANE: 1}
-        for number in (1, 2):
-            self.sealing.add(commit(number, b"%d" % number, divided=0))
-        self.sealing.divide(lambda data: [native.Section(LANE[1], 2, data)])
-        self.assertEqual(self.sealing.seal([LANE])[0].body, b"2")
-
     def test_unreadable(self) -> None:
         """A section that cannot be read keeps its lane waiting, and is given up at last."""
         for number in (1, 2):
             self.sealing.add(commit(number, b"%d" % number))
         self.sealing.waiting[LANE][0].data = None
-        self.assertFalse(self.sealing.readable(LANE))
+        self.assertEqual(self.sealing.seal([LANE]), [])
         self.assertEqual(self.sealing.give_up(3), 0)
         self.sealing.waiting[LANE][0].tries = 3
         self.assertEqual(self.sealing.give_up(3), 2)
-        self.assertTrue(self.sealing.readable(LANE))
         self.assertEqual(self.sealing.seal([LANE])[0].body, b"2")
+
+    def test_read_again_within_limits(self) -> None:
+        """Of what a restart found only so much is read as memory takes; the next turn reads on, in whole batches."""
+        size = sealing.BATCH_BYTES // 2
+        for number in range(1, 21):
+            self.sealing.add(commit(number, b"%2d" % number * (size // 2)))
+        for piece in self.sealing.waiting[LANE]:
+            piece.data = None
+        seqs = []
+        for _ in range(20):
+            pieces = self.sealing.unread([LANE])
+            self.assertLessEqual(sum(piece.length for piece in pieces), sealing.READ_BYTES + sealing.BATCH_BYTES)
+            for piece in pieces:
+                piece.data = b"%2d" % piece.commit * (size // 2)
+            sealed = self.sealing.seal([LANE])
+            self.assertTrue(sealed)
+            seqs += [(each.seal.first_commit, each.seal.last_commit) for each in sealed]
+            if not self.sealing.waiting:
+                break
+        self.assertEqual(seqs, [(first, first + 1) for first in range(1, 21, 2)])
+
+
+def halves(piece: Piece) -> list[native.Section]:
+    """A section of which two vbuckets have one half each."""
+    half = piece.length // 2
+    return [native.Section(vbucket, 1, b"%d" % vbucket * half) for vbucket in (LANE[1], LANE[1] + 1)]
+
+
+def spread(*commits: tuple[int, int]) -> Recovered:
+    """What a spool gives back that has nothing but undivided sections: (commit, length) each."""
+    waiting = [Waiting(LANE[0], 0, number, 1.0, 2, Extent(1, number, length)) for number, length in commits]
+    snapshot = Snapshot("", None, 0, 1)
+    return Recovered(snapshot, {}, {}, tuple(waiting), {}, Holdings(), None, 0, frozenset())
+
+
+class StretchTests(SynchronousTestCase):
+    """Sections from before the cluster was known."""
+
+    def setUp(self) -> None:
+        self.sealing = Sealing(native.crc32c)
+
+    def deal(self, unsent: int = 0) -> list[tuple[int, int, int, int]]:
+        """Divide the next stretch and seal it: (vbucket, number, first commit, last commit) of the batches."""
+        stretch = self.sealing.next_stretch(lambda *_: unsent)
+        if stretch is None:
+            return []
+        self.sealing.deal(*stretch, [halves(piece) for piece in stretch[1]])
+        keys = self.sealing.ripe("2" * 32, 0.0, lambda *_: 9)
+        seals = [each.seal for each in self.sealing.seal(keys)]
+        return [(seal.vbucket, seal.seq, seal.first_commit, seal.last_commit) for seal in seals]
+
+    def test_one_stretch_after_another(self) -> None:
+        """They are divided in the order of commits, so much at a time, and each time sealed as a whole."""
+        mib = 1 << 20
+        self.sealing.recover(spread(*((number, mib) for number in range(1, 7)), (7, 9 * mib), (8, mib)))
+        self.assertEqual(self.deal(), [(3, 1, 1, 4), (4, 1, 1, 4)])
+        self.assertEqual(self.deal(), [(3, 2, 5, 6), (4, 2, 5, 6)])
+        self.assertEqual(self.deal(), [(3, 3, 7, 7), (4, 3, 7, 7)])
+        self.assertEqual(self.deal(), [(3, 4, 8, 8), (4, 4, 8, 8)])
+        self.assertEqual((self.deal(), self.sealing.undivided, self.sealing.size), ([], {}, 0))
+
+    def test_a_copy_cuts_alike(self) -> None:
+        """An agent that starts from a copy of the disk, taken between two stretches, gives the next numbers to the
+        same sections, whatever of the older ones is still held.
+        """
+        third = sealing.DIVIDE_BYTES // 3
+        commits = [(number, third) for number in range(1, 12)]
+        self.sealing.recover(spread(*commits))
+        cuts = [self.deal(), self.deal(), self.deal(), self.deal()]
+        for done, gone in ((1, 0), (1, 2), (2, 1), (2, 4), (3, 5)):
+            twin = Sealing(native.crc32c)
+            last = cuts[done - 1][0][3]
+            through = {LANE: last, (LANE[0], LANE[1] + 1): last}
+            recovered = spread(*commits[gone:])
+            twin.recover(evolve(recovered, through=through))
+            twin.numbers = {key: LaneNumbers(done, 0, done) for key in through}
+            self.sealing, found = twin, []
+            while self.sealing.undivided:
+                found += [self.deal()] if self.sealing.undivided else []
+            self.assertEqual([each for each in found if each], cuts[done:])
+
+    def test_waits_for_what_is_to_be_sent(self) -> None:
+        """While the servers take nothing, what is on disk stays there; one lane that goes on is enough."""
+        self.sealing.recover(spread(*((number, sealing.DIVIDE_BYTES) for number in (1, 2, 3))))
+        self.assertTrue(self.deal(unsent=9))
+        self.assertEqual(self.deal(unsent=2), [])
+        self.assertIsNotNone(self.sealing.next_stretch(lambda _, vbucket: 9 if vbucket == LANE[1] else 1))
+        self.assertTrue(self.deal(unsent=1))
+
+    def test_before_later_commits(self) -> None:
+        """What was committed later under the same incarnation waits until the sections before are divided."""
+        for number in (1, 2):
+            (piece,) = self.sealing.add(commit(number, b"%d" % number, divided=0))
+            piece.extent = Extent(1, number, sealing.DIVIDE_BYTES)
+            piece.length = sealing.DIVIDE_BYTES
+        self.sealing.add(commit(3, b"3"))
+        self.assertEqual(self.sealing.ripe("2" * 32, 0.0, lambda *_: 0), [])
+        self.assertEqual(self.deal(), [(3, 1, 1, 1), (4, 1, 1, 1)])
+        self.assertEqual(self.deal(), [(3, 2, 2, 2), (3, 3, 3, 3), (4, 2, 2, 2)])
+
+    def test_parts_that_were_sealed(self) -> None:
+        """After a restart the parts that seals hold already do not wait again, and are not counted twice."""
+        recovered = evolve(spread((1, 2), (2, 2)), through={LANE: 1})
+        self.sealing.recover(recovered)
+        self.assertEqual(self.sealing.events(), 2)
+        incarnation, stretch = self.sealing.next_stretch(lambda *_: 0) or ("", [])
+        self.assertEqual([piece.commit for piece in stretch], [1])
+        dealt = self.sealing.deal(incarnation, stretch, [halves(stretch[0])])
+        self.assertEqual((dealt.through, dealt.parts, dealt.lost, dealt.change), (1, [(4, 1)], 0, 1))
+        self.assertEqual(self.deal(), [(3, 1, 2, 2), (4, 1, 1, 2)])
+
+    def test_given_up(self) -> None:
+        """A section that cannot be read has no parts; its events are told."""
+        self.sealing.recover(spread((1, 2), (2, 2)))
+        incarnation, stretch = self.sealing.next_stretch(lambda *_: 0) or ("", [])
+        dealt = self.sealing.deal(incarnation, stretch, [[], halves(stretch[1])])
+        self.assertEqual((dealt.lost, dealt.change, dealt.parts), (2, -2, [(3, 2), (4, 2)]))
+        self.assertEqual(self.sealing.undivided, {})
+
+    def test_extents(self) -> None:
+        """A batch says of which whole sections it is a part."""
+        self.sealing.recover(spread((1, 2), (2, 2)))
+        incarnation, stretch = self.sealing.next_stretch(lambda *_: 0) or ("", [])
+        self.sealing.deal(incarnation, stretch, [halves(piece) for piece in stretch])
+        sealed = self.sealing.seal([LANE])[0]
+        source = sealed.held().source
+        assert isinstance(source, Extents)
+        self.assertEqual(list(source), [Extent(1, 1, 2, True), Extent(1, 2, 2, True)])
+        self.assertEqual([piece.data for piece in sealed.pieces], [None, None])

@@ -61,12 +61,25 @@ class StartTests(SynchronousTestCase):
         """A folder whose names cannot be read is no spool now, and perhaps later."""
         folder = TracedFolder()
         spool = Spool(folder, checksum)
-        for step in ("names", "folder"):
-            folder.failing[step] = [error(errno.EIO)]
-            failed = self.assertRaises(DiskFailed, spool.open)
-            self.assertEqual((failed.path, failed.reason.errno), ("traced", errno.EIO))
-            self.assertIsInstance(failed, SpoolError)
+        folder.failing["names"] = [error(errno.EIO)]
+        failed = self.assertRaises(DiskFailed, spool.open)
+        self.assertEqual((failed.path, failed.reason.errno), ("traced", errno.EIO))
+        self.assertIsInstance(failed, SpoolError)
         spool.open()
+
+    def test_folder_that_is_not_synced(self) -> None:
+        """While names may be gone after a power failure, nothing of what is in the files is acted upon."""
+        life = started()
+        life.commit(section(1, b"1=one"))
+        life.seal((A, 1))
+        life.turn(A)
+        life.spool.close()
+        life.failing("folder")
+        spool = Spool(life.folder, checksum)
+        self.assertEqual(spool.open().doubtful, {(A, 1)})
+        self.assertEqual(spool.drop_segments(9), 0)
+        spool.close()
+        self.assertEqual(Spool(life.folder, checksum).open().doubtful, frozenset())
 
     def test_unreadable_sectors(self) -> None:
         """A segment that cannot be read in one piece is read around its bad blocks."""
@@ -171,7 +184,7 @@ class OrderTests(SynchronousTestCase):
             lambda: spool.write([]),
             spool.sync,
             lambda: spool.fail_over([]),
-            lambda: spool.drop_segments(1),
+            lambda: spool.make_room(1),
             spool.open,
         ):
             self.assertRaises(LocalProtocolError, call)

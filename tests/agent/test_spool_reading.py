@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from taba.agent.extents import Extents, SealedBatch
 from taba.agent.held import Held
 from taba.agent.reading import GAP_BYTES, RUN_BYTES
 from taba.agent.records import Commit, Extent
@@ -53,6 +54,28 @@ class ReadingTests(SynchronousTestCase):
         (extents,) = life.spool.write([Commit(1, A, 0.0, {}, {}, tuple(section(v, part) for v in (1, 2, 3)), 8)])
         life.sync()
         self.assertEqual(life.spool.read(extents), (part + b";") * 3)
+
+    def test_undivided_section_is_dealt_once(self) -> None:
+        """However many batches have a part of an undivided section, it is read and divided once."""
+        life = started()
+        life.turn(A, None)
+        parts = [b"%d=%s" % (vbucket, b"x" * vbucket) for vbucket in range(1, 8)]
+        for _ in range(2):
+            life.commit(section(0, *parts), divided=0)
+        life.sync()
+        seals = [life.account().seal((A, vbucket)) for vbucket in range(1, 8)]
+        life.spool.close()
+        spool, dealt = Spool(life.folder, checksum), []
+
+        def counted(data: bytes) -> list[tuple[int, int, bytes]]:
+            dealt.append(data)
+            return split(data)
+
+        source = tuple(piece.extent for piece in spool.open().undivided)
+        batches = [(seal.vbucket, SealedBatch(seal, Extents.of(source)).held()) for seal in seals]
+        bodies = spool.read_batches(batches, counted)
+        self.assertEqual(bodies, [b"%d=%s;" % (vbucket, b"x" * vbucket) * 2 for vbucket in range(1, 8)])
+        self.assertEqual(len(dealt), 2)
 
     def test_missing_bytes(self) -> None:
         """Sections that are not all there are damage, each by itself."""

@@ -167,11 +167,9 @@ MUTANTS = (
         (
             (
                 "agent/committer.py",
-                "            yield self._worker(self.spool.start_segment, self._prune("
-                "evolve(snapshot, incarnation=self.incarnation)))\n",
-                "            noted = {name: (each.last, each.used) for name, each in self.intake.instances.items()}\n"
-                "            snapshot = evolve(snapshot, incarnation=self.incarnation, instances=noted)\n"
-                "            yield self._worker(self.spool.start_segment, self._prune(snapshot))\n",
+                "        return self._prune(evolve(snapshot, incarnation=self.incarnation))\n",
+                "        noted = {name: (each.last, each.used) for name, each in self.intake.instances.items()}\n"
+                "        return self._prune(evolve(snapshot, incarnation=self.incarnation, instances=noted))\n",
             ),
             (
                 "agent/numbers.py",
@@ -216,9 +214,9 @@ MUTANTS = (
         (
             (
                 "agent/service.py",
-                "        self._renew()\n        self.intake = committer.intake = Intake.recovered(\n",
+                "        self._renew()\n        committer.intake = Intake.recovered(\n",
                 "        self._renew()\n        committer.incarnation = snapshot.incarnation or committer.incarnation\n"
-                "        self.intake = committer.intake = Intake.recovered(\n",
+                "        committer.intake = Intake.recovered(\n",
             ),
         ),
     ),
@@ -229,13 +227,15 @@ MUTANTS = (
         (
             (
                 "agent/service.py",
-                "        self._renew()\n        self.intake = committer.intake = Intake.recovered(\n",
+                "        self._renew()\n        committer.intake = Intake.recovered(\n",
                 "        self._renew()\n"
                 "        sealing = committer.sealing\n"
-                "        sealing.undivided = [(committer.incarnation, piece) for _, piece in sealing.undivided]\n"
+                "        if sealing.undivided:\n"
+                "            sealing.undivided = {committer.incarnation: [\n"
+                "                piece for pieces in sealing.undivided.values() for piece in pieces]}\n"
                 "        committer.holdings._undivided = {committer.incarnation: [\n"
                 "            commit for commits in committer.holdings._undivided.values() for commit in commits]}\n"
-                "        self.intake = committer.intake = Intake.recovered(\n",
+                "        committer.intake = Intake.recovered(\n",
             ),
         ),
     ),
@@ -248,7 +248,7 @@ MUTANTS = (
                 "agent/service.py",
                 "        committer.sealing.recover(recovered)\n",
                 "        committer.sealing.recover(recovered)\n"
-                "        for piece in [each for _, each in committer.sealing.undivided]:\n"
+                "        for piece in [each for pieces in committer.sealing.undivided.values() for each in pieces]:\n"
                 "            piece.time = self._wall()\n",
             ),
         ),
