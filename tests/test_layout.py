@@ -31,7 +31,8 @@ LAYERS = (
 
 PURE = (
     "agent/intake.py", "agent/sealing.py", "agent/lane.py", "agent/lanes.py", "agent/held.py", "agent/records.py",
-    "agent/encoding.py", "agent/segments.py", "agent/numbers.py", "agent/noting.py", "agent/holdings.py", "agent/replay.py",
+    "agent/encoding.py", "agent/segments.py", "agent/numbers.py", "agent/noting.py", "agent/holdings.py",
+    "agent/replay.py",
     "agent/recovery.py", "agent/endpoints.py", "server/folding.py", "server/state_cache.py", "server/parameters.py",
     "store/judge.py", "store/redis/following.py", "store/redis/keys.py", "store/redis/rows.py",
     "store/redis/shard_map.py", "wire/frame.py", "wire/v2.py", "client/sender.py", "handlers/counter_group.py",

@@ -155,7 +155,7 @@ class CheckTests(SynchronousTestCase):
 
 @frozen
 class Fleet:
-    """A server and an agent of their own, started with the settings files of docs/."""
+    """A server and an agent of their own, started with the settings files of docs/, but on the embedded store."""
 
     server: ServerProcess
     agent: AgentProcess
@@ -170,7 +170,7 @@ def from_docs(name: str, **changes: Any) -> dict[str, Any]:
 def fleet(stage: Stage) -> Fleet:
     """Start both, by `taba-server SETTINGS` and `taba-agent SETTINGS`; the server's own events go by the agent."""
     port, agent_port = free_port(), free_port()
-    server_settings = from_docs("taba_server_settings.json", BASE_PORT=port, AGENT_PORT=agent_port)
+    server_settings = from_docs("taba_server_settings.json", BASE_PORT=port, AGENT_PORT=agent_port, DB_SETTINGS={})
     agent_settings = from_docs(
         "taba_agent_settings.json", AGENT_PORT=agent_port, SERVER_ENDPOINTS=[{"host": "localhost", "port": port}]
     )

@@ -6,10 +6,14 @@ A script is lines of a small language, one command each, quoted as in a shell wi
     b> GET key              runs on connection b
     ~ TIME                  only the shape of the reply is compared: types and lengths of arrays
     % SMEMBERS key          the elements of the array are compared in any order
+    @ INFO replication      the names in lines of `name:value` are compared
     b> & XREAD BLOCK 0 ...  is sent; its reply is read, and compared, by `b> <`
     b> <                    reads a reply that is owed
     ! blocked 1             waits until so many clients are blocked
     ! sleep 0.03            lets time pass
+    ! up                    waits until the replica of a `Pair` has its link, and has what its master has
+
+In a pair, connections of capital letters lead to the replica.
 
 `Peer` is one of the two servers: `FakePeer` runs in a world of its own, `RealPeer` talks to a `redis-server` over a
 plain blocking socket.
@@ -60,8 +64,8 @@ def _parse_line(line: str) -> Step:
     what, connection, compare, verb = line, "a", "exact", "run"
     if line[1:2] == ">":
         connection, line = line[0], line[2:].strip()
-    if line[:1] in "~%":
-        compare, line = {"~": "shape", "%": "sorted"}[line[0]], line[1:].strip()
+    if line[:1] in "~%@":
+        compare, line = {"~": "shape", "%": "sorted", "@": "names"}[line[0]], line[1:].strip()
     if line[:1] in "&<!":
         verb, line = {"&": "send", "<": "receive", "!": "wait"}[line[0]], line[1:].strip()
     return Step(connection, what, [unescape(word) for word in shlex.split(line)], compare, verb)
@@ -107,13 +111,15 @@ def _wait(peer: Peer, argv: Sequence[bytes]) -> None:
     if argv[0] == b"sleep":
         peer.sleep(float(argv[1]))
         return
-    wanted = b"blocked_clients:%s\r\n" % argv[1]
-    for _ in range(200):
-        peer.send("!", [b"INFO", b"clients"])
-        if wanted in peer.receive("!"):
+    connection, section, wanted = "!", b"clients", b"blocked_clients:%s\r\n" % argv[-1]
+    if argv[0] == b"up":
+        connection, section, wanted = "UP", b"replication", b"master_link_status:up\r\n"
+    for _ in range(1000):
+        peer.send(connection, [b"INFO", section])
+        if wanted in peer.receive(connection):
             return
         peer.sleep(0.01)
-    raise AssertionError(f"there are not {argv[1]!r} blocked clients")
+    raise AssertionError(f"waited in vain for {wanted!r}")
 
 
 def comparable(step: Step, raw: bytes) -> object:
@@ -123,6 +129,8 @@ def comparable(step: Step, raw: bytes) -> object:
     reader = hiredis.Reader()
     reader.feed(raw)
     value = reader.gets()
+    if step.compare == "names":
+        return [line.partition(b":")[0] for line in value.split(b"\r\n")]
     return _shape(value) if step.compare == "shape" else sorted(value, key=repr)
 
 
@@ -148,7 +156,7 @@ def read_reply(stream: BinaryIO) -> bytes:
 
 @define(eq=False)
 class RealServer:
-    """A `redis-server` of its own on a free port, in a temporary folder."""
+    """A `redis-server` of its own on a free port, in a temporary folder; it serves new replicas at once."""
 
     executable: str
     port: int = field(init=False)
@@ -162,6 +170,7 @@ class RealServer:
         self._folder = tempfile.mkdtemp(prefix="taba-redis-")
         file = Path(self._folder) / "redis.conf"
         parameters = {"port": str(self.port), "bind": "127.0.0.1", "dir": self._folder, **CONFIGURATION}
+        parameters["repl-diskless-sync-delay"] = "0"
         file.write_text("".join(f'{name} "{value}"\n' for name, value in parameters.items()), encoding="utf-8")
         self._process = subprocess.Popen(
             [self.executable, str(file)],
@@ -284,18 +293,19 @@ class _Factory(ClientFactory):
 class FakePeer:
     """An in-memory server in a world of its own."""
 
-    libraries: Mapping[str, FunctionLibrary] = field(factory=dict)
-    world: World = field(init=False)
+    libraries: Mapping[str, FunctionLibrary]
+    world: World
+    name: str = "redis"
     server: RedisServer = field(init=False)
     _protocols: dict[str, _Replies] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.world = World(seed=1)
         # 7.0.15 moves the offset of WAIT with any command, and that is what it is compared with.
         self.server = RedisServer(
-            self.world.node("redis"), libraries=self.libraries, configuration=CONFIGURATION, strict_wait=False
+            self.world.node(self.name), libraries=self.libraries, configuration=CONFIGURATION, strict_wait=False
         ).start()
-        self.world.node("client")
+        if "client" not in self.world.nodes:
+            self.world.node("client")
 
     def send(self, connection: str, argv: Sequence[bytes]) -> None:
         """See Peer."""
@@ -305,7 +315,7 @@ class FakePeer:
         """Send bytes."""
         if connection not in self._protocols:
             factory = _Factory()
-            self.world.network.connect(None, "client", "redis", self.server.port, factory)
+            self.world.network.connect(None, "client", self.name, self.server.port, factory)
             self._protocols[connection] = factory.protocol_made
             self.world.run_until(lambda: factory.protocol_made.transport, PATIENCE)
         transport = self._protocols[connection].transport
@@ -326,6 +336,25 @@ class FakePeer:
         """See Peer."""
         self.world.advance(seconds)
 
-    def close(self) -> None:
-        """End the world."""
-        self.world.close()
+
+@define(eq=False)
+class Pair:
+    """Two servers, of which the second is to follow the first."""
+
+    first: Peer
+    second: Peer
+
+    def send(self, connection: str, argv: Sequence[bytes]) -> None:
+        """See Peer."""
+        self._peer(connection).send(connection, argv)
+
+    def receive(self, connection: str) -> bytes:
+        """See Peer."""
+        return self._peer(connection).receive(connection)
+
+    def sleep(self, seconds: float) -> None:
+        """See Peer."""
+        self.first.sleep(seconds)
+
+    def _peer(self, connection: str) -> Peer:
+        return self.second if connection.isupper() else self.first

@@ -6,39 +6,83 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.redis.conformance import FakePeer, RealPeer, RealServer, Step, comparable, find_server, parse, run
-from tests.redis.scripts import LIBRARY, LUA, SCRIPTS
+from taba.testing import World
+from tests.redis.conformance import (
+    FakePeer,
+    Pair,
+    Peer,
+    RealPeer,
+    RealServer,
+    Step,
+    comparable,
+    find_server,
+    parse,
+    run,
+)
+from tests.redis.scripts import LIBRARY, LUA, PAIR, SCRIPTS
 
 EXECUTABLE = find_server()
 
 
 class ConformanceTestCase(SynchronousTestCase):
-    """A real server and a fake one."""
+    """Real servers and fake ones."""
 
     if EXECUTABLE is None:
         skip = "there is no redis-server"
 
     def setUp(self) -> None:
+        self.world = World(seed=1)
+        self.addCleanup(self.world.close)
+
+    def real_peer(self) -> RealPeer:
+        """A real server."""
         assert EXECUTABLE is not None
         server = RealServer(EXECUTABLE)
         self.addCleanup(server.stop)
-        self.real, self.fake = RealPeer(server.port), FakePeer({"probe": LIBRARY})
-        self.addCleanup(self.real.close)
-        self.addCleanup(self.fake.close)
+        peer = RealPeer(server.port)
+        self.addCleanup(peer.close)
+        return peer
 
-    def compare(self, script: str) -> None:
-        """Run a script on both, each from an empty state."""
-        steps = [*parse("FLUSHALL"), *parse(script)]
-        steps = [
-            Step(each.connection, each.what, [LUA.encode() if word == b"$LUA" else word for word in each.argv],
-                 each.compare, each.verb)
-            for each in steps
-        ]  # fmt: skip
-        differences = []
-        for (step, real), (_step, fake) in zip(run(self.real, steps), run(self.fake, steps), strict=True):
-            if comparable(step, real) != comparable(step, fake):
-                differences.append(f"{step.what}\n    real {real!r}\n    fake {fake!r}")
+    def fake_peer(self, name: str = "redis") -> FakePeer:
+        """An in-memory server."""
+        return FakePeer({"probe": LIBRARY}, self.world, name)
+
+    def compare(
+        self, script: str, real: Peer, fake: Peer, real_words: dict[str, str], fake_words: dict[str, str]
+    ) -> None:
+        """Run a script on both; the words are put in place of those that begin with a dollar sign."""
+        outcomes = zip(
+            run(real, _filled(script, real_words)), run(fake, _filled(script, fake_words)), strict=True
+        )
+        differences = [
+            f"{step.what}\n    real {real_reply!r}\n    fake {fake_reply!r}"
+            for (step, real_reply), (_step, fake_reply) in outcomes
+            if comparable(step, real_reply) != comparable(step, fake_reply)
+        ]
         self.assertEqual(differences, [], "\n" + "\n".join(differences))
+
+
+def _filled(script: str, words: dict[str, str]) -> list[Step]:
+    values = {b"$LUA": LUA.encode(), **{f"${name}".encode(): value.encode() for name, value in words.items()}}
+    return [
+        Step(each.connection, each.what, [values.get(word, word) for word in each.argv], each.compare, each.verb)
+        for each in parse(script)
+    ]
+
+
+class PairTests(ConformanceTestCase):
+    """A master and its replica."""
+
+    def test_pair(self) -> None:
+        """What is written on one is seen on the other, and both say the same of it."""
+        real, fake = (self.real_peer(), self.real_peer()), (self.fake_peer("redis-1"), self.fake_peer("redis-2"))
+        self.compare(
+            PAIR,
+            Pair(*real),
+            Pair(*fake),
+            {"HOST": "127.0.0.1", "PORT": str(real[0].port), "HOST2": "127.0.0.1", "PORT2": str(real[1].port)},
+            {"HOST": fake[0].server.host, "PORT": "6379", "HOST2": fake[1].server.host, "PORT2": "6379"},
+        )
 
 
 class ScriptTests(ConformanceTestCase):
@@ -47,7 +91,7 @@ class ScriptTests(ConformanceTestCase):
 
 def _test_of(name: str) -> None:
     def test(self: ScriptTests) -> None:
-        self.compare(SCRIPTS[name])
+        self.compare(SCRIPTS[name], self.real_peer(), self.fake_peer(), {}, {})
 
     test.__name__ = f"test_{name.replace('-', '_')}"
     test.__qualname__ = f"ScriptTests.{test.__name__}"
@@ -128,20 +172,21 @@ COMMANDS = st.one_of(
 class RandomTests(ConformanceTestCase):
     """Commands that nobody thought of, in any order, on two connections."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.real, self.fake = self.real_peer(), self.fake_peer()
+
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
     @given(st.lists(st.tuples(st.sampled_from("ab"), COMMANDS), min_size=1, max_size=40))
     def test_sequences(self, commands: list[tuple[str, list[bytes]]]) -> None:
         """Strings, hashes, streams and transactions on two keys have the same replies."""
         for peer in (self.real, self.fake):
             for connection in "ab":
-                peer.send(connection, [b"DISCARD"])
-                peer.receive(connection)
+                for word in (b"DISCARD", b"UNWATCH"):
+                    peer.send(connection, [word])
+                    peer.receive(connection)
             peer.send("a", [b"FLUSHALL"])
             peer.receive("a")
-            peer.send("a", [b"UNWATCH"])
-            peer.receive("a")
-            peer.send("b", [b"UNWATCH"])
-            peer.receive("b")
         replies: list[list[bytes]] = []
         for peer in (self.real, self.fake):
             told = []

@@ -23,8 +23,9 @@ from __future__ import annotations
 from taba.testing.redis.access import User
 from taba.testing.redis.engine import Engine
 from taba.testing.redis.functions import CallError, FunctionCall, FunctionLibrary
-from taba.testing.redis.process import RedisProcess
+from taba.testing.redis.process import RedisProcess, redis_process
 from taba.testing.redis.resp import NIL_ARRAY, Reply, ReplyError, Status
+from taba.testing.redis.sentinel import RedisSentinel, Watch
 from taba.testing.redis.server import NotRunning, RedisServer, With
 
 __all__ = [
@@ -35,10 +36,13 @@ __all__ = [
     "FunctionLibrary",
     "NotRunning",
     "RedisProcess",
+    "RedisSentinel",
     "RedisServer",
     "Reply",
     "ReplyError",
     "Status",
     "User",
+    "Watch",
     "With",
+    "redis_process",
 ]
