@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from attrs import evolve, field, frozen
 
@@ -135,8 +135,11 @@ def events_in(tab: str, client: str, type_name: str, state: bytes, at: float) ->
             yield EventId(client, tab[0], int(tab[1:]) * DIGITS[tab[0]] + place), times
 
 
-def held_events(member: AgentMember | ServerMember, at: float) -> tuple[set[EventId], Mapping[str, int]]:
-    """The events that an agent's disk holds durably and the agent, if it runs, has not let go of; and its ledger.
+def held_events(
+    member: AgentMember | ServerMember, at: float, but: Collection[str] = ()
+) -> tuple[set[EventId], Mapping[str, int]]:
+    """The events that an agent's disk holds durably and the agent, if it runs, has not let go of, but for batches of
+    some incarnations; and its ledger.
 
     Its spool is recovered on a copy of the disk, by the code that recovers it after a crash.
     """
@@ -156,6 +159,8 @@ def held_events(member: AgentMember | ServerMember, at: float) -> tuple[set[Even
         return [(part.vbucket, part.events, part.data) for part in parts]
 
     for (incarnation, vbucket), batches in recovered.batches.items():
+        if incarnation in but:
+            continue
         wanted = [(vbucket, each.held()) for each in batches]
         wanted = [each for each in wanted if live is None or (incarnation, vbucket, each[1].seq) in live]
         bodies += [body for body in spool.read_batches(wanted, split) if body is not None]

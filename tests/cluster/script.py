@@ -114,7 +114,8 @@ class Script:
         agent = self.running(member)
 
         def sent() -> bool:
-            return all(lane.unsent == 0 for lane in agent.lanes.each()) and not agent.committer.sealing.waiting
+            sealed = not agent.committer._turning and not agent.committer.sealing.waiting
+            return sealed and all(lane.unsent == 0 for lane in agent.lanes.each())
 
         self.until(lambda: agent.lanes.totals().batches and sent(), "the agent's batches to be in the log")
 
