@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,12 +108,17 @@ def _wait(serving: Serving, port: int) -> None:
 
 
 @contextmanager
-def server() -> Iterator[Serving]:
-    """A whole server with its embedded agent, in a folder of its own."""
+def server(settings: Mapping[str, object] | None = None) -> Iterator[Serving]:
+    """A whole server with its embedded agent, in a folder of its own; with settings, whatever they say."""
     port, agent_port = free_port(), free_port()
     arguments = ["taba-server", "--port", str(port), "--agent-port", str(agent_port)]
-    with _running(arguments, port, agent_port, port) as serving:
-        yield serving
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        if settings is not None:
+            json.dump(settings, file)
+            file.flush()
+            arguments += ["--config", file.name]
+        with _running(arguments, port, agent_port, port) as serving:
+            yield serving
 
 
 @contextmanager

@@ -11,7 +11,7 @@ A script is lines of a small language, one command each, quoted as in a shell wi
     b> <                    reads a reply that is owed
     ! blocked 1             waits until so many clients are blocked
     ! sleep 0.03            lets time pass
-    ! up                    waits until the replica of a `Pair` has its link, and has what its master has
+    ! up                    waits until the replica of a `Pair` has its link, and its master knows it
 
 In a pair, connections of capital letters lead to the replica.
 
@@ -111,9 +111,14 @@ def _wait(peer: Peer, argv: Sequence[bytes]) -> None:
     if argv[0] == b"sleep":
         peer.sleep(float(argv[1]))
         return
-    connection, section, wanted = "!", b"clients", b"blocked_clients:%s\r\n" % argv[-1]
     if argv[0] == b"up":
-        connection, section, wanted = "UP", b"replication", b"master_link_status:up\r\n"
+        _wait_for(peer, "UP", b"replication", b"master_link_status:up\r\n")
+        _wait_for(peer, "up", b"replication", b"state=online")
+    else:
+        _wait_for(peer, "!", b"clients", b"blocked_clients:%s\r\n" % argv[1])
+
+
+def _wait_for(peer: Peer, connection: str, section: bytes, wanted: bytes) -> None:
     for _ in range(1000):
         peer.send(connection, [b"INFO", section])
         if wanted in peer.receive(connection):

@@ -19,7 +19,7 @@ from tests.redis.conformance import (
     parse,
     run,
 )
-from tests.redis.scripts import LIBRARY, LUA, PAIR, SCRIPTS
+from tests.redis.scripts import LIBRARY, LUA, ONE, PAIR, SCRIPTS, SINGLE
 
 EXECUTABLE = find_server()
 
@@ -45,7 +45,7 @@ class ConformanceTestCase(SynchronousTestCase):
 
     def fake_peer(self, name: str = "redis") -> FakePeer:
         """An in-memory server."""
-        return FakePeer({"probe": LIBRARY}, self.world, name)
+        return FakePeer({"probe": LIBRARY, "single": SINGLE}, self.world, name)
 
     def compare(
         self, script: str, real: Peer, fake: Peer, real_words: dict[str, str], fake_words: dict[str, str]
@@ -63,7 +63,8 @@ class ConformanceTestCase(SynchronousTestCase):
 
 
 def _filled(script: str, words: dict[str, str]) -> list[Step]:
-    values = {b"$LUA": LUA.encode(), **{f"${name}".encode(): value.encode() for name, value in words.items()}}
+    texts = {"LUA": LUA, "ONE": ONE, **words}
+    values = {f"${name}".encode(): text.encode() for name, text in texts.items()}
     return [
         Step(each.connection, each.what, [values.get(word, word) for word in each.argv], each.compare, each.verb)
         for each in parse(script)

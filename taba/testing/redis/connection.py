@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taba.testing.redis.command import SYNTAX, Call, Options, command, integer, table, wrong_arity
-from taba.testing.redis.resp import OK, Reply, ReplyError, Status
+from taba.testing.redis.resp import OK, Reply, ReplyError, Status, shown
 from taba.testing.redis.session import Session
 
 _KINDS = {b"normal": "normal", b"pubsub": "pubsub", b"replica": "replica", b"slave": "replica", b"master": "master"}
@@ -46,7 +46,7 @@ def hello(call: Call) -> Reply:
         elif word == b"SETNAME":
             name = _checked_name(options.value())
         else:
-            raise ReplyError(f"ERR Syntax error in HELLO option '{word.decode('latin-1').lower()}'")
+            raise ReplyError(f"ERR Syntax error in HELLO option '{shown(call.argv[options.place - 1])}'")
     if user is not None:
         session.user, session.authenticated = user, True
     if not session.authenticated and not engine.users.is_open():

@@ -236,6 +236,8 @@ def list_(call: Call) -> Reply:
         if word == b"WITHCODE":
             with_code = True
         elif word == b"LIBRARYNAME":
+            if not options:
+                raise ReplyError("ERR library name argument was not given")
             matches = glob(options.value())
         else:
             raise ReplyError(f"ERR Unknown argument {shown(call.argv[options.place - 1])}")

@@ -79,30 +79,36 @@ def _persistence(engine: Engine) -> Lines:
     ]
 
 
+def _master_of(engine: Engine) -> Lines:
+    """What a replica says of its link."""
+    link = engine.link
+    if link is None:
+        return []
+    now = engine.turns.seconds()
+    offset = engine.history.offset if engine.history.backlog is not None else 1
+    lines: Lines = [
+        ("master_host", link.host),
+        ("master_port", link.port),
+        ("master_link_status", "up" if link.is_up() else "down"),
+        ("master_last_io_seconds_ago", int(now - link.last_io) if link.is_up() else -1),
+        ("master_sync_in_progress", int(link.state == "sync")),
+        ("slave_read_repl_offset", offset),
+        ("slave_repl_offset", offset),
+    ]
+    if not link.is_up():
+        down = -1 if link.down_since is None else int(now - link.down_since)
+        lines.append(("master_link_down_since_seconds", down))
+    return [
+        *lines,
+        ("slave_priority", engine.configuration.text("replica-priority")),
+        ("slave_read_only", int(engine.configuration.is_on("replica-read-only"))),
+        ("replica_announced", 1),
+    ]
+
+
 def _replication(engine: Engine) -> Lines:
-    history, backlog, link = engine.history, engine.history.backlog, engine.link
-    lines: Lines = [("role", "master" if link is None else "slave")]
-    if link is not None:
-        now = engine.turns.seconds()
-        offset = history.offset if backlog is not None else 1
-        lines += [
-            ("master_host", link.host),
-            ("master_port", link.port),
-            ("master_link_status", "up" if link.is_up() else "down"),
-            ("master_last_io_seconds_ago", int(now - link.last_io) if link.is_up() else -1),
-            ("master_sync_in_progress", int(link.state == "sync")),
-            ("slave_read_repl_offset", offset),
-            ("slave_repl_offset", offset),
-        ]
-        if not link.is_up():
-            down = -1 if link.down_since is None else int(now - link.down_since)
-            lines.append(("master_link_down_since_seconds", down))
-        lines += [
-            ("slave_priority", engine.configuration.text("replica-priority")),
-            ("slave_read_only", int(engine.configuration.is_on("replica-read-only"))),
-            ("replica_announced", 1),
-        ]
-    online = engine.replicas.online()
+    history, backlog, online = engine.history, engine.history.backlog, engine.replicas.online()
+    lines: Lines = [("role", "slave" if engine.is_replica() else "master"), *_master_of(engine)]
     lines.append(("connected_slaves", len(online)))
     if engine.configuration.number("min-replicas-to-write") and engine.configuration.number("min-replicas-max-lag"):
         lines.append(("min_slaves_good_slaves", engine.replicas.good()))

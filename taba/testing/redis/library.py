@@ -113,7 +113,7 @@ def _answer(verdict: str, row: Any, appended: bool, reason: str) -> bytes:
 
 
 def _prune(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
-    now, dedup, gone = float(args[0]), float(args[1]), 0
+    now, dedup, gone = min(float(args[0]), _now(call)), float(args[1]), 0
     for incarnation in args[2:]:
         value = _get(call, "HGET", keys[0], incarnation)
         if value is not None and is_idle(rows.read_lane(value).touched, now, dedup):
@@ -175,6 +175,14 @@ def _guard(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
         else:
             answers.append(b"done")
     return answers
+
+
+def _depth(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    found: list[Reply] = []
+    for place, key in enumerate(keys, 1):
+        if entries := call("LLEN", key):
+            found += [place, entries, _get(call, "LINDEX", key, 0), _get(call, "LINDEX", key, -1)]
+    return found
 
 
 # -------------------------------------------------------------------------------------------------------- checkpoints
@@ -257,11 +265,15 @@ def taba_library() -> FunctionLibrary:
             "taba_renew": _renew,
             "taba_load": _load,
             "taba_guard": _guard,
+            "taba_depth": _depth,
             "taba_present": _present,
             "taba_count_clients": _count_clients,
             "taba_tidy": _tidy,
             "taba_set_aside": _set_aside,
             "taba_found": _found,
         },
-        read_only=frozenset({"taba_version", "taba_load", "taba_guard", "taba_present"}),
+        read_only=frozenset({"taba_version", "taba_load", "taba_guard", "taba_depth", "taba_present"}),
+        allow_oom=frozenset(
+            {"taba_prune", "taba_acquire", "taba_renew", "taba_count_clients", "taba_tidy", "taba_set_aside"}
+        ),
     )

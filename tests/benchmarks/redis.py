@@ -1,0 +1,179 @@
+"""What fe and be cost with Redis below: Partials per CPU-second of each, and Redis's commands per second.
+
+Two redis-servers without Sentinels would be two clusters, so one server by REDIS_URL is measured; fe, be and the
+senders share the machine with it. Batches are prepared with the agent's own encoder: 20,000 tabs of one client, an
+event each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from hiredis import Reader, pack_command
+
+from taba import native
+from taba.handlers.registry import builtin
+from taba.interfaces import Append, Verdict
+from taba.wire.v2 import AppendRequest, decode_append_answer, encode_append_request
+from tests.benchmarks import processes
+from tests.benchmarks.bodies import body
+from tests.benchmarks.report import Figure
+
+TABS, VBUCKETS = 20_000, 128
+TIMES = 10
+"""Partials per State and checkpoint."""
+ROUNDS = 5
+DB_SETTINGS = {"NUM_VBUCKETS": VBUCKETS, "DURABILITY": "memory"}
+
+
+class Redis:
+    """A redis-server of its own, and a plain connection to it."""
+
+    def __init__(self, folder: str) -> None:
+        self.port = processes.free_port()
+        options = ["--port", str(self.port), "--save", "", "--dir", folder]
+        self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+
+    def ask(self, *command: str) -> Any:
+        """The reply to a command."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+            connection.sendall(pack_command(command))
+            reader = Reader()
+            while (reply := reader.gets()) is False:
+                reader.feed(connection.recv(1 << 16))
+            return reply
+
+    def commands(self) -> int:
+        """How many commands it has done."""
+        text: bytes = self.ask("INFO", "stats")
+        return int(text.split(b"total_commands_processed:")[1].split()[0])
+
+    def memory(self) -> int:
+        """Bytes in use."""
+        text: bytes = self.ask("INFO", "memory")
+        return int(text.split(b"used_memory:")[1].split()[0])
+
+    def stop(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def _redis() -> Iterator[Redis]:
+    with tempfile.TemporaryDirectory(prefix="taba-bench-") as folder:
+        redis = Redis(folder)
+        try:
+            deadline = time.monotonic() + 10
+            while True:
+                with contextlib.suppress(OSError):
+                    redis.ask("PING")
+                    break
+                if time.monotonic() > deadline:
+                    raise RuntimeError("redis-server does not answer")
+                time.sleep(0.05)
+            yield redis
+        finally:
+            redis.stop()
+
+
+def run() -> Iterator[Figure]:
+    """All of it."""
+    if shutil.which("redis-server") is None:
+        print("redis-server is not installed: what fe and be cost with Redis is not measured")
+        return
+    with _redis() as redis:
+        yield from _stages(redis)
+
+
+def _stages(redis: Redis) -> Iterator[Figure]:
+    taking, folding, rates = [], [], []
+    sections = _sections()
+    for _ in range(ROUNDS):
+        with _server(redis, "fe") as fe:
+            before, commands = fe.cpu_seconds(), redis.commands()
+            began = time.monotonic()
+            _append(fe, sections)
+            rates.append((redis.commands() - commands) / (time.monotonic() - began))
+            taking.append(TABS * TIMES / (fe.cpu_seconds() - before) / 1e3)
+        with _server(redis, "be") as be:
+            began_with = be.cpu_seconds()
+            _until_folded(be)
+            folding.append(TABS * TIMES / (be.cpu_seconds() - began_with) / 1e3)
+        _check(redis)
+    yield Figure("fe to Redis", taking, "thousand Partials per fe CPU-second", 150.0)
+    yield Figure(f"be from Redis, {TABS} tabs, {TIMES} per State and checkpoint", folding, "thousand Partials", 100.0)
+    yield Figure("commands that Redis does, those inside functions too, while fe appends", rates, "per second")
+
+
+def _server(redis: Redis, roles: str) -> contextlib.AbstractContextManager[processes.Serving]:
+    """A server of some roles. It checkpoints late, so that a State gets all its Partials in one."""
+    settings = {
+        "DB_SETTINGS": {**DB_SETTINGS, "REDIS_URL": f"redis://127.0.0.1:{redis.port}"},
+        "SERVER_ROLES": roles,
+        "CHECKPOINT_SECONDS": 2.0,
+    }
+    return processes.server(settings)
+
+
+def _sections() -> list[native.Section]:
+    """One Partial of each tab, by vbucket."""
+    scratch = native.Scratch(native.Limits(), builtin().kinds())
+    scratch.feed(body("client_0", TABS, 1))
+    scratch.finish()
+    accumulator = native.Accumulator()
+    accumulator.merge(scratch, 1)
+    return list(accumulator.encode(VBUCKETS))
+
+
+def _append(fe: processes.Serving, sections: list[native.Section]) -> None:
+    """Post every vbucket's batch TIMES over, as an agent of its own each round."""
+    cluster = fe.json("v2/topology")["cluster"]
+    incarnation = uuid.uuid4().hex
+    connection = http.client.HTTPConnection("127.0.0.1", fe.port, timeout=60)
+    for seq in range(1, TIMES + 1):
+        batches = [
+            Append(
+                each.vbucket, incarnation, seq, seq - 1, None, each.events * (seq - 1), each.events, time.time(),
+                native.crc32c(each.data), each.data,
+            )
+            for each in sections
+        ]  # fmt: skip
+        for start in range(0, len(batches), 32):
+            request = AppendRequest(cluster=str(cluster), time=time.time(), batches=tuple(batches[start : start + 32]))
+            connection.request("POST", "/v2/append", encode_append_request(request))
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"{answer.status}: {text[:300]!r}")
+            if not all(each.verdict is Verdict.OK for each in decode_append_answer(text).outcomes):
+                raise RuntimeError(f"not everything was taken: {text[:300]!r}")
+    connection.close()
+
+
+def _until_folded(be: processes.Serving) -> None:
+    deadline = time.monotonic() + 120
+    while be.json("status")["total_tasks"]:
+        if time.monotonic() > deadline:
+            raise RuntimeError("be does not come to its end")
+        time.sleep(0.25)
+
+
+def _check(redis: Redis) -> None:
+    """What was folded is what was sent."""
+    folded = 0
+    for vbucket in range(VBUCKETS):
+        row = redis.ask("HGET", f"C:{vbucket}", "row")
+        folded += json.loads(row or b"{}").get("folded", 0)
+    if folded % (TABS * TIMES):
+        raise RuntimeError(f"{folded} events are folded")
