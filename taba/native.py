@@ -8,8 +8,9 @@ batches.md. Codes become the exceptions of `taba.errors`. Calls release the GIL.
 from __future__ import annotations
 
 import math
+import struct
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -106,6 +107,10 @@ class Section:
     vbucket: int
     events: int
     data: bytes = field(repr=False)
+
+
+_ENTRY = struct.Struct("@8NQQdii")
+"""A taba_entry."""
 
 
 @frozen
@@ -421,6 +426,30 @@ def batch_entries(batch: bytes) -> list[Entry]:
             )
         )
     return entries
+
+
+def batch_partials(batch: bytes) -> Iterator[tuple[str, str, str, int, bytes, int, int, float]]:
+    """The Partials of a batch with their names and extents, for whoever takes many of them: tab, client, Type, events
+    as the batch says, the Partial, its first byte (-1 when its extent cannot be read), its own events, the time of
+    the newest. CodecError, at the first step, when the batch is malformed.
+    """
+    index = _buffer()
+    _check(lib.taba_batch_index(_blob(batch), index))
+    names: dict[int, str] = {}
+    rows = ffi.buffer(lib.taba_buffer_bytes(index), lib.taba_buffer_length(index))
+    for (
+        tab, tab_length, client, client_length, type, type_length, partial, length, events, own, newest, status, first
+    ) in _ENTRY.iter_unpack(rows):  # fmt: skip
+        yield (
+            names.get(tab) or names.setdefault(tab, batch[tab : tab + tab_length].decode()),
+            names.get(client) or names.setdefault(client, batch[client : client + client_length].decode()),
+            names.get(type) or names.setdefault(type, batch[type : type + type_length].decode()),
+            events,
+            batch[partial : partial + length],
+            first if status == lib.TABA_OK else -1,
+            own,
+            newest,
+        )
 
 
 def batch_split(batch: bytes, num_vbuckets: int) -> list[Section]:

@@ -289,11 +289,16 @@ int taba_accumulator_encode(const taba_accumulator *accumulator, uint32_t num_vb
 typedef struct taba_entry {
     size_t tab, tab_length, client, client_length, type, type_length;  /* offsets within the batch */
     size_t partial, partial_length;
-    uint64_t events;
+    uint64_t events;          /* as the batch says */
+    uint64_t partial_events;  /* as the Partial says, and the time of its newest event: see taba_partial_extent, whose */
+    double newest;            /* status is the next; both are 0 when that is not TABA_OK */
+    int32_t status;
+    int32_t first_byte;       /* of the Partial: its Type, or-ed with TABA_PARTIAL; -1 for none */
 } taba_entry;
 
 /* Append one taba_entry per Partial of a batch (one section or more) to `index`. Checks the sections wholly, and of
- * each Partial that its bytes are there; not what is in them. TABA_ELIMIT for a batch of 4 GiB or more. */
+ * each Partial that its bytes are there; what is in them only as far as taba_partial_extent looks, whose findings stand in
+ * the entry and do not make the call fail. TABA_ELIMIT for a batch of 4 GiB or more. */
 int taba_batch_index(taba_blob batch, taba_buffer *index);
 
 /* Cut a batch into parts by vbucket, one taba_section each, ascending: for each section of the batch, in order, one section

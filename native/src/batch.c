@@ -189,6 +189,9 @@ int taba_batch_index(taba_blob batch, taba_buffer *index) {
         entry.partial = from->at;
         entry.partial_length = from->length;
         entry.events = from->events;
+        const taba_blob partial = {read.bytes + from->at, from->length};
+        entry.first_byte = from->length ? partial.bytes[0] : -1;
+        entry.status = taba_partial_extent(partial, &entry.partial_events, &entry.newest);
         status = taba_buffer_append(index, &entry, sizeof entry);
     }
     if (status != TABA_OK)

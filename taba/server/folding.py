@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from taba import native
 from taba.errors import CodecError
@@ -38,6 +38,8 @@ MAX_EVENTS: Final = 2**53
 
 Key = tuple[str, str]
 """(tab, client)."""
+Names = tuple[str, str, str]
+"""(tab, client, Type)."""
 
 
 @frozen
@@ -127,63 +129,65 @@ class Folding:
         self.folded = entry.id
         self.generation.bytes += len(entry.body)
         try:
-            partials = native.batch_entries(entry.body)
+            partials = list(native.batch_partials(entry.body))
         except CodecError:
-            return [self._aside(UNDECODABLE, native.Entry("", "", "", min(entry.events, MAX_EVENTS), entry.body))]
+            return [self._aside(UNDECODABLE, ("", "", ""), min(entry.events, MAX_EVENTS), entry.body)]
         refused = []
-        for each in partials:
-            if each.events > MAX_EVENTS:  # no agent counted that: the number itself must not do harm
-                each = evolve(each, events=0)
-            reason = self._problem(each, entry.appended)
-            if reason is None:
-                self._accept(each)
+        folded = 0
+        for tab, client, type, events, partial, first, own_events, newest in partials:
+            names = tab, client, type
+            if events > MAX_EVENTS:  # no agent counted that: the number itself must not do harm
+                events = 0
+            sound = first >= 0 and own_events == events
+            reason = self._problem(tab, type, sound, partial, newest > entry.appended + self.max_clock_skew)
+            if not reason:
+                self._accept(tab, client, type, events, partial)
+                folded += events
             elif reason in (UNKNOWN_TYPE, UNDECODABLE):
-                refused.append(self._aside(reason, each))
+                refused.append(self._aside(reason, names, events, partial))
             else:
-                refused.append(self._refuse(reason, each))
+                refused.append(self._refuse(reason, names, events))
+        if folded:
+            self.generation.ledger["folded"] += folded
         return refused
 
-    def _problem(self, each: native.Entry, appended: float) -> str | None:
-        """Why a Partial is not folded; None when it is."""
-        handler = self.registry.get(each.type)
+    def _problem(self, tab: str, type: str, sound: bool, partial: bytes, future: bool) -> str:
+        """Why a Partial is not folded; "" when it is. `sound` is whether it holds as many events as its batch says."""
+        handler = self.registry.get(type)
         if handler is None:
             return UNKNOWN_TYPE
-        try:
-            events, newest = native.partial_extent(each.partial)
-            known = self.types.get(each.tab)
-            if known is None and native.check(each.partial) != native.PARTIAL | handler.kind:
+        known = self.types.get(tab)
+        if known is None:
+            try:
+                if native.check(partial) != native.PARTIAL | handler.kind:
+                    return UNDECODABLE
+            except CodecError:
                 return UNDECODABLE
-        except CodecError:
-            return UNDECODABLE
-        if known is not None and known != each.type:
+        elif known != type:
             return OTHER_TYPE
-        if newest > appended + self.max_clock_skew:
-            return FUTURE
-        return None if events == each.events else UNDECODABLE
+        if not sound:
+            return UNDECODABLE
+        return FUTURE if future else ""
 
-    def _accept(self, each: native.Entry) -> None:
-        key = (each.tab, each.client)
+    def _accept(self, tab: str, client: str, type: str, events: int, partial: bytes) -> None:
         generation = self.generation
-        if each.tab not in self.types:
-            self.types[each.tab] = generation.types[each.tab] = intern(each.type)
-        pending = generation.pending.get(key)
+        if tab not in self.types:
+            self.types[tab] = generation.types[tab] = intern(type)
+        pending = generation.pending.get((tab, client))
         if pending is None:
-            pending = generation.pending[key] = Pending(each.type)
+            pending = generation.pending[tab, client] = Pending(type)
             generation.bytes += KEY_OVERHEAD
-        pending.partials.append(each.partial)
-        pending.events.append(each.events)
+        pending.partials.append(partial)
+        pending.events.append(events)
         generation.bytes += PARTIAL_OVERHEAD
-        generation.ledger["folded"] += each.events
 
-    def _refuse(self, reason: str, each: native.Entry) -> Refused:
-        self.generation.ledger[f"refused.{reason}"] += each.events
-        return Refused(reason, each.tab, each.client, each.type, each.events)
+    def _refuse(self, reason: str, names: Names, events: int) -> Refused:
+        self.generation.ledger[f"refused.{reason}"] += events
+        return Refused(reason, *names, events)
 
-    def _aside(self, reason: str, each: native.Entry) -> Refused:
-        self.generation.set_aside.append(
-            SetAside(reason, each.tab, each.client, each.type, each.events, each.partial)
-        )
-        return self._refuse(reason, each)
+    def _aside(self, reason: str, names: Names, events: int, partial: bytes) -> Refused:
+        self.generation.set_aside.append(SetAside(reason, *names, events, partial))
+        return self._refuse(reason, names, events)
 
     def close(self) -> None:
         """Begin a checkpoint of all that was taken so far."""

@@ -6,10 +6,19 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba import native
+from taba.errors import CodecError
 from tests import strategies
 from tests.native.verdicts import plain, verdict
 from tests.strategies import law
 from tests.twin import batches, examples
+
+
+def _extent(partial: bytes) -> tuple[int, int, float]:
+    """First byte, events and newest time of a Partial; (-1, 0, 0.0) when they cannot be read."""
+    try:
+        return partial[0], *native.partial_extent(partial)
+    except (CodecError, IndexError):
+        return -1, 0, 0.0
 
 
 class BatchTwinTests(SynchronousTestCase):
@@ -19,6 +28,19 @@ class BatchTwinTests(SynchronousTestCase):
     def test_entries_are_read_alike(self, batch: bytes) -> None:
         """All sections' entries, with their names."""
         self.assertEqual(plain(native.batch_entries(batch)), plain(batches.batch_entries(batch)))
+
+    @law(st.one_of(examples.batches(), strategies.damaged(examples.batches())), examples=60)
+    def test_extents_are_those_of_the_partials(self, batch: bytes) -> None:
+        """Read all at once, the Partials of a batch are what they are one by one."""
+        problem, _ = verdict(native.batch_entries, batch)
+        if problem:
+            self.assertEqual(verdict(lambda given: list(native.batch_partials(given)), batch)[0], problem)
+            return
+        one_by_one = [
+            (each.tab, each.client, each.type, each.events, each.partial, *_extent(each.partial))
+            for each in native.batch_entries(batch)
+        ]
+        self.assertEqual(list(native.batch_partials(batch)), one_by_one)
 
     @law(examples.batches(), st.sampled_from([1, 2, 3, 16, 128]), examples=60)
     def test_batches_are_split_alike(self, batch: bytes, num_vbuckets: int) -> None:
