@@ -159,10 +159,20 @@ def _blob(data: bytes) -> tuple[Any, int]:
     return (ffi.from_buffer("uint8_t[]", data), len(data))
 
 
-def _blobs(parts: Sequence[bytes]) -> tuple[Any, list[Any]]:
-    """An array of blobs, and what must stay alive as long as it is used."""
-    views = [ffi.from_buffer("uint8_t[]", part) for part in parts]
-    return ffi.new("taba_blob[]", [(view, len(part)) for view, part in zip(views, parts, strict=True)]), views
+def _blobs(parts: Sequence[bytes]) -> tuple[Any, Any]:
+    """An array of blobs, and what must stay alive as long as it is used.
+
+    The parts are joined, and the array is written as numbers: a view of each part costs ten times as much.
+    """
+    view = ffi.from_buffer("uint8_t[]", b"".join(parts))
+    at = int(ffi.cast("uintptr_t", view))
+    rows = array("L")  # as wide as a pointer and a size_t
+    for part in parts:
+        length = len(part)
+        rows.append(at)
+        rows.append(length)
+        at += length
+    return ffi.from_buffer("taba_blob[]", rows), (view, rows)
 
 
 def _doubles(values: Iterable[float]) -> Any:
@@ -232,7 +242,7 @@ def fold(type: int, state: bytes, partials: Sequence[bytes]) -> bytes:
     """The State that `state` (b"" for the empty one) becomes by folding Partials, in their order."""
     array_of_blobs, alive = _blobs(partials)
     out = _buffer()
-    _check(lib.taba_fold(type, _blob(state), array_of_blobs, len(alive), out))
+    _check(lib.taba_fold(type, _blob(state), array_of_blobs, len(partials), out))
     return _bytes(out)
 
 
@@ -240,7 +250,7 @@ def reduce(type: int, states: Sequence[bytes]) -> bytes:
     """The State of all clients or tabs whose States are given."""
     array_of_blobs, alive = _blobs(states)
     out = _buffer()
-    _check(lib.taba_reduce(type, array_of_blobs, len(alive), out))
+    _check(lib.taba_reduce(type, array_of_blobs, len(states), out))
     return _bytes(out)
 
 

@@ -18,15 +18,17 @@ from taba.store.redis.shard import Shard
 Command = tuple[Any, ...]
 
 _REMEDIES = {
-    "OOM": "Redis has no memory left: raise its maxmemory, or add shards. Nothing is lost: agents hold the events.",
-    "NOREPLICAS": "too few replicas are connected for min-replicas-to-write: start them, or lower that setting.",
-    "MISCONF": "Redis refuses writes because it cannot save to disk: see its log, mend the disk.",
-    "NOPERM": "the ACL user of the settings may not do this: see the ACL line in the guide.",
-    "NOAUTH": "Redis asks for a password: set it in DB_SETTINGS.",
-    "WRONGPASS": "Redis refuses user name or password: correct them in DB_SETTINGS.",
-    "BUSY": "a script of somebody else keeps Redis busy.",
-    "LOADING": "Redis is still loading its data.",
+    "OOM": "Redis has no memory left: raise its maxmemory, or add shards; agents hold the events meanwhile",
+    "NOREPLICAS": "too few replicas are connected for min-replicas-to-write: start them, or lower that setting",
+    "MISCONF": "Redis cannot save to disk, and takes nothing more: see its log, mend the disk",
+    "NOPERM": "the ACL user of the settings may not do this: see the ACL line in docs/guide/redis.md",
+    "NOAUTH": "Redis asks for a password: set it in DB_SETTINGS",
+    "WRONGPASS": "Redis refuses user name or password: correct them in DB_SETTINGS",
+    "WRONGTYPE": "a key of Taba's holds something else: give this Taba a KEY_PREFIX of its own",
+    "BUSY": "a script of somebody else keeps Redis busy",
+    "LOADING": "Redis is still loading its data",
 }
+"""What to do, by the code of an error. It stands before the words of Redis, which may be long and get cut."""
 _LOST = frozenset({"READONLY", "MASTERDOWN", "LOADING", "UNBLOCKED"})
 """What a server says that is no master, or not yet."""
 
@@ -36,7 +38,7 @@ def unavailable(shard: Shard, link: Link, refused: RedisRefused) -> StoreUnavail
     if refused.code in _LOST or "Function not found" in refused.sentence:
         shard.lost(f"shard {shard.name} at {link.address} refuses: {refused.sentence}", link)
     remedy = _REMEDIES.get(refused.code)
-    return StoreUnavailable(f"shard {shard.name}: {refused.sentence}" + (f" ({remedy})" if remedy else ""))
+    return StoreUnavailable(f"shard {shard.name}: " + (f"{remedy} ({refused})" if remedy else refused.sentence))
 
 
 async def ask(shard: Shard, role: str, *arguments: Any) -> Any:
@@ -53,18 +55,30 @@ async def ask_on(shard: Shard, link: Link, *arguments: Any) -> Any:
 
 
 async def ask_all(shard: Shard, link: Link, commands: Sequence[Command]) -> list[Any]:
-    """The replies to commands that are sent at once, in order, on one link; fails when one of them does."""
+    """The replies to commands that are sent at once, in order, on one link; fails when one of them is refused, once all
+    are answered.
+    """
     if not commands:
         return []
-    try:
-        return await together(link.call(*command) for command in commands)
-    except RedisRefused as refused:
-        raise unavailable(shard, link, refused) from refused
+    replies = await link.call_all(commands)
+    for reply in replies:
+        if isinstance(reply, RedisRefused):
+            raise unavailable(shard, link, reply) from reply
+    return replies
 
 
 async def together(waited_for: Iterable[Awaitable[Any]]) -> list[Any]:
-    """The results of what runs side by side, in order; raises what the first that failed raised."""
-    running = [each if isinstance(each, Deferred) else Deferred.fromCoroutine(_run(each)) for each in waited_for]
+    """The results of what runs side by side, in order; raises what the first that failed raised. To cancel it cancels
+    all. When one cannot even be begun, which is a defect, those before it go on, and nobody hears of them.
+    """
+    running: list[Deferred[Any]] = []
+    try:
+        for each in waited_for:
+            running.append(each if isinstance(each, Deferred) else Deferred.fromCoroutine(_run(each)))
+    except BaseException:
+        for begun in running:
+            begun.addErrback(lambda _: None)
+        raise
     try:
         results: list[Any] = await gatherResults(running, consumeErrors=True)
     except FirstError as first:

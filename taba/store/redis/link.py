@@ -7,7 +7,7 @@ one history.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import EllipsisType
 from typing import Any
 
@@ -104,6 +104,14 @@ class Link:
         if arguments[0] in _TRANSACTION:
             self._transaction = arguments[0] in ("MULTI", b"MULTI")
         return self._wire.execute_command(*arguments, timeout=self._timeout if timeout is ... else timeout)
+
+    def call_all(
+        self, commands: Sequence[tuple[Any, ...]], timeout: float | EllipsisType | None = ...
+    ) -> Deferred[list[Any]]:
+        """Send commands at once, in order; their replies, RedisRefused for error replies, when all have come. Else as
+        `call`. A transaction in it must have both its ends in it.
+        """
+        return self._wire.execute_commands(commands, timeout=self._timeout if timeout is ... else timeout)
 
     def look(self, timeout: float | None) -> Deferred[Replication]:
         """Ask the server again what it is. Not within a transaction."""

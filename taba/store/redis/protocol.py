@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from attrs import frozen
+from attrs import define
 from hiredis import ProtocolError, Reader, pack_command
 from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -56,14 +56,18 @@ class ConnectionEnded(StoreUnavailable):
         self.reason = reason
 
 
-@frozen(eq=False)
+@define(eq=False)
 class _Waiting:
-    """A call whose reply is due."""
+    """A call whose reply is due, or one of several commands whose replies are."""
 
-    answer: Deferred[Reply]
+    answer: Deferred[Any]
     command: Argument
     deadline: float | None
     """By the clock; None for a call that may take for ever."""
+    count: int = 1
+    """How many replies are due in all."""
+    replies: list[Reply] | None = None
+    """Those that came, where there are several commands."""
 
 
 async def together(deferreds: Sequence[Deferred[T]]) -> list[T]:
@@ -140,13 +144,30 @@ class Wire(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no hints
         if self.ended is not None:
             return fail(ConnectionEnded(self.name, self.ended))
         command: bytes = pack_command(args)  # type: ignore[arg-type]  # its hints want one argument
-        answer: Deferred[Reply] = Deferred()
-        deadline = None if timeout is None else self._clock.seconds() + timeout
-        self._waiting.append(_Waiting(answer, args[0], deadline))
+        return self._send(command, _Waiting(Deferred(), args[0], self._deadline(timeout)))
+
+    def execute_commands(
+        self, commands: Sequence[tuple[Argument, ...]], timeout: float | None = None
+    ) -> Deferred[list[Reply]]:
+        """Send commands at once, in order; their replies in one list, error replies among them, when all have come. One
+        Deferred for many commands: a checkpoint has thousands. At least one command; else as `execute_command`.
+        """
+        if self.ended is not None:
+            return fail(ConnectionEnded(self.name, self.ended))
+        packed: bytes = b"".join([pack_command(each) for each in commands])  # type: ignore[arg-type]
+        waiting = _Waiting(Deferred(), commands[0][0], self._deadline(timeout), len(commands), [])
+        return self._send(packed, waiting)
+
+    def _deadline(self, timeout: float | None) -> float | None:
+        return None if timeout is None else self._clock.seconds() + timeout
+
+    def _send(self, command: bytes, waiting: _Waiting) -> Deferred[Any]:
+        self._waiting.append(waiting)
         self.transport.write(command)
+        deadline = waiting.deadline
         if deadline is not None and (self._timer is None or deadline < self._timer_at):
             self._arm(deadline)
-        return answer
+        return waiting.answer
 
     def subscribe_to(self, channel: str) -> None:
         """Subscribe; from now on all replies go to `on_message`, that to this command among them."""
@@ -201,11 +222,20 @@ class Wire(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no hints
             self._tell(self.on_message, reply)
         elif not self._waiting:
             self.end(f"it said, unasked: {reply if isinstance(reply, RedisRefused) else 'a reply to nothing'}")
+        elif self._waiting[0].replies is not None:
+            self._one_of_several(self._waiting[0], self._waiting[0].replies, reply)
         elif isinstance(reply, RedisRefused):
             self._waiting.popleft().answer.errback(reply)
             self._tell(self.on_refused, reply)
         else:
             self._waiting.popleft().answer.callback(reply)
+
+    def _one_of_several(self, waiting: _Waiting, replies: list[Reply], reply: Reply) -> None:
+        replies.append(reply)
+        if len(replies) == waiting.count:
+            self._waiting.popleft().answer.callback(replies)
+        if isinstance(reply, RedisRefused):
+            self._tell(self.on_refused, reply)
 
     def _tell(self, listener: Callable[[Any], None] | None, what: Any) -> None:
         if listener is not None:
