@@ -114,13 +114,13 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(wrong, [])
 
     def test_only_native_touches_the_core(self) -> None:
-        """taba._native is imported by taba.native alone."""
+        """taba._native is imported in one place."""
         users = {
             str(path.relative_to(PACKAGE))
             for path in PACKAGE.rglob("*.py")
             if any(name.startswith("taba._native") for name in imported(path))
         }
-        self.assertEqual(users, {"native.py"})
+        self.assertEqual(users, {"native/core.py"})
 
 
 class PackageTests(SynchronousTestCase):

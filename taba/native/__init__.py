@@ -1,0 +1,43 @@
+"""The native core as Python objects: the only package that touches `taba._native`.
+
+Bytes in, bytes out; the manual is native/include/taba.h, the encodings are docs/reference/states-and-partials.md and
+batches.md. Codes become the exceptions of `taba.errors`. Calls release the GIL. A `Sketch`, `Scratch` or
+`Accumulator` belongs to one thread at a time; the functions may be called in any thread.
+"""
+
+from taba.native.batches import Entry, Section, batch_entries, batch_partials, batch_split
+from taba.native.core import (
+    COUNTER_GROUP,
+    COUNTER_GROUP_LEVELS,
+    GAUGE,
+    PARTIAL,
+    PERCENTILE_GROUP,
+    RAW,
+    REFUSED,
+    VERSION,
+    crc32,
+    crc32c,
+)
+from taba.native.requests import Accumulator, Limits, Scratch, ScratchSummary
+from taba.native.sketches import Sketch, SketchSummary
+from taba.native.states import (
+    GaugeEntry,
+    Window,
+    check,
+    counter_group_buckets,
+    counter_group_summary,
+    fold,
+    gauge_entries,
+    partial_extent,
+    percentile_group_summary,
+    raw_events,
+    reduce,
+)
+
+__all__ = [
+    "COUNTER_GROUP", "COUNTER_GROUP_LEVELS", "GAUGE", "PARTIAL", "PERCENTILE_GROUP", "RAW", "REFUSED", "VERSION",
+    "Accumulator", "Entry", "GaugeEntry", "Limits", "Scratch", "ScratchSummary", "Section", "Sketch", "SketchSummary",
+    "Window", "batch_entries", "batch_partials", "batch_split", "check", "counter_group_buckets",
+    "counter_group_summary", "crc32", "crc32c", "fold", "gauge_entries", "partial_extent", "percentile_group_summary",
+    "raw_events", "reduce",
+]  # fmt: skip

@@ -1,0 +1,119 @@
+"""Requests: the protocol 1 parser with its scratch, and the accumulator that they are merged into."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from taba.errors import BodySyntaxError, LimitReached
+from taba.native.batches import Section, sections_of
+from taba.native.core import REFUSED, blob_of, ffi, lib, new_buffer, owned, verify
+
+
+@frozen
+class Limits:
+    """What a request may hold; see `taba_limits` in the header. `newest` is the latest time that is not in the
+    future.
+    """
+
+    newest: float = math.inf
+    max_name: int = 512
+    max_payload: int = 1 << 20
+    max_depth: int = 64
+    max_memory: int = 1 << 30
+
+
+@frozen
+class ScratchSummary:
+    """What a parsed request holds: events accepted, refused by reason, the first refused ones as (line, reason)."""
+
+    accepted: int
+    refused: Mapping[str, int]
+    samples: Sequence[tuple[int, str]]
+    memory: int
+    line: int
+
+
+class Scratch:
+    """What one request holds, in columns, and the protocol 1 parser that fills it. Merged once into an Accumulator,
+    or dropped.
+    """
+
+    def __init__(self, limits: Limits, types: Mapping[str, int]) -> None:
+        """`types` maps the names of the Types that events may have to RAW, COUNTER_GROUP, PERCENTILE_GROUP or GAUGE."""
+        native_limits = ffi.new(
+            "taba_limits *",
+            (limits.max_name, limits.max_payload, limits.max_depth, limits.max_memory, limits.newest),
+        )
+        self._scratch = owned(lib.taba_scratch_new(native_limits, ffi.NULL), lib.taba_scratch_free)
+        for name, kind in types.items():
+            encoded = name.encode()
+            verify(lib.taba_scratch_add_type(self._scratch, encoded, len(encoded), kind))
+        self._parser = owned(lib.taba_parser_new(self._scratch, ffi.NULL), lib.taba_parser_free)
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes of the body. BodySyntaxError, LimitReached and MemoryError end it: the scratch is to be
+        dropped.
+        """
+        self._parsed(lib.taba_parser_feed(self._parser, *blob_of(data)))
+
+    def finish(self) -> None:
+        """The body is whole. Raises as `feed`."""
+        self._parsed(lib.taba_parser_finish(self._parser))
+
+    def _parsed(self, code: int) -> None:
+        if code == lib.TABA_ESYNTAX:
+            out = ffi.new("taba_scratch_summary *")
+            lib.taba_scratch_summary_of(self._scratch, out)
+            problem = "not a protocol 1 body" if out.problem == ffi.NULL else ffi.string(out.problem).decode()
+            raise BodySyntaxError(out.line, problem)
+        if code == lib.TABA_ELIMIT:
+            raise LimitReached("memory of one request")
+        verify(code)
+
+    def summary(self) -> ScratchSummary:
+        """What was parsed so far."""
+        out = ffi.new("taba_scratch_summary *")
+        lib.taba_scratch_summary_of(self._scratch, out)
+        return ScratchSummary(
+            accepted=out.accepted,
+            refused={REFUSED[i]: count for i, count in enumerate(out.refused) if count},
+            samples=[(out.sample[i].line, REFUSED[out.sample[i].reason]) for i in range(out.samples)],
+            memory=out.memory,
+            line=out.line,
+        )
+
+
+class Accumulator:
+    """(tab, client, Type) -> Partial, between two commits."""
+
+    def __init__(self) -> None:
+        self._accumulator = owned(lib.taba_accumulator_new(ffi.NULL), lib.taba_accumulator_free)
+
+    def merge(self, scratch: Scratch, stamp: int) -> int:
+        """Fold the whole of a finished scratch, or, with MemoryError, nothing. Structured events get the stamps from
+        `stamp` (microseconds) on; answers with the first stamp not used.
+        """
+        next_stamp = ffi.new("uint64_t *")
+        verify(lib.taba_accumulator_merge(self._accumulator, scratch._scratch, stamp, next_stamp))
+        return int(next_stamp[0])
+
+    def encode(self, num_vbuckets: int) -> list[Section]:
+        """One section per vbucket that has Partials, ascending. With 0, where the cluster is not known yet, one of
+        vbucket 0.
+        """
+        out, index = new_buffer(), new_buffer()
+        verify(lib.taba_accumulator_encode(self._accumulator, num_vbuckets, out, index))
+        return sections_of(out, index)
+
+    def summary(self) -> tuple[int, int, int]:
+        """(events, Partials, bytes of memory)."""
+        out = ffi.new("taba_accumulator_summary *")
+        lib.taba_accumulator_summary_of(self._accumulator, out)
+        return out.events, out.partials, out.memory
+
+    def clear(self) -> None:
+        """Forget everything."""
+        lib.taba_accumulator_clear(self._accumulator)
