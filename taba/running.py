@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -23,6 +23,9 @@ from taba.errors import StartError
 class Running(Service):
     """`make` builds the service, in the process that is to run it: twistd forks after makeService. `end` ends the
     process after a failed start.
+
+    A service may have a method `interrupt`: it is called when the process is to end while the service still starts, and
+    lets a start that waits for others, such as a database that is down, fail with CancelledError.
     """
 
     _log = Logger()
@@ -45,6 +48,8 @@ class Running(Service):
 
     def _failed(self, failure: Failure) -> Deferred[None]:
         """Say why, stop what did start (its threads would keep the process), and end."""
+        if failure.check(CancelledError) and not self.running:
+            return succeed(None)  # it was interrupted: stopService stops what did start
         if failure.check(StartError):
             self._log.critical("Taba cannot start: {problem}", problem=str(failure.value))
         else:
@@ -60,8 +65,11 @@ class Running(Service):
         return stopped
 
     def stopService(self) -> Deferred[Any]:
-        """Fires when the service has stopped; a start that is under way is waited for."""
+        """Fires when the service has stopped; a start that is under way is interrupted, or waited for."""
         super().stopService()
+        interrupt = getattr(self.service, "interrupt", None)
+        if interrupt is not None and self._started is not None and not self._started.called:
+            interrupt()
         stopped: Deferred[Any] = Deferred()
         if self._started is None:
             stopped.callback(None)

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.application.service import IService, Service
-from twisted.internet.defer import inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
@@ -34,7 +34,9 @@ from taba.settings import AgentSettings, Endpoint, ServerSettings
 from taba.stopping import stop_in_turn
 from taba.store.embedded import EmbeddedStore
 from taba.store.memory import MemoryStore
+from taba.store.redis.inspection import inspect
 from taba.store.redis.opening import check_database, open_redis_store
+from taba.store.redis.store import RedisStore
 from taba.web.listening import Listening, listen
 
 OWN_FLUSH_SECONDS = 10.0
@@ -59,7 +61,7 @@ class Options(BaseOptions):
     ]
     optFlags = [
         ["memory", None, "Keep everything in memory: a stop loses it."],
-        ["check-config", None, "Read the settings, say what is wrong with them, and exit."],
+        ["check-config", None, "Read the settings, say what is wrong with them, and with Redis, and exit."],
         ["insecure", None, "Listen on other addresses than loopback without a token or TLS: for everybody."],
     ]
 
@@ -88,7 +90,7 @@ class Options(BaseOptions):
             raise UsageError(str(problem))
         if self["check-config"]:
             print("The settings are in order.")
-            raise SystemExit(0)
+            raise SystemExit(0 if not self["settings"].database.redis else look_at_redis(self["settings"]))
 
     def _settings(self) -> ServerSettings:
         if self["config"] is None:
@@ -113,6 +115,28 @@ class Options(BaseOptions):
         settings = with_absolute_paths(settings)
         check(settings)
         return settings
+
+
+def look_at_redis(settings: ServerSettings) -> int:
+    """Print what there is to say of the Redis servers of settings; 0, or 1 when Taba cannot work with them."""
+    from twisted.internet import reactor, task
+
+    from taba.real import monotonic, real_process
+
+    status = 1
+
+    async def look(_: object) -> None:
+        nonlocal status
+        report = await inspect(settings.database, real_process(reactor), AgentSettings().confirm_seconds)
+        for line in report.lines:
+            print(line)
+        status = 0 if report.works else 1
+
+    monotonic(reactor)
+    try:
+        task.react(lambda clock: Deferred.fromCoroutine(look(clock)))
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) and ended.code else status
 
 
 def with_absolute_paths(settings: ServerSettings) -> ServerSettings:
@@ -237,6 +261,11 @@ class EmbeddedServer(Service):
         listening: Listening = yield listen(self._process.reactor, endpoints, self._site)
         self._agent_port = listening
         self._process.say(f"Taba agent: applications on {', '.join(f'{url}/post' for url in listening.urls())}")
+
+    def interrupt(self) -> None:
+        """End a start that waits for Redis: the process is to end."""
+        if isinstance(self.server.store, RedisStore):
+            self.server.store.interrupt()
 
     def _own_agent(self) -> Endpoint:
         """Where own events go: the agent in this process when it listens, else the agent of this host."""

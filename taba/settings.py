@@ -172,6 +172,11 @@ class DatabaseSettings:
         """Whether the store is Redis."""
         return bool(self.sentinels or self.shards or self.redis_url)
 
+    @property
+    def kind(self) -> str:
+        """Which store it is: `memory`, `redis` or `embedded`."""
+        return "memory" if self.memory else "redis" if self.redis else "embedded"
+
 
 @frozen
 class ServerSettings:

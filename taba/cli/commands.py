@@ -40,13 +40,13 @@ class Session:
         self.token: str | None = None
         self.ca_file: str | None = None
 
-    def ask(self, path: str, parameters: dict[str, str]) -> str:
+    def ask(self, path: str, parameters: dict[str, str], method: str = "GET") -> str:
         """The server's answer, as text or as JSON; exits where there is none."""
         base = base_url(self.server)
         accept = "application/json" if self.as_json else "text/plain"
         try:
             reply = self._fetch(
-                Question(url_of(base, path, parameters), accept, self.timeout, self.token, self.ca_file)
+                Question(url_of(base, path, parameters), accept, self.timeout, self.token, self.ca_file, method)
             )
         except ValueError as problem:
             raise click.UsageError(str(problem)) from None
@@ -223,6 +223,28 @@ def types(session: Session, names: tuple[str, ...], as_re: bool) -> None:
 def status(session: Session) -> None:
     """Show how the servers do."""
     text = session.ask("/status", {})
+    if session.as_json:
+        session.put_json(text)
+    else:
+        session.put(text.rstrip("\n"))
+
+
+@main.command("accept-loss")
+@click.argument("shard", metavar="SHARD")
+@click.option("--yes", is_flag=True, help="Do not ask back.")
+@common_options
+@click.pass_obj
+def accept_loss(session: Session, shard: str, yes: bool) -> None:
+    """Use a shard again that has lost its data, without that data.
+
+    Only for a shard that /status says has lost data which cannot be brought back: its part of all tabs begins at zero.
+    What agents still hold is sent again; the rest stands in the ledger as lost.
+    """
+    if not yes:
+        asked = f"What shard {shard} had is given up for good if you go on. Is there no copy to bring back?"
+        if not click.confirm(f"{asked} Go on", err=True):
+            session.fail(NOTHING_FOUND, "nothing was changed.")
+    text = session.ask("/accept_loss", {"shard": shard}, "POST")
     if session.as_json:
         session.put_json(text)
     else:

@@ -32,6 +32,8 @@ class Question(NamedTuple):
     """What to show to a server that asks for a token."""
     ca_file: str | None = None
     """The authorities to trust with https, as PEM; None for the platform's."""
+    method: str = "GET"
+    """POST for what changes something."""
 
 
 Fetch = Callable[[Question], Reply]
@@ -72,7 +74,7 @@ def fetch(question: Question) -> Reply:
         handlers.append(ProxyHandler({}))
     if parts.scheme == "https":
         handlers.append(HTTPSHandler(context=verifying_context(question.ca_file)))
-    request = Request(question.url, headers={"Accept": question.accept})
+    request = Request(question.url, headers={"Accept": question.accept}, method=question.method)
     if question.token is not None:
         request.add_unredirected_header("Authorization", f"Bearer {question.token}")
     try:

@@ -6,6 +6,7 @@ Text and JSON look as the original's did; content types are honest, and errors a
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -14,15 +15,16 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from taba.errors import FrameError, LimitReached, StoreError
+from taba.errors import FrameError, LimitReached, LocalProtocolError, StoreError
 from taba.interfaces import Style
 from taba.server.answering import ByClient, Items, PacedAnswer
 from taba.server.frontend import Frontend, WrongClusterError
 from taba.server.inflating import inflated
-from taba.server.parameters import ParameterError, Parameters, parse
+from taba.server.parameters import ParameterError, Parameters, parse, values_of
 from taba.server.query import EmitName, Query
 from taba.server.status import ServerStatus
 from taba.server.turns import Turns
@@ -201,6 +203,58 @@ class QueryResources:
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+class AdminResources:
+    """What changes the store at an operator's word: POST only, and, where nobody is asked for a token (`open`), only
+    from this host. Who asked is logged.
+    """
+
+    _log = Logger()
+
+    def __init__(self, status: ServerStatus, *, open: bool = True) -> None:
+        self._status = status
+        self._open = open
+
+    def leaves(self) -> dict[str, Resource]:
+        """Path -> resource."""
+        return {"accept_loss": Leaf(post=_refusing(self.accept_loss))}
+
+    async def accept_loss(self, request: Request) -> None:
+        """Use a shard that has lost its data again, without it."""
+        body: Any = request.content
+        asked = values_of(_arguments(request.uri), body.read(), ("shard",))
+        who = _address_of(request)
+        if self._open and not _is_this_host(who):
+            raise Refusal(403, "Without a token (TOKEN_FILE) this may be asked from the server's own host only.")
+        if not asked.get("shard"):
+            raise Refusal(400, "Which shard? Ask for /accept_loss?shard=NAME.")
+        if self._status.sharded is None:
+            raise Refusal(400, "The store of this server has no shards that could have lost their data.")
+        self._log.warn("{who} accepts the loss of the data of shard {shard}", who=who, shard=asked["shard"])
+        try:
+            anew = await self._status.sharded.accept_loss(asked["shard"])
+        except LocalProtocolError as problem:
+            raise Refusal(400, f"{str(problem)[:1].upper()}{str(problem)[1:]}.")
+        if style_of(request) is Style.TEXT:
+            said = f"{anew} vbuckets begin anew" if anew else "has all its data: nothing was changed"
+            write_text(request, f"Shard {asked['shard']}: {said}.\n")
+        else:
+            write_json(request, {"shard": asked["shard"], "begin_anew": anew})
+
+
+def _address_of(request: Request) -> str:
+    """Who asks: an IP address, or the path of a socket of this host."""
+    address: Any = request.getClientAddress()
+    host = getattr(address, "host", None)
+    return host if isinstance(host, str) else "a process of this host"
+
+
+def _is_this_host(who: str) -> bool:
+    try:
+        return ipaddress.ip_address(who.removeprefix("::ffff:")).is_loopback
+    except ValueError:
+        return True
 
 
 class AppendResources:

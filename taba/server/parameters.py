@@ -79,7 +79,15 @@ def compiled(pattern: str, parameter: str) -> re2._Regexp:
 def parse(
     arguments: Mapping[bytes, Sequence[bytes]], body: bytes, allowed: Collection[str]
 ) -> Parameters:
-    """The parameters of a request. `arguments` are those of the URL, `body` is that of a POST or empty."""
+    """The parameters of a query. `arguments` are those of the URL, `body` is that of a POST or empty."""
+    values = values_of(arguments, body, allowed)
+    return Parameters(name=values.get("name"), client=values.get("client"), regular="re" in values, raw="raw" in values)
+
+
+def values_of(
+    arguments: Mapping[bytes, Sequence[bytes]], body: bytes, allowed: Collection[str]
+) -> dict[str, str]:
+    """The parameters of any request, as they are. ParameterError for those that are not among the `allowed`."""
     values: dict[str, str] = _from_body(body)
     values.update({_text(name): _text(given[-1]) for name, given in arguments.items()})
     unknown = sorted(values.keys() - set(allowed))
@@ -87,7 +95,7 @@ def parse(
         raise ParameterError(
             f"Invalid parameters: {', '.join(unknown)}. Here are allowed: {', '.join(sorted(allowed)) or 'none'}."
         )
-    return Parameters(name=values.get("name"), client=values.get("client"), regular="re" in values, raw="raw" in values)
+    return values
 
 
 def _text(value: bytes) -> str:

@@ -20,13 +20,13 @@ from taba.interfaces import IStore
 from taba.process import Process
 from taba.server.backend import Backend
 from taba.server.frontend import Frontend
-from taba.server.http import PARAMETERS_LIMIT, AppendResources, QueryResources
+from taba.server.http import PARAMETERS_LIMIT, AdminResources, AppendResources, QueryResources
 from taba.server.observation import Observer, Recorder
 from taba.server.query import Query
 from taba.server.status import ServerStatus
 from taba.settings import ServerSettings
 from taba.stopping import stop_in_turn
-from taba.web.answers import Leaf, Root, write_text
+from taba.web.answers import Leaf, Refusal, Root, write_text
 from taba.web.listening import Listening, listen
 from taba.web.site import BoundedSite, BufferedBody
 from taba.web.token import TokenGuard
@@ -38,8 +38,14 @@ many, the others wait so long for the vbuckets of one that died.
 """
 
 
+def _no_fe(request: Any) -> None:
+    raise Refusal(503, "This server is no fe (SERVER_ROLES): give agents the endpoints of those that are.")
+
+
 class Server(Service):
-    """One server process that is fe, be and ctrl. `inside` is the service of the agent in it."""
+    """One server process, in the roles of its settings: fe takes batches, be folds, any answers queries. `inside` is
+    the service of the agent in it.
+    """
 
     _log = Logger()
 
@@ -85,7 +91,13 @@ class Server(Service):
             max_cache_bytes=settings.state_cache_bytes,
         )
         self.status = ServerStatus(
-            name, store, self.backend, self.observer, wall, alone=not settings.database.redis
+            name,
+            store,
+            self.backend,
+            self.observer,
+            wall,
+            alone=not settings.database.redis,
+            kind=settings.database.kind,
         )
         self.query = Query(store, registry, wall, clock)
         self._site = self._make_site(intake, bodies, guard)
@@ -97,7 +109,8 @@ class Server(Service):
         leaves = {
             **intake,
             **QueryResources(self.query, self.status, self._process.reactor).leaves(),
-            **AppendResources(self.frontend, limit, self._process.reactor).leaves(),
+            **self._appending(limit),
+            **AdminResources(self.status, open=guard is None).leaves(),
             "healthz": Leaf(get=lambda request: write_text(request, "ok\n")),
             "readyz": Leaf(get=self._readyz),
         }
@@ -108,6 +121,14 @@ class Server(Service):
             default_limit=PARAMETERS_LIMIT,
             guard=guard,
         )
+
+    def _appending(self, limit: int) -> dict[str, Resource]:
+        """Protocol 2; a server that is no fe refuses it, so that agents go elsewhere."""
+        leaves = AppendResources(self.frontend, limit, self._process.reactor).leaves()
+        return leaves if self._is("fe") else {path: Leaf(get=_no_fe, post=_no_fe) for path in leaves}
+
+    def _is(self, role: str) -> bool:
+        return role in self.settings.roles.split(",")
 
     def _readyz(self, request: Any) -> None:
         problem = self.status.ready()
@@ -125,7 +146,8 @@ class Server(Service):
         """Fires when events are taken and queries answered; StartError when that cannot be had."""
         super().startService()
         yield self.store.startService()
-        self.backend.startService()
+        if self._is("be"):
+            self.backend.startService()
         yield self._inside.startService()
         listening: Listening = yield listen(self._process.reactor, self.settings.endpoints(), self._site)
         self._port = listening

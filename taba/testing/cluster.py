@@ -19,10 +19,11 @@ A process that ends by itself (it cannot start while its disk is full, say) is s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from twisted.application.service import IService
@@ -30,13 +31,26 @@ from twisted.web.client import Agent as HTTPAgent
 from twisted.web.client import readBody
 
 from taba.agent_tap import make_agent
+from taba.errors import StoreError
 from taba.process import Process as Machine
 from taba.server_tap import make_server
 from taba.settings import AgentSettings, DatabaseSettings, Endpoint, ServerSettings
 from taba.testing.disk import MemoryDisk
 from taba.testing.machine import running
-from taba.testing.members import DATA, SPOOL, AgentMember, Application, ApplicationMember, Member, ServerMember
+from taba.testing.members import (
+    DATA,
+    SPOOL,
+    AgentMember,
+    Application,
+    ApplicationMember,
+    Host,
+    Member,
+    ServerMember,
+)
 from taba.testing.world import World
+
+if TYPE_CHECKING:
+    from typing import Self
 
 SERVER_PORT = 8300
 AGENT_PORT = 8279
@@ -47,6 +61,7 @@ class MemoryCluster:
     """A server, agents and applications; `start` starts them. All that is random follows from `seed`."""
 
     seed: int
+    server_count: int = field(default=1, init=False)
     agent_count: int = 2
     application_count: int = 3
     vbuckets: int = 4
@@ -55,24 +70,19 @@ class MemoryCluster:
     confirm_seconds: float = 5.0
     flush_seconds: float = 1.0
     """How often applications send."""
+    checkpoint_seconds: float = 0.5
+    """How often servers write changed States."""
     keep_trace: bool = False
     world: World = field(init=False)
-    server: ServerMember = field(init=False)
+    servers: list[ServerMember] = field(factory=list, init=False)
     agents: list[AgentMember] = field(factory=list, init=False)
     applications: list[ApplicationMember] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.world = World(self.seed, keep_trace=self.keep_trace)
-        settings = ServerSettings(
-            port=SERVER_PORT,
-            interface="0.0.0.0",
-            agent_port=AGENT_PORT,
-            embedded_agent=self.embedded_agent,
-            data_dir=DATA,
-            database=DatabaseSettings(vbuckets=self.vbuckets),
-            insecure=True,
-        )
-        self.server = ServerMember(self.world.node("server-1"), running(partial(make_server, settings)))
+        self._add_store()
+        for number in range(1, self.server_count + 1):
+            self._add_server(f"server-{number}")
         for number in range(1, self.agent_count + 1):
             self.add_agent(f"agent-{number}")
         for number in range(1, self.application_count + 1):
@@ -81,7 +91,27 @@ class MemoryCluster:
                 target = self.server
             self.add_application(f"app-{number}", target)
 
-    def __enter__(self) -> MemoryCluster:
+    def _add_store(self) -> None:
+        """Add the machines that the servers keep their data on, where these are not their own."""
+
+    def database(self) -> DatabaseSettings:
+        """DB_SETTINGS of the servers."""
+        return DatabaseSettings(vbuckets=self.vbuckets)
+
+    def _add_server(self, name: str) -> None:
+        settings = ServerSettings(
+            port=SERVER_PORT,
+            interface="0.0.0.0",
+            agent_port=AGENT_PORT,
+            embedded_agent=self.embedded_agent,
+            data_dir=DATA,
+            database=self.database(),
+            checkpoint_seconds=self.checkpoint_seconds,
+            insecure=True,
+        )
+        self.servers.append(ServerMember(self.world.node(name), running(partial(make_server, settings))))
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -91,12 +121,17 @@ class MemoryCluster:
 
     # ----------------------------------------------------------------------------------------------------- members
 
+    @property
+    def server(self) -> ServerMember:
+        """The first server."""
+        return self.servers[0]
+
     def add_agent(self, name: str, disk: MemoryDisk | None = None) -> AgentMember:
         """One more standalone agent, not started yet; on `disk`, for a twin of another."""
         settings = AgentSettings(
             port=AGENT_PORT,
             interface="0.0.0.0",
-            servers=(Endpoint(self.server.name, SERVER_PORT),),
+            servers=tuple(Endpoint(each.name, SERVER_PORT) for each in self.servers),
             confirm_seconds=self.confirm_seconds,
             spool=SPOOL,
             insecure=True,
@@ -125,14 +160,18 @@ class MemoryCluster:
         return member
 
     def members(self) -> Iterator[Member]:
-        """All of them, the server first."""
-        yield self.server
+        """All that run Taba, the servers first."""
+        yield from self.servers
         yield from self.agents
         yield from self.applications
 
+    def hosts(self) -> Iterator[Host]:
+        """All machines, those of the store first."""
+        yield from self.members()
+
     def spools(self) -> list[AgentMember | ServerMember]:
-        """All members with an agent, the one inside the server among them."""
-        return [self.server, *self.agents]
+        """All members with an agent, those inside the servers among them."""
+        return [*self.servers, *self.agents]
 
     def member(self, name: str) -> Member:
         """The member of that name; KeyError when there is none."""
@@ -142,16 +181,16 @@ class MemoryCluster:
         raise KeyError(name)
 
     def start(self, limit: float = 30.0) -> None:
-        """Start all, and wait until the server and the agents listen."""
-        for member in self.members():
-            member.start()
-        self.world.run_until(lambda: all(each.ready for each in self.spools()), limit, "server and agents to listen")
+        """Start all, and wait until the servers and the agents listen."""
+        for host in self.hosts():
+            host.start()
+        self.world.run_until(lambda: all(each.ready for each in self.spools()), limit, "servers and agents to listen")
 
     def supervise(self) -> None:
         """Start again what ended by itself."""
-        for member in self.members():
-            if member.wanted and not member.up:
-                member.start()
+        for host in self.hosts():
+            if host.wanted and not host.up:
+                host.start()
 
     # ------------------------------------------------------------------------------------------------------- rest
 
@@ -161,14 +200,14 @@ class MemoryCluster:
         for a, b in sorted(self.world.network._delays):
             if a < b:
                 self.world.network.delay(a, b, 0.0)
-        for member in self.members():
-            disk = member.node.disk
+        for host in self.hosts():
+            disk = host.node.disk
             if disk._full:
                 disk.fill(False)
             if not disk.writable:
                 disk.read_only(False)
             disk.failing_syncs.clear()
-            member.start()
+            host.start()
 
     def unrest(self) -> list[str]:
         """What is not at rest, in words: something is buffered, held, or not folded."""
@@ -183,7 +222,7 @@ class MemoryCluster:
                     found.append(f"{application.name} holds {status['buffered_events']} events")
         for each in self.spools():
             found += self._unrest_of_agent(each)
-        return found + self._unrest_of_server()
+        return found + self._unrest_of_servers()
 
     def _unrest_of_agent(self, member: AgentMember | ServerMember) -> list[str]:
         agent = member.agent
@@ -200,36 +239,44 @@ class MemoryCluster:
             found.append(f"{member.name} takes nothing: {problem}")
         return found
 
-    def _unrest_of_server(self) -> list[str]:
+    def _unrest_of_servers(self) -> list[str]:
+        found, owners = [], Counter[int]()
+        for member in self.servers:
+            server = member.server
+            if server is None or not member.ready:
+                found.append(f"{member.name} starts")
+                continue
+            for vbucket, folding in server.server.backend.folding.items():
+                owners[vbucket] += 1
+                if folding.dirty or folding.closed is not None:
+                    found.append(f"vbucket {vbucket} has something to checkpoint on {member.name}")
+        found += [f"vbucket {v} has {owners[v]} owners" for v in range(self.vbuckets) if owners[v] != 1]
+        return found or self._unrest_of_logs()
+
+    def _unrest_of_logs(self) -> list[str]:
+        """What waits in the logs, as the store says."""
         server = self.server.server
-        if server is None or not self.server.ready:
-            return ["the server starts"]
-        found = []
-        backend = server.server.backend
-        if len(backend.folding) < self.vbuckets:
-            found.append(f"be holds {len(backend.folding)} vbuckets")
-        for vbucket, folding in backend.folding.items():
-            if folding.dirty or folding.closed is not None:
-                found.append(f"vbucket {vbucket} has something to checkpoint")
-        store: Any = server.server.store
-        for vbucket, end in sorted(store._ends.items()):
-            if end.entries:
-                found.append(f"the log of vbucket {vbucket} has {end.entries} entries")
-        return found
+        assert server is not None
+        try:
+            depths = self.world.result_of(server.server.store.depth())
+        except StoreError as problem:
+            return [f"the store cannot be asked: {problem}"]
+        return [f"the log of vbucket {each.vbucket} has {each.entries} entries" for each in depths]
 
     def settle(self, limit: float = 300.0) -> None:
         """Run until all members are at rest; NotReached, with what is not, after `limit` virtual seconds.
 
-        A server records events about itself for as long as it runs, so it is told to stop that.
+        Servers record events about themselves for as long as they run, so they are told to stop that.
         """
         end = self.world.clock.seconds() + limit
         quiet = 0
         while quiet < 2:
             self.world.advance(1.0)
             self.supervise()
-            server = self.server.server
-            if server is not None and self.server.ready and server.record.get_status()["state"] == "running":
-                server.record.stop()
+            for member in self.servers:
+                server = member.server
+                if server is not None and member.ready and server.record.get_status()["state"] == "running":
+                    server.record.stop()
             unrest = self.unrest()
             quiet = 0 if unrest else quiet + 1
             if unrest and self.world.clock.seconds() > end:

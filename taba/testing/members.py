@@ -31,17 +31,16 @@ SPOOL = "taba-spool"
 
 
 @define(eq=False)
-class Member:
-    """A machine of the cluster and what is to run on it."""
+class Host:
+    """A machine of the cluster, on which one kind of process runs when it is wanted."""
 
     node: Node
-    make: Callable[[Process], IService]
     wanted: bool = field(default=False, init=False)
     """Whether a process should run: then `supervise` starts it again."""
 
     @property
     def name(self) -> str:
-        """The name of its host."""
+        """The name of the machine."""
         return self.node.name
 
     @property
@@ -49,18 +48,14 @@ class Member:
         """Whether a process lives."""
         return self.node.process is not None
 
-    @property
-    def service(self) -> Any:
-        """The service that runs, made by production code; None when none does."""
-        process = self.node.process
-        outer = process.service if process is not None else None
-        return outer.service if isinstance(outer, Running) else outer
-
     def start(self) -> None:
         """Start the process, unless it runs."""
         self.wanted = True
         if not self.up:
-            self.node.start(self.make)
+            self._begin()
+
+    def _begin(self) -> None:
+        raise NotImplementedError
 
     def crash(self, torn: bool | None = None) -> None:
         """Kill it; what the disk had not synced is lost, in part. It stays down until `start`."""
@@ -76,6 +71,23 @@ class Member:
         """Kill it and start it again."""
         self.crash()
         self.start()
+
+
+@define(eq=False)
+class Member(Host):
+    """A machine that runs what `make` makes: production code, as twistd would run it."""
+
+    make: Callable[[Process], IService]
+
+    def _begin(self) -> None:
+        self.node.start(self.make)
+
+    @property
+    def service(self) -> Any:
+        """The service that runs, made by production code; None when none does."""
+        process = self.node.process
+        outer = process.service if process is not None else None
+        return outer.service if isinstance(outer, Running) else outer
 
 
 @define(eq=False)

@@ -33,6 +33,8 @@ TABS, VBUCKETS = 20_000, 128
 TIMES = 10
 """Partials per State and checkpoint."""
 ROUNDS = 5
+WIDE_TABS, WIDE_CLIENTS = 30_000, 100
+CACHE_BYTES = 64 << 20
 DB_SETTINGS = {"NUM_VBUCKETS": VBUCKETS, "DURABILITY": "memory"}
 
 
@@ -94,6 +96,8 @@ def run() -> Iterator[Figure]:
         return
     with _redis() as redis:
         yield from _stages(redis)
+    with _redis() as redis:
+        yield from _wide(redis)
 
 
 def _stages(redis: Redis) -> Iterator[Figure]:
@@ -116,32 +120,64 @@ def _stages(redis: Redis) -> Iterator[Figure]:
     yield Figure("commands that Redis does, those inside functions too, while fe appends", rates, "per second")
 
 
-def _server(redis: Redis, roles: str) -> contextlib.AbstractContextManager[processes.Serving]:
+def _wide(redis: Redis) -> Iterator[Figure]:
+    """Three million States: what be holds of them, and how long it takes to ask for all tabs, and for one."""
+    with _server(redis, "fe") as fe:
+        for client in range(WIDE_CLIENTS):
+            _append(fe, _sections(f"client_{client}", WIDE_TABS), times=1)
+    what = f"{WIDE_TABS} tabs x {WIDE_CLIENTS} clients"
+    with _server(redis, "be", STATE_CACHE_BYTES=CACHE_BYTES) as be:
+        began = time.monotonic()
+        _until_folded(redis, 600)
+        yield Figure(f"{what}: folded after", [time.monotonic() - began], "s")
+        yield Figure(f"be, {what}, STATE_CACHE_BYTES {CACHE_BYTES >> 20} MiB", [be.peak_memory() / (1 << 20)], "MiB")
+    yield Figure(f"Redis, {what}", [redis.memory() / (1 << 20)], "MiB")
+    with _server(redis, "ctrl") as ctrl:
+        before = ctrl.memory()
+        all_tabs = [_seconds(ctrl, "tabs", WIDE_TABS) for _ in range(5)]
+        one = [_seconds(ctrl, f"tabs?name=bench_tab_{n:06d}", 1) * 1e3 for n in range(20)]
+        yield Figure(f"/tabs over {what}", all_tabs, "s", 1.5, less_is_better=True)
+        yield Figure(f"/tabs of one tab, {what}", one, "ms", 10.0, less_is_better=True)
+        yield Figure("the server's memory above before, at most", [(ctrl.peak_memory() - before) / (1 << 20)], "MiB")
+
+
+def _seconds(server: processes.Serving, path: str, tabs: int) -> float:
+    """How long a query takes; its lines, and the counts in them, are checked."""
+    began = time.monotonic()
+    lines = [line for line in server.get(path).splitlines() if line.startswith("bench_tab_")]
+    seconds = time.monotonic() - began
+    if len(lines) != tabs or not all(f'"count": {WIDE_CLIENTS},' in line for line in lines):
+        raise RuntimeError(f"{path} shows {len(lines)} tabs, or wrong counts: {lines[:1]}")
+    return seconds
+
+
+def _server(redis: Redis, roles: str, **more: object) -> contextlib.AbstractContextManager[processes.Serving]:
     """A server of some roles. It checkpoints late, so that a State gets all its Partials in one."""
     settings = {
         "DB_SETTINGS": {**DB_SETTINGS, "REDIS_URL": f"redis://127.0.0.1:{redis.port}"},
         "SERVER_ROLES": roles,
         "CHECKPOINT_SECONDS": 2.0,
+        **more,
     }
     return processes.server(settings)
 
 
-def _sections() -> list[native.Section]:
-    """One Partial of each tab, by vbucket."""
+def _sections(client: str = "client_0", tabs: int = TABS) -> list[native.Section]:
+    """One Partial of each tab of a client, by vbucket."""
     scratch = native.Scratch(native.Limits(), builtin().kinds())
-    scratch.feed(body("client_0", TABS, 1))
+    scratch.feed(body(client, tabs, 1))
     scratch.finish()
     accumulator = native.Accumulator()
     accumulator.merge(scratch, 1)
     return list(accumulator.encode(VBUCKETS))
 
 
-def _append(fe: processes.Serving, sections: list[native.Section]) -> None:
-    """Post every vbucket's batch TIMES over, as an agent of its own each round."""
+def _append(fe: processes.Serving, sections: list[native.Section], times: int = TIMES) -> None:
+    """Post every vbucket's batch `times` over, as an agent of its own each round."""
     cluster = fe.json("v2/topology")["cluster"]
     incarnation = uuid.uuid4().hex
     connection = http.client.HTTPConnection("127.0.0.1", fe.port, timeout=60)
-    for seq in range(1, TIMES + 1):
+    for seq in range(1, times + 1):
         batches = [
             Append(
                 each.vbucket, incarnation, seq, seq - 1, None, each.events * (seq - 1), each.events, time.time(),
@@ -161,9 +197,9 @@ def _append(fe: processes.Serving, sections: list[native.Section]) -> None:
     connection.close()
 
 
-def _until_folded(redis: Redis) -> None:
+def _until_folded(redis: Redis, seconds: float = 120) -> None:
     """Wait for empty logs. Redis is asked, so that be has nothing else to do."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + seconds
     while any(redis.ask("LLEN", f"M:{vbucket}") for vbucket in range(VBUCKETS)):
         if time.monotonic() > deadline:
             raise RuntimeError("be does not come to its end")

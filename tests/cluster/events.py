@@ -122,9 +122,14 @@ def digits_of(total: float, base: int) -> list[int]:
     return digits
 
 
+def is_recounted(tab: str) -> bool:
+    """Whether a tab is one of ours; others are what servers record about themselves."""
+    return tab[0] in KINDS and tab[1:].isdigit()
+
+
 def events_in(tab: str, client: str, type_name: str, state: bytes, at: float) -> Iterator[tuple[EventId, int]]:
     """The events that a State of a numbered client's tab holds, and how often."""
-    if type_name not in KINDS.values() or tab[0] not in KINDS or not tab[1:].isdigit():
+    if type_name not in KINDS.values() or not is_recounted(tab):
         return
     count, total = count_and_total(type_name, state, at)
     digits = digits_of(total, BASE[tab[0]])

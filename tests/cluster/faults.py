@@ -62,7 +62,12 @@ class Faults:
 
     def _holder(self) -> AgentMember | ServerMember | None:
         """An agent, or at times the server."""
-        return self.cluster.server if self.cluster.server.up and self.random.random() < 0.3 else self._agent()
+        server = self._server()
+        return server if server is not None and server.up and self.random.random() < 0.3 else self._agent()
+
+    def _server(self) -> ServerMember | None:
+        """A server to be met by a fault."""
+        return self.cluster.server
 
     def _down_time(self) -> float:
         return self.random.choice((0.05, 1.0, 3.0, 12.0)) * (0.5 + self.random.random())
@@ -195,17 +200,17 @@ class Faults:
     # ------------------------------------------------------------------------------------------------ the server
 
     def server_crash(self) -> None:
-        """The server is killed."""
-        server = self.cluster.server
-        if server.up:
+        """A server is killed."""
+        server = self._server()
+        if server is not None and server.up:
             self._note("server_crash", server)
             server.crash()
             self._later(self._down_time(), server.start)
 
     def server_stop(self) -> None:
-        """The server is stopped in good order, and started again."""
-        server = self.cluster.server
-        if server.up and server.node.process is not None and server.node.process.reactor.running:
+        """A server is stopped in good order, and started again."""
+        server = self._server()
+        if server is not None and server.up and server.node.process is not None and server.node.process.reactor.running:
             self._note("server_stop", server)
             self._stop(server)
 

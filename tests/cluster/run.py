@@ -7,7 +7,7 @@ import io
 import re
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from random import Random
 
 from attrs import define, field, frozen
@@ -17,7 +17,7 @@ from taba.testing.cluster import AGENT_PORT, MemoryCluster
 from taba.testing.machine import running
 from taba.testing.members import ApplicationMember, Member
 from taba.testing.world import NotQuiet, NotReached
-from tests.cluster.events import Violation, view_store
+from tests.cluster.events import Violation
 from tests.cluster.faults import VERBS, Faults
 from tests.cluster.oracle import Oracle
 from tests.cluster.original import OriginalClient
@@ -55,6 +55,8 @@ class Run:
     """The verbs that may be drawn; None lets the seed draw half of them."""
     keep_trace: bool = False
     random: Random = field(init=False)
+    known_verbs: Mapping[str, float] = field(default=VERBS, init=False)
+    """All verbs of this kind of run, and how often each is drawn."""
     cluster: MemoryCluster = field(init=False)
     oracle: Oracle = field(init=False)
     faults: Faults = field(init=False)
@@ -63,14 +65,18 @@ class Run:
 
     def __attrs_post_init__(self) -> None:
         self.random = Random(f"{self.seed}/run")
+        self._build()
+        if self.random.random() < 0.4:
+            self.original = self._add_original()
+        if self.verbs is None:
+            self.verbs = [verb for verb in self.known_verbs if self.random.random() < 0.5]
+
+    def _build(self) -> None:
+        """Make cluster, recount and faults."""
         embedded = self.random.random() < 0.3
         self.cluster = MemoryCluster(self.seed, keep_trace=self.keep_trace, embedded_agent=embedded)
         self.oracle = Oracle(self.cluster)
         self.faults = Faults(self.cluster, self.oracle, self.random)
-        if self.random.random() < 0.4:
-            self.original = self._add_original()
-        if self.verbs is None:
-            self.verbs = [verb for verb in VERBS if self.random.random() < 0.5]
 
     def _add_original(self) -> Member:
         url = f"http://{self.cluster.agents[0].name}:{AGENT_PORT}/post"
@@ -106,10 +112,7 @@ class Run:
 
     def _go(self) -> None:
         self.cluster.world.note(f"verbs {' '.join(self.verbs or ())}")
-        for member in self.cluster.members():
-            member.start()
-            if isinstance(member, ApplicationMember):
-                self.oracle.begins(member)
+        self._start()
         if self.original is not None:
             self.original.start()
         self._trouble()
@@ -121,10 +124,16 @@ class Run:
             self._rest()
         self._check_quiet()
 
+    def _start(self) -> None:
+        for member in self.cluster.members():
+            member.start()
+            if isinstance(member, ApplicationMember):
+                self.oracle.begins(member)
+
     def _trouble(self) -> None:
         """Traffic, and faults between."""
         world = self.cluster.world
-        weights = [VERBS[verb] for verb in self.verbs or ()]
+        weights = [self.known_verbs[verb] for verb in self.verbs or ()]
         next_check = 20.0
         while world.clock.seconds() < SECONDS:
             world.advance(self.random.expovariate(1.5))
@@ -136,8 +145,7 @@ class Run:
                 self.faults.backup()
             if world.clock.seconds() >= next_check:
                 next_check += 20.0
-                view = view_store(self.cluster.server.node.disk)
-                if view is not None:
+                for view in self.oracle.views():
                     self.oracle.check_always(view)
 
     def _traffic(self) -> None:
@@ -160,8 +168,8 @@ class Run:
 
     def _heal(self) -> None:
         """End all faults; what a fault would begin later has begun by then."""
-        for member in self.cluster.members():
-            member.node.disk.on_step = None
+        for host in self.cluster.hosts():
+            host.node.disk.on_step = None
         self.faults._mid_call = None
         self.cluster.world.advance(45.0)  # longer than any fault lasts
         for member in self.cluster.members():

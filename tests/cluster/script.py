@@ -10,7 +10,7 @@ from taba.agent.service import Agent
 from taba.store.transactions import DATABASE
 from taba.testing.cluster import MemoryCluster
 from taba.testing.disk import DiskImage, MemoryDisk
-from taba.testing.members import DATA, AgentMember, ApplicationMember
+from taba.testing.members import DATA, AgentMember, ApplicationMember, Member
 from taba.testing.redelivery import RecordedRequest
 from tests.cluster.events import EventId, StoreView, view_store
 from tests.cluster.oracle import Fate, Oracle
@@ -29,8 +29,7 @@ class Script:
     oracle: Oracle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.cluster = MemoryCluster(seed=11, application_count=2)
-        self.oracle = Oracle(self.cluster)
+        self._build()
         self.world.network.record(lambda path: path in (b"/post", b"/v2/append"))
         if not self.connected:
             for agent in self.cluster.agents:
@@ -41,6 +40,11 @@ class Script:
         self.agent, self.other = self.cluster.agents
         self.application, self.other_application = self.cluster.applications
         self.world.advance(1.0)
+
+    def _build(self) -> None:
+        """Make cluster and recount."""
+        self.cluster = MemoryCluster(seed=11, application_count=2)
+        self.oracle = Oracle(self.cluster)
 
     agent: AgentMember = field(init=False)
     other: AgentMember = field(init=False)
@@ -102,22 +106,25 @@ class Script:
         return agent
 
     def cut(self, member: AgentMember) -> None:
-        """An agent cannot reach the server."""
-        self.world.network.partition(member.name, self.cluster.server.name)
+        """An agent cannot reach the servers."""
+        for server in self.cluster.servers:
+            self.world.network.partition(member.name, server.name)
 
     def join(self, member: AgentMember) -> None:
-        """It reaches it again."""
-        self.world.network.heal(member.name, self.cluster.server.name)
+        """It reaches them again."""
+        for server in self.cluster.servers:
+            self.world.network.heal(member.name, server.name)
 
     def until_sent(self, member: AgentMember | None = None) -> None:
         """Until the log is known to have all that an agent holds."""
+        self.until(lambda: self.sent(member), "the agent's batches to be in the log")
+
+    def sent(self, member: AgentMember | None = None) -> bool:
+        """Whether an agent holds batches, and was told of all that the log has them."""
         agent = self.running(member)
-
-        def sent() -> bool:
-            sealed = not agent.committer._turning and not agent.committer.sealing.waiting
-            return sealed and all(lane.unsent == 0 for lane in agent.lanes.each())
-
-        self.until(lambda: agent.lanes.totals().batches and sent(), "the agent's batches to be in the log")
+        sealed = not agent.committer._turning and not agent.committer.sealing.waiting
+        known = all(lane.unsent == 0 for lane in agent.lanes.each())
+        return bool(agent.lanes.totals().batches) and sealed and known
 
     def until_confirmed(self, member: AgentMember | None = None) -> None:
         """Until an agent holds nothing any more."""
@@ -156,8 +163,9 @@ class Script:
         agent.restart()
         self.until(lambda: agent.ready, "the agent to listen")
 
-    def freeze(self, seconds: float, member: AgentMember | None = None) -> None:
-        """What an agent was about to do comes later; what reaches it from now on it does in time."""
+    def freeze(self, seconds: float, member: Member | None = None) -> None:
+        """What an agent, or another member, was about to do comes later; what reaches it from now on it does in time.
+        """
         process = (member or self.agent).node.process
         assert process is not None
         for call in self.world.clock.calls_of(process.reactor):

@@ -9,14 +9,14 @@ import os
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from attrs import define, field, frozen
 from twisted.logger import globalLogBeginner
 
 from taba.testing.world import met_table
 from tests.cluster.faults import VERBS
-from tests.cluster.run import run_seed
+from tests.cluster.run import Result, run_seed
 
 REPEAT_EVERY = 25
 """One in so many seeds runs twice, and both runs must be equal."""
@@ -40,13 +40,13 @@ def _begin_quietly() -> None:
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
 
 
-def run_one(seed: int) -> Outcome:
+def run_one(seed: int, run: Callable[[int], Result] = run_seed) -> Outcome:
     """Run a seed, twice now and then; whatever goes wrong is its problem."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            result = run_seed(seed)
+            result = run(seed)
             problem = result.problem
-            if seed % REPEAT_EVERY == 0 and run_seed(seed).fingerprint != result.fingerprint:
+            if seed % REPEAT_EVERY == 0 and run(seed).fingerprint != result.fingerprint:
                 problem = f"{problem or ''} a second run differs from the first one"
     except Exception:
         return Outcome(seed, traceback.format_exc(limit=-8), 0.0, 0.0, 0, {}, Counter())
@@ -58,8 +58,10 @@ def run_one(seed: int) -> Outcome:
 
 @define
 class Report:
-    """All outcomes together."""
+    """All outcomes together. `verbs` are those that runs may draw, `replay` the module that repeats one."""
 
+    verbs: Collection[str] = tuple(VERBS)
+    replay: str = "tests.cluster.replay"
     outcomes: list[Outcome] = field(factory=list)
 
     @property
@@ -77,7 +79,7 @@ class Report:
     def never_met(self) -> list[str]:
         """The verbs that no run came to."""
         met = {verb.removeprefix("* ") for verb, _ in self.meetings()}
-        return sorted(set(VERBS) - met)
+        return sorted(set(self.verbs) - met)
 
     def text(self) -> str:
         """For people."""
@@ -94,7 +96,7 @@ class Report:
         ]
         for each in self.failures:
             lines.append(f"seed {each.seed}: {(each.problem or '')[:1000]}")
-            lines.append(f"    again, with its trace: TABA_SEED={each.seed} python -m tests.cluster.replay {each.seed}")
+            lines.append(f"    again, with its trace: TABA_SEED={each.seed} python -m {self.replay} {each.seed}")
         return "\n".join(lines)
 
 
@@ -105,9 +107,16 @@ def chosen_seeds(text: str) -> Iterable[int]:
         yield from range(int(first), int(last or first) + 1)
 
 
-def run_seeds(seeds: Iterable[int], budget: float, least: int, processes: int = 2) -> Report:
-    """Run seeds until `budget` seconds have passed, but `least` of them in any case."""
-    began, report = time.monotonic(), Report()
+def run_seeds(
+    seeds: Iterable[int],
+    budget: float,
+    least: int,
+    processes: int = 2,
+    one: Callable[[int], Outcome] = run_one,
+    report: Report | None = None,
+) -> Report:
+    """Run seeds, each by `one`, until `budget` seconds have passed, but `least` of them in any case."""
+    began, report = time.monotonic(), report or Report()
 
     def due() -> Iterator[int]:
         for count, seed in enumerate(seeds):
@@ -117,12 +126,12 @@ def run_seeds(seeds: Iterable[int], budget: float, least: int, processes: int = 
 
     with multiprocessing.get_context("spawn").Pool(processes, _begin_quietly) as pool:
         left = due()
-        running = [pool.apply_async(run_one, (seed,)) for _, seed in zip(range(processes + 1), left, strict=False)]
+        running = [pool.apply_async(one, (seed,)) for _, seed in zip(range(processes + 1), left, strict=False)]
         while running:
             report.outcomes.append(running.pop(0).get())
             seed = next(left, None)
             if seed is not None:
-                running.append(pool.apply_async(run_one, (seed,)))
+                running.append(pool.apply_async(one, (seed,)))
     return report
 
 

@@ -11,7 +11,6 @@ from taba.testing.cluster import MemoryCluster
 from tests.cluster.run import run_seed
 from tests.cluster.seeds import from_environment
 
-
 KEPT = (
     3088,  # a restored store, and a copied disk that alone held what the original passed over
 )

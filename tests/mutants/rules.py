@@ -1,9 +1,9 @@
 """Each rule that exactly once rests on, switched off in the real code, and the test that must see it.
 
 A mutant is one change of text, or a few that belong together; each old text must occur exactly once, so that a mutant
-cannot go stale unseen. The names are those of the executable model of the protocol. Not here, for they need more than
-one shard or master: sentinel_majority, wait, touch, map_age, lineage_reader, the rules of moves; and gc_in_owner and
-delete_by_log, which have no code yet. copy_of_synced is no rule of the code but a limit that operators have to keep.
+cannot go stale unseen. The names are those of the executable model of the protocol. Those that need
+Redis are in redis_rules.py. Not here: map_age and the rules of moves, gc_in_owner and delete_by_log, which have no code
+yet. copy_of_synced is no rule of the code but a limit that operators have to keep.
 """
 
 from __future__ import annotations

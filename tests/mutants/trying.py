@@ -13,9 +13,11 @@ from pathlib import Path
 from attrs import frozen
 
 import taba
+from tests.mutants.redis_rules import REDIS_MUTANTS
 from tests.mutants.rules import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
+EVERY = (*MUTANTS, *REDIS_MUTANTS)
 LIMIT = 300.0
 """Seconds that a test may take; a mutant that makes its test hang is caught, too."""
 
@@ -97,8 +99,8 @@ def each_verdict(mutants: Iterable[Mutant]) -> Iterable[Verdict]:
 
 def chosen(rules: Sequence[str]) -> list[Mutant]:
     """The mutants of these rules; all when none is named. KeyError for a name that is no rule's."""
-    by_rule = {mutant.rule: mutant for mutant in MUTANTS}
-    return [by_rule[rule] for rule in rules] if rules else list(MUTANTS)
+    by_rule = {mutant.rule: mutant for mutant in EVERY}
+    return [by_rule[rule] for rule in rules] if rules else list(EVERY)
 
 
 def line_of(verdict: Verdict) -> str:

@@ -60,7 +60,7 @@ class OptionsTests(SynchronousTestCase):
         for settings, words in (
             ({"BASE_PROT": 8300}, ["BASE_PROT is no setting", "mean BASE_PORT?"]),
             ({"DB_SETTINGS": {"NUM_VBUCKET": 9}}, ["DB_SETTINGS.NUM_VBUCKET", "mean NUM_VBUCKETS?"]),
-            ({"DB_SETTINGS": SENTINELS}, ["SENTINELS", "this version does not have yet"]),
+            ({"DB_SETTINGS": {**SENTINELS, "SHARDS": []}}, ["SENTINELS needs SHARDS"]),
             ({"BASE_PORT": "8300"}, ["BASE_PORT", '"8300" is not a whole number']),
             ({"CHECKPOINT_SECONDS": 0}, ["CHECKPOINT_SECONDS", "0.01"]),
             ({"SERVER_ROLES": "fe,bee"}, ["SERVER_ROLES: bee is no role"]),
@@ -143,7 +143,9 @@ class CheckTests(SynchronousTestCase):
             "BASE_PROT is no setting here. Did you mean BASE_PORT?": self.command(
                 "typo", "taba-server", {"BASE_PROT": 1}, "--check-config"
             ),
-            "SHARDS needs the Redis store, which": self.command("redis", "taba-server", {"DB_SETTINGS": SENTINELS}),
+            "no shard has the vbuckets from 128 to 199": self.command(
+                "redis", "taba-server", {"DB_SETTINGS": {**SENTINELS, "NUM_VBUCKETS": 200}}
+            ),
             "Say --insecure": self.command("public", "taba-agent", {"AGENT_INTERFACE": "0.0.0.0"}),
             f"{missing} cannot be read: No such file": self.stage.command("missing", *TABA_SERVER, str(missing)),
         }

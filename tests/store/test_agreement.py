@@ -1,7 +1,8 @@
-"""The embedded store and the memory store, asked the same, say the same.
+"""The embedded store, the Redis store and the memory store, asked the same, say the same.
 
-The memory store is a few dicts that can be checked by reading; whatever is drawn, the database has to come to the same
-answers. Crashes are among the steps, so the embedded store has to come to them from its disk, too.
+The memory store is a few dicts that can be checked by reading; whatever is drawn, the others have to come to the same
+answers. Crashes are among the steps, so the embedded store has to come to them from its disk, too, and the Redis store
+by new connections to a server that was started again.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from taba.interfaces import RETIRED, Append, Checkpoint, Lease, Loaded, Position, SetAside
+from taba.interfaces import RETIRED, Append, Checkpoint, Lease, Loaded, LogDepth, LogEntry, Position, SetAside
 from taba.store.memory import Contents
 from taba.testing.disk import MemoryDisk
 from tests.contracts.store_harness import DAY, A, B, selection
 from tests.store.harnesses import Surroundings, started
+from tests.store.redis.harness import MemoryRedisHarness
 from tests.strategies import law, mostly
 
 VBUCKETS = 3
@@ -148,6 +150,11 @@ class Side:
     def log(self, vbucket: int) -> Any:
         return [evolve(each, lineage="") for each in self.get(self.store.read({vbucket: 0}, 1 << 20, 0))]
 
+    def log_bytes(self) -> int:
+        """The bytes that wait in all logs."""
+        waiting: int = self.store.log_bytes
+        return waiting
+
     def everything(self) -> dict[str, Any]:
         """All that can be asked for."""
         states: list[Any] = []
@@ -169,7 +176,7 @@ class Side:
             "clients of a": self.get(self.store.clients(frozenset(["a"]))),
             "ledger": self.get(self.store.ledger()),
             "depth": self.get(self.store.depth()),
-            "log_bytes": self.store.log_bytes,
+            "log_bytes": self.log_bytes(),
             "aside": self.get(self.store.aside(100)),
             "loaded": [
                 (loaded.position, dict(loaded.types), dict(loaded.ledger))
@@ -199,6 +206,66 @@ def embedded_side() -> tuple[Side, MemoryDisk]:
         return started(surroundings.embedded(disk.folder(), VBUCKETS))
 
     return Side(start(), start, surroundings), disk
+
+
+@define(eq=False)
+class RedisSide(Side):
+    """The Redis store on a server in memory. Every answer takes time, so the times in answers are nobody's concern."""
+
+    harness: MemoryRedisHarness = field(kw_only=True)
+
+    def get(self, deferred: Deferred[Any]) -> Any:
+        return self.harness.world.result_of(deferred)
+
+    def do_pass_time(self, seconds: float) -> Any:
+        self.harness.advance(seconds)
+
+    def log_bytes(self) -> int:
+        return sum(each.bytes for each in self.get(self.store.depth()))
+
+
+def redis_side() -> RedisSide:
+    """The Redis store. A crash is that of its server, which keeps what it had."""
+    harness = MemoryRedisHarness()
+
+    def restart() -> Any:
+        harness.crash()
+        return harness.redis
+
+    surroundings: Any = harness  # it has the wall time
+    return RedisSide(harness.redis, restart, surroundings, harness=harness)
+
+
+def timeless(answer: Any) -> Any:
+    """An answer, without times of logs."""
+    if isinstance(answer, dict):
+        return {name: timeless(value) for name, value in answer.items()}
+    if isinstance(answer, list):
+        return [timeless(each) for each in answer]
+    if isinstance(answer, LogEntry):
+        return evolve(answer, appended=0.0)
+    return evolve(answer, oldest=0.0) if isinstance(answer, LogDepth) else answer
+
+
+class RedisAgreementTests(SynchronousTestCase):
+    """The Redis store beside the memory store, step by step."""
+
+    @law(st.lists(steps, min_size=5, max_size=40), examples=15)
+    def test_redis_agrees(self, drawn: list[tuple[str, Any]]) -> None:
+        """Whatever is done, in whatever order, over restarts of the server, both answer alike and hold the same."""
+        memory, redis = memory_side(), redis_side()
+        try:
+            for verb, given in drawn:
+                # Leases end with the memory store, and live on in Redis; and no lease is to end while steps take time.
+                more = [("pass_time", 3.0)] if verb == "crash" else []
+                for each, value in [(verb, given if given != 1.0 else 0.8), *more]:
+                    answers = [getattr(side, f"do_{each}")(value) for side in (memory, redis)]
+                    self.assertEqual(timeless(answers[0]), timeless(answers[1]), each)
+                behind = redis.harness.wall() - memory.surroundings.wall()
+                memory.surroundings.clock.advance(max(0.0, behind))
+            self.assertEqual(timeless(memory.everything()), timeless(redis.everything()))
+        finally:
+            redis.harness.close()
 
 
 class AgreementTests(SynchronousTestCase):

@@ -1,17 +1,21 @@
 """What fe writes to one shard: batches, in rounds, each made as durable as the settings say before the answer.
 
-A round takes all that waits, in a few calls of taba_append, and ends with one WAIT on the same connection; the next
-round begins when that is answered. So the commands per second do not follow the event rate. Answers are given only
-while a majority of the Sentinels names the very master that gave them: anything else is "ask again".
+A round takes what waits, in a few calls of taba_append, and ends with one WAIT on the same connection; the next round
+begins when that is answered. So the commands per second do not follow the event rate. Answers are given only while a
+majority of the Sentinels names the very master that gave them: anything else is "ask again".
+
+What waits is bounded: a round is no larger than what a server takes well within the time of a call, and while too much
+waits already, more is refused. Nothing of that is appended, and the agents ask again.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from taba.errors import StoreError, StoreUnavailable
@@ -27,8 +31,20 @@ CALL_BYTES = 256 << 10
 """About how many bytes of batches one call takes: Lua copies them, and blocks the shard meanwhile."""
 BATCH_OVERHEAD = 200
 """The bytes of a batch beside its body, roughly."""
+ROUND_BYTES = 8 << 20
+"""About how many bytes of batches one round takes, or those of one call of `append`: all of a round has to be answered
+in the time of one call.
+"""
+QUEUE_BYTES = 64 << 20
+"""How many bytes of batches may wait for the rounds to come."""
 
-_Waiting = tuple[Sequence[Append], "Deferred[list[Outcome]]"]
+@define(eq=False)
+class _Waiting:
+    """One call of `append` that is not answered yet."""
+
+    batches: Sequence[Append]
+    size: int
+    answered: Deferred[list[Outcome]]
 
 
 @define(eq=False)
@@ -41,42 +57,67 @@ class Appender:
     _dedup_seconds: float
     epochs: Mapping[int, int]
     """The epoch of each vbucket's marker."""
-    _queue: list[_Waiting] = field(factory=list, init=False)
+    _queue: deque[_Waiting] = field(factory=deque, init=False)
+    _queued: int = field(default=0, init=False)
+    """The bytes of what is in the queue."""
     _running: bool = field(default=False, init=False)
 
     def append(self, batches: Sequence[Append]) -> Deferred[list[Outcome]]:
-        """The outcomes of batches, all of this shard, in order; fails with StoreUnavailable when nothing is known."""
-        answered: Deferred[list[Outcome]] = Deferred(lambda _: None)
-        self._queue.append((batches, answered))
+        """The outcomes of batches, all of this shard, in order; fails with StoreUnavailable when nothing is known.
+
+        To cancel it is to hear nothing of the outcomes: the batches are appended all the same.
+        """
+        size = sum(map(_size, batches))
+        if self._queue and self._queued + size > QUEUE_BYTES:
+            return fail(
+                StoreUnavailable(
+                    f"{self._shard.name}: {self._queued >> 20} MiB of batches wait already. Agents hold their events"
+                    " and ask again. Is the shard slow, or its network?"
+                )
+            )
+        waiting = _Waiting(batches, size, Deferred(lambda _: None))
+        self._queue.append(waiting)
+        self._queued += size
         if not self._running:
             self._running = True
             Deferred.fromCoroutine(self._rounds())
-        return answered
+        return waiting.answered
 
     async def _rounds(self) -> None:
         while self._queue:
-            waiting, self._queue = self._queue, []
+            together_now = self._take()
             try:
-                outcomes = await self._round([batch for batches, _ in waiting for batch in batches])
+                outcomes = await self._round([batch for each in together_now for batch in each.batches])
             except Exception as problem:
                 failure = Failure(problem if isinstance(problem, StoreError) else StoreUnavailable(repr(problem)))
-                for _, answered in waiting:
-                    _fire(answered, failure)
+                for each in together_now:
+                    _fire(each.answered, failure)
                 continue
             start = 0
-            for batches, answered in waiting:
-                _fire(answered, outcomes[start : start + len(batches)])
-                start += len(batches)
+            for each in together_now:
+                _fire(each.answered, outcomes[start : start + len(each.batches)])
+                start += len(each.batches)
         self._running = False
+
+    def _take(self) -> list[_Waiting]:
+        """What goes into the next round, from the front of the queue."""
+        taken: list[_Waiting] = []
+        size = 0
+        while self._queue and (not taken or size + self._queue[0].size <= ROUND_BYTES):
+            taken.append(self._queue.popleft())
+            size += taken[-1].size
+        self._queued -= size
+        return taken
 
     async def _round(self, batches: Sequence[Append]) -> list[Outcome]:
         link = self._shard.link("append")
         self._check_vouched(link)
-        calls = [self._call(part) for part in _parts(batches)]
+        parts = _parts(batches)
+        calls = [self._call(part) for part in parts]
         answers, _ = await together([ask_all(self._shard, link, calls), self._durability.confirm(self._shard, link)])
         self._check_vouched(link)
         outcomes: list[Outcome] = []
-        for part, answer in zip(_parts(batches), answers, strict=True):
+        for part, answer in zip(parts, answers, strict=True):
             lineage = answer[0].decode()
             if lineage != link.lineage:
                 self._shard.lost(f"shard {self._shard.name} at {link.address} has begun a new lineage", link)
@@ -104,12 +145,17 @@ class Appender:
         return "FCALL", "taba_append", len(keys), *keys, *arguments
 
 
+def _size(batch: Append) -> int:
+    """About how many bytes a batch takes on its way."""
+    return BATCH_OVERHEAD + len(batch.body or b"")
+
+
 def _parts(batches: Sequence[Append]) -> list[Sequence[Append]]:
     """Batches in runs of about CALL_BYTES."""
     parts: list[Sequence[Append]] = []
     start = size = 0
     for end, batch in enumerate(batches):
-        length = BATCH_OVERHEAD + len(batch.body or b"")
+        length = _size(batch)
         if end > start and size + length > CALL_BYTES:
             parts.append(batches[start:end])
             start, size = end, 0

@@ -1,4 +1,4 @@
-"""What be writes to one shard: checkpoints, several of them in one guarded transaction.
+"""What be writes to one shard: checkpoints, as many in one guarded transaction as leave it small.
 
 The keys that decide are watched; taba_guard judges each checkpoint, and says what is there of the States it changes;
 only when that was answered does the transaction go out. When somebody changed a watched key meanwhile, nothing of it
@@ -15,7 +15,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
-from taba.interfaces import Checkpoint, Written
+from taba.interfaces import Checkpoint, SetAside, Written
 from taba.store.judge import LOST
 from taba.store.limits import Limits
 from taba.store.redis import rows
@@ -38,6 +38,12 @@ from taba.store.redis.shard import Shard
 FIELDS_PER_COMMAND = 1000
 NAMES_PER_CALL = 2000
 """How many States one call asks for."""
+TRANSACTION_BYTES = 8 << 20
+"""About how many bytes of values one transaction writes, or those of one checkpoint: it has to be answered in the time
+of one call.
+"""
+KNOWN_NAMES = 250_000
+"""How many States and tabs of one shard are known to be there, at most; each takes some 100 bytes of memory."""
 
 Present = Mapping[tuple[str, str], bool]
 """(tab, client) -> whether there is a State."""
@@ -53,6 +59,11 @@ class Known:
     states: set[int] = field(factory=set)
     tabs: set[str] = field(factory=set)
 
+    @property
+    def names(self) -> int:
+        """How much it is."""
+        return len(self.states) + len(self.tabs)
+
 
 @define(eq=False)
 class Checkpoints:
@@ -63,7 +74,9 @@ class Checkpoints:
     _limits: Limits
     _ttl: Mapping[int, float]
     """The seconds that a written checkpoint prolongs the lease of its vbucket by."""
+    _known_names: int = field(default=KNOWN_NAMES, kw_only=True)
     _known: dict[int, Known] = field(factory=dict, init=False)
+    """By vbucket; those that were written last are at the end."""
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
     """WATCH is of the connection: transactions must not mix."""
 
@@ -84,13 +97,14 @@ class Checkpoints:
             self._lock.release()
 
     async def _write(self, checkpoints: Sequence[Checkpoint]) -> list[Written]:
-        if len({each.lease.vbucket for each in checkpoints}) < len(checkpoints):  # one stands on top of another
-            return [(await self._try([each]))[0] or Written.STALE for each in checkpoints]
-        answers = await self._try(checkpoints)
-        return [
-            answer or (await self._try([each]))[0] or Written.STALE
-            for each, answer in zip(checkpoints, answers, strict=True)
-        ]
+        written: list[Written] = []
+        for together in _transactions(checkpoints):
+            answers = await self._try(together)
+            written += [
+                answer or (await self._try([each]))[0] or Written.STALE
+                for each, answer in zip(together, answers, strict=True)
+            ]
+        return written
 
     async def _try(self, checkpoints: Sequence[Checkpoint]) -> list[Written | None]:
         """Write what may be written in one transaction; None for what a watched key that changed kept from it."""
@@ -160,11 +174,14 @@ class Checkpoints:
         return "FCALL", "taba_present", len(keys), *keys, *arguments
 
     def _learn(self, checkpoint: Checkpoint) -> None:
-        known = self._known.setdefault(checkpoint.lease.vbucket, Known())
+        vbucket = checkpoint.lease.vbucket
+        known = self._known[vbucket] = self._known.pop(vbucket) if vbucket in self._known else Known()
         known.states.update(hash(name) for name, state in checkpoint.states.items() if state is not None)
         known.states.difference_update(hash(name) for name, state in checkpoint.states.items() if state is None)
         known.tabs.update(_tabs(checkpoint))
         known.tabs.difference_update(_shrunk(checkpoint))
+        while sum(each.names for each in self._known.values()) > self._known_names:
+            self.forget(next(iter(self._known)))
 
     # ------------------------------------------------------------------------------------------- what is written then
 
@@ -231,13 +248,24 @@ class Checkpoints:
     def _aside(self, checkpoint: Checkpoint) -> list[Command]:
         if not checkpoint.set_aside:
             return []
+        limits = self._limits
+        kept: list[SetAside] = []
+        total = 0
+        for each in reversed(checkpoint.set_aside):
+            total += len(each.partial)
+            if len(kept) == limits.aside_rows or total > limits.aside_bytes:
+                break
+            kept.append(each)
+        commands: list[Command] = []
+        if len(kept) < len(checkpoint.set_aside):  # what leaves no room for older ones need not be sent, nor they stay
+            commands.append(("DEL", *self._keys.aside))
         arguments = [
             argument
-            for each in checkpoint.set_aside
+            for each in reversed(kept)
             for argument in (each.reason, each.tab, each.client, each.type, each.events, each.partial)
         ]
-        limits = self._limits
-        return [("FCALL", "taba_set_aside", 2, *self._keys.aside, limits.aside_rows, limits.aside_bytes, *arguments)]
+        call = ("FCALL", "taba_set_aside", 2, *self._keys.aside, limits.aside_rows, limits.aside_bytes, *arguments)
+        return [*commands, call]
 
     def _position(self, checkpoint: Checkpoint) -> list[Command]:
         """Position, ledger, lease; and the log without what is folded."""
@@ -253,6 +281,26 @@ class Checkpoints:
             commands.append(("XTRIM", of(LOG, lease.vbucket), "MINID", rows.log_id(folded + 1)))
             commands.append(("LTRIM", of(ENTRIES, lease.vbucket), folded - checkpoint.expected.folded, -1))
         return commands
+
+
+def _transactions(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
+    """Checkpoints, in their order, in runs that one transaction writes: about TRANSACTION_BYTES, and each vbucket once,
+    because one checkpoint of a vbucket stands on top of another.
+    """
+    runs: list[list[Checkpoint]] = []
+    size = 0
+    seen: set[int] = set()
+    for each in checkpoints:
+        values = (*each.states.values(), *each.aggregates.values(), *(aside.partial for aside in each.set_aside))
+        length = sum(len(value) for value in values if value is not None)
+        if not runs or size + length > TRANSACTION_BYTES or each.lease.vbucket in seen:
+            runs.append([])
+            size = 0
+            seen.clear()
+        runs[-1].append(each)
+        size += length
+        seen.add(each.lease.vbucket)
+    return runs
 
 
 def _vbuckets(checkpoints: Sequence[Checkpoint]) -> list[int]:

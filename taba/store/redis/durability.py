@@ -65,24 +65,34 @@ class Durability:
 async def choose(shards: Mapping[str, Shard], level: Level, replicas: int, seconds: float) -> Durability:
     """What a level takes on these shards.
 
-    Raises StartError when they cannot give it: `fsynced` without WAITAOF (Redis 7.2) needs `appendonly yes` and
-    `appendfsync always`.
+    Raises StartError when they cannot give it: `fsynced` needs `appendonly yes`, and where one of the servers has no
+    WAITAOF (Redis 7.2), `appendfsync always` on all of them.
     """
     if level is not Level.FSYNCED:
         return Durability(level, replicas, seconds)
     waits_for_disk = True
     for shard in shards.values():
         link = shard.link("be")
-        version = re.search(rb"redis_version:(\d+)\.(\d+)", await ask_on(shard, link, "INFO", "server"))
-        if version is not None and (int(version[1]), int(version[2])) >= (7, 2):
-            continue
-        waits_for_disk = False
-        kept = await ask_on(shard, link, "CONFIG", "GET", "append*")
-        kept = dict(zip(kept[::2], kept[1::2], strict=True))
-        if (kept.get(b"appendonly"), kept.get(b"appendfsync")) != (b"yes", b"always"):
+        waits_for_disk = _version(await ask_on(shard, link, "INFO", "server")) >= (7, 2) and waits_for_disk
+        if b"\naof_enabled:1" not in await ask_on(shard, link, "INFO", "persistence"):
             raise StartError(
-                f"DURABILITY is `fsynced`, and shard {shard.name} at {link.address} has no WAITAOF (Redis 7.2): give"
-                " it, and its replicas, `appendonly yes` and `appendfsync always`, or another DURABILITY."
+                f"DURABILITY is `fsynced`, and shard {shard.name} at {link.address} keeps no append-only file: give it,"
+                " and its replicas, `appendonly yes`, or another DURABILITY."
+            )
+    for shard in () if waits_for_disk else shards.values():
+        link = shard.link("be")
+        found = await ask_on(shard, link, "CONFIG", "GET", "appendfsync")
+        if found[1:] != [b"always"]:
+            raise StartError(
+                f"DURABILITY is `fsynced`, and not every server has WAITAOF (Redis 7.2): give all of them, and their"
+                f" replicas, `appendfsync always`, which shard {shard.name} at {link.address} does not have, or another"
+                " DURABILITY."
             )
     watched = all(shard.state()["replicas"] for shard in shards.values())
     return Durability(level, replicas if watched else 0, seconds, waits_for_disk)
+
+
+def _version(server: bytes) -> tuple[int, int]:
+    """The version of a server, from its INFO; (0, 0) when it does not say."""
+    found = re.search(rb"redis_version:(\d+)\.(\d+)", server)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

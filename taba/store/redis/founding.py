@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
 from taba.errors import StartError, StoreUnavailable
@@ -57,29 +57,52 @@ class Founding:
     _keys: Keys
     _new_id: Callable[[], str]
 
-    async def establish(self, level: Callable[[], Deferred[Level]]) -> Identity:
+    async def establish(self, level: Callable[[], Deferred[Level]], known: Identity | None = None) -> Identity:
         """The cluster that the shards are of, made when there is none yet, with the durability that `level` finds.
+
+        A process that was at work knows who the cluster is (`known`): shards that are all empty have lost their data
+        then, and no other cluster is founded on them.
 
         Raises StartError when the shards belong to different clusters, or have another NUM_VBUCKETS, or the settings
         have vbuckets on other shards than their data; StoreUnavailable when a shard cannot be reached.
         """
         metas = await self._metas()
-        self._check(metas)
-        if not any(meta.state == READY for meta in metas.values()):
+        self._check(metas, known)
+        if known is None and not any(meta.state == READY for meta in metas.values()):
             metas = await self._found(next(iter([m.cluster for m in metas.values() if m.cluster]), ""), level)
-        first = next(meta for meta in metas.values() if meta.state == READY)
         epochs, missing = await self._markers()
         await self._check_places(missing)
         # A server that founded the cluster ended before it came to these.
         await self._set_ready([name for name, meta in metas.items() if meta.state == FOUNDING and name not in missing])
+        first = next((meta for meta in metas.values() if meta.state == READY), None)
+        if first is None:
+            if known is None:
+                raise StoreUnavailable("a failover took back that the cluster was founded")
+            return evolve(known, epochs=epochs, missing=missing)
         return Identity(first.cluster, Level(first.durability), epochs, missing)
 
-    async def accept_loss(self, name: str, cluster: str, level: Level) -> list[int]:
+    async def look(self) -> Identity | None:
+        """As `establish`, but nothing is written: None when there is no cluster yet, or one that is being founded."""
+        metas = await self._metas()
+        self._check(metas)
+        first = next((meta for meta in metas.values() if meta.state == READY), None)
+        if first is None:
+            return None
+        epochs, missing = await self._markers()
+        await self._check_places(missing)
+        return Identity(first.cluster, Level(first.durability), epochs, missing)
+
+    async def accept_loss(self, name: str, known: Identity, level: Level) -> list[int]:
         """Let a shard that lost its data begin anew: it gets what it lacks of its markers. Answers with their vbuckets.
+
+        Raises StartError, and changes nothing, when the data is on another shard, or another cluster's is there.
         """
+        self._check(await self._metas(), known)
         _, missing = await self._markers()
-        await self._claim(name, cluster, level, begin_anew=True)
-        await self._set_ready([name])
+        await self._check_places(missing)
+        if missing.get(name):
+            await self._claim(name, known.cluster, level, begin_anew=True)
+            await self._set_ready([name])
         return missing.get(name, [])
 
     # -------------------------------------------------------------------------------------------------------- reading
@@ -95,7 +118,7 @@ class Founding:
         found = await together(of(self._shards[name]) for name in names)
         return dict(zip(names, found, strict=True))
 
-    def _check(self, metas: Mapping[str, _Meta]) -> None:
+    def _check(self, metas: Mapping[str, _Meta], known: Identity | None = None) -> None:
         clusters = {meta.cluster: name for name, meta in metas.items() if meta.cluster}
         if len(clusters) > 1:
             (one, first), (other, second), *_ = clusters.items()
@@ -113,6 +136,11 @@ class Founding:
                 raise StartError(
                     f"What the settings call shard {name} holds the data of shard {meta.shard}: correct SHARDS, or the"
                     " names in the Sentinels' configuration."
+                )
+            if known is not None and meta.cluster not in ("", known.cluster):
+                raise StartError(
+                    f"Shard {name} holds the data of cluster {meta.cluster} now, and this server is of cluster"
+                    f" {known.cluster}. Bring the data of that one back, or start the server again."
                 )
 
     async def _markers(self) -> tuple[dict[int, int], dict[str, list[int]]]:

@@ -78,9 +78,11 @@ local function append_one(keys, first, epoch, dedup, time, args, at)
   end
   local body = args[at + 9]
   local stamp = string.format('%.6f', time)
-  redis.call('XADD', log, '0-*', 't', stamp, 'n', args[at + 6], 'b', body)
+  -- What can fail does so before anything is written: a batch in the log without its dedup row would be taken twice. So
+  -- the log is written first, and of the other keys all but the ledger have been read by then.
   local newest = redis.call('LINDEX', entries, -1)
   local total = newest and tonumber(split(newest)[3]) or 0
+  redis.call('XADD', log, '0-*', 't', stamp, 'n', args[at + 6], 'b', body)
   redis.call('RPUSH', entries, stamp .. ':' .. #body .. ':' .. whole(total + #body))
   touched = string.format('%.6f', math.max(time, touched))
   redis.call('HSET', lanes, incarnation, number .. ':' .. checksum .. ':' .. whole(before + count) .. ':' .. touched)
@@ -104,9 +106,10 @@ local function append(keys, args)
   return answers
 end
 
--- keys: D of a vbucket. args: wall time, dedup seconds, incarnations. Answers with how many rows went.
+-- keys: D of a vbucket. args: wall time, dedup seconds, incarnations. Answers with how many rows went. Rows were stamped
+-- by this server's clock; the earlier of both times counts, so that no one clock that runs ahead makes lanes forgotten.
 local function prune(keys, args)
-  local time, dedup, gone = tonumber(args[1]), tonumber(args[2]), 0
+  local time, dedup, gone = math.min(tonumber(args[1]), now()), tonumber(args[2]), 0
   for at = 3, #args do
     local row = redis.call('HGET', keys[1], args[at])
     if row and time - tonumber(split(row)[4]) >= dedup then
@@ -179,6 +182,21 @@ local function guard(keys, args)
     answers[#answers + 1] = answer
   end
   return answers
+end
+
+-- keys: M of each vbucket. Answers with place (from 1), number of entries, first and last item of each that is not empty.
+local function depth(keys, args)
+  local found = {}
+  for at = 1, #keys do
+    local entries = redis.call('LLEN', keys[at])
+    if entries > 0 then
+      found[#found + 1] = at
+      found[#found + 1] = entries
+      found[#found + 1] = redis.call('LINDEX', keys[at], 0)
+      found[#found + 1] = redis.call('LINDEX', keys[at], -1)
+    end
+  end
+  return found
 end
 
 -- keys: H of each tab. args: for each tab how many clients, and these. Answers with a digit for each: 1 has a State.
@@ -266,15 +284,27 @@ local function found(keys, args)
   return {cluster, state}
 end
 
-redis.register_function{function_name = 'taba_version', callback = version, flags = {'no-writes'}}
+-- What only reads may be called while the server refuses writes. What may run without memory either frees some, or takes
+-- next to none: leases must not end because a server is full, and what a transaction calls must not fail where its other
+-- commands, which were looked at before it began, have taken the last of it.
+local function reads(name, callback)
+  redis.register_function{function_name = name, callback = callback, flags = {'no-writes'}}
+end
+
+local function always(name, callback)
+  redis.register_function{function_name = name, callback = callback, flags = {'allow-oom'}}
+end
+
+reads('taba_version', version)
 redis.register_function('taba_append', append)
-redis.register_function('taba_prune', prune)
-redis.register_function('taba_acquire', acquire)
-redis.register_function('taba_renew', renew)
-redis.register_function{function_name = 'taba_load', callback = load, flags = {'no-writes'}}
-redis.register_function{function_name = 'taba_guard', callback = guard, flags = {'no-writes'}}
-redis.register_function{function_name = 'taba_present', callback = present, flags = {'no-writes'}}
-redis.register_function('taba_count_clients', count_clients)
-redis.register_function('taba_tidy', tidy)
-redis.register_function('taba_set_aside', set_aside)
+always('taba_prune', prune)
+always('taba_acquire', acquire)
+always('taba_renew', renew)
+reads('taba_load', load)
+reads('taba_guard', guard)
+reads('taba_depth', depth)
+reads('taba_present', present)
+always('taba_count_clients', count_clients)
+always('taba_tidy', tidy)
+always('taba_set_aside', set_aside)
 redis.register_function('taba_found', found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from taba.errors import StartError
+from taba.store.redis.asking import unavailable
 from taba.store.redis.link import Link, RedisRefused
 from taba.store.redis.shard import Shard
 
@@ -21,10 +22,10 @@ def source() -> str:
     return files("taba.store.redis").joinpath("functions.lua").read_text("utf-8")
 
 
-async def ensure_library(shard: Shard, link: Link) -> None:
-    """Load the library into the shard's master if it is not there, or older.
+async def present_version(shard: Shard, link: Link) -> int:
+    """The version of the library that the shard's master has, 0 for none.
 
-    Raises StartError when Redis is too old for functions, forbids loading them, or has newer ones.
+    Raises StartError when Redis is too old for functions, or has newer ones; StoreUnavailable when it does not say.
     """
     try:
         present = await link.call("FCALL", "taba_version", 0)
@@ -35,14 +36,23 @@ async def ensure_library(shard: Shard, link: Link) -> None:
                 " use Redis 7.0 or newer."
             ) from refused
         if "Function not found" not in refused.sentence:
-            raise
-        present = 0
+            raise unavailable(shard, link, refused) from refused
+        return 0
     if present > VERSION:
         raise StartError(
             f"Shard {shard.name} has the functions of a newer Taba (version {present}; this one has {VERSION}): start"
             " that version, or a newer one, here too."
         )
-    if present < VERSION:
+    return int(present)
+
+
+async def ensure_library(shard: Shard, link: Link) -> None:
+    """Load the library into the shard's master if it is not there, or older.
+
+    Raises StartError when Redis is too old for functions, forbids loading them, or has newer ones; StoreUnavailable
+    when it cannot load them now.
+    """
+    if await present_version(shard, link) < VERSION:
         await _load(shard, link)
 
 
@@ -51,7 +61,7 @@ async def _load(shard: Shard, link: Link) -> None:
         await link.call("FUNCTION", "LOAD", "REPLACE", source())
     except RedisRefused as refused:
         if refused.code != "NOPERM":
-            raise
+            raise unavailable(shard, link, refused) from refused
         raise StartError(
             f"The Redis user of the settings may not load functions on shard {shard.name}: {refused.sentence}. Allow it"
             " FUNCTION LOAD, or load taba/store/redis/functions.lua yourself with `redis-cli -x FUNCTION LOAD REPLACE`."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from taba.errors import SettingsError
 from taba.process import Process
@@ -21,6 +22,8 @@ from taba.store.redis.store import RedisStore
 
 ONLY_SHARD = "redis"
 """The name of the shard of a store with one server."""
+SPARE_SECONDS = 0.5
+"""How much longer than it waits by design a call may take at least: a blocking read waits half of it."""
 
 
 def check_database(settings: DatabaseSettings) -> None:
@@ -37,6 +40,11 @@ def check_database(settings: DatabaseSettings) -> None:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise SettingsError(f"SENTINELS names {twice[0]} twice.")
+    if settings.call_seconds < settings.wait_seconds + SPARE_SECONDS:
+        raise SettingsError(
+            "DB_SETTINGS: REDIS_CALL_SECONDS is the time limit of every call, and one waits WAIT_SECONDS for replicas:"
+            f" it must be {settings.wait_seconds + SPARE_SECONDS:g} or more."
+        )
     level_of(settings)
     map_of(settings)
     for access in (redis_access(settings), sentinel_access(settings)):
@@ -66,11 +74,11 @@ def map_of(settings: DatabaseSettings) -> ShardMap:
 
 def address_of(url: str) -> tuple[Address, bool]:
     """The server of a REDIS_URL, and whether it is reached by TLS."""
-    parts = urlsplit(url)
     try:
-        port = parts.port or 6379
+        parts = urlsplit(url)
+        port = 6379 if parts.port is None else parts.port
     except ValueError:
-        port = 0
+        parts, port = urlsplit(""), 0
     if parts.scheme not in ("redis", "rediss") or not parts.hostname or not port:
         raise SettingsError(f"REDIS_URL: {url} is not redis://HOST:PORT, nor rediss://HOST:PORT.")
     if parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment:
@@ -110,8 +118,20 @@ def _password(given: str, path: str | None, key: str) -> str:
         raise SettingsError(f"{key}_FILE: {path} cannot be read: {problem}.")
 
 
-def open_redis_store(settings: DatabaseSettings, process: Process, dedup_days: float) -> RedisStore:
-    """The store, not started yet. Raises SettingsError as `check_database` does."""
+@frozen
+class Parts:
+    """What a store on Redis is made of, none of it started yet."""
+
+    shards: Mapping[str, Shard]
+    """In the order of the settings, by which sentences about an unknown shard name its place."""
+    ranges: ShardMap
+    keys: Keys
+    sentinels: Sentinels | None
+    """None for a single server."""
+
+
+def parts_of(settings: DatabaseSettings, process: Process) -> Parts:
+    """The connections that settings ask for. Raises SettingsError as `check_database` does."""
     check_database(settings)
     ranges, access = map_of(settings), redis_access(settings)
     sentinels: Sentinels | None = None
@@ -120,17 +140,22 @@ def open_redis_store(settings: DatabaseSettings, process: Process, dedup_days: f
         source: FixedSource | Sentinels = FixedSource(address)
     else:
         source = sentinels = Sentinels(settings.sentinels, process, sentinel_access(settings))
-    # In the order of the settings, by which sentences about an unknown shard name its place.
     shards = {
         name: Shard(name, process, ROLES, source, access, call_seconds=settings.call_seconds)
         for name in dict.fromkeys(each.name for each in ranges.ranges)
     }
+    return Parts(shards, ranges, Keys(settings.key_prefix or ""), sentinels)
+
+
+def open_redis_store(settings: DatabaseSettings, process: Process, dedup_days: float) -> RedisStore:
+    """The store, not started yet. Raises SettingsError as `check_database` does."""
+    parts = parts_of(settings, process)
     return RedisStore(
         process,
-        shards,
-        ranges,
-        Keys(settings.key_prefix or ""),
-        sentinels,
+        parts.shards,
+        parts.ranges,
+        parts.keys,
+        parts.sentinels,
         level=level_of(settings),
         replicas=settings.wait_replicas,
         wait_seconds=settings.wait_seconds,

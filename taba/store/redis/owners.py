@@ -22,7 +22,7 @@ VBUCKETS_PER_CALL = 250
 LANES_PER_CALL = 1000
 """How many dedup rows one call looks at."""
 FIELDS_PER_CALL = 1000
-"""How many fields of a hash one call reads."""
+"""How many fields are read before the next are asked for: a reply has to come within the time of a call."""
 
 
 @define(eq=False)
@@ -84,33 +84,30 @@ class Owners:
 
     async def states(self, vbucket: int, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
         """See `IStore.states`."""
-        by_tab: dict[str, list[str]] = {}
-        for tab, client in keys:
-            by_tab.setdefault(tab, []).append(client)
-        names = [(tab, part) for tab, clients in by_tab.items() for part in _parts(clients, FIELDS_PER_CALL)]
-        commands = [("HMGET", self._keys.states(vbucket, tab), *part) for tab, part in names]
-        replies = await ask_all(self._shard, self._shard.link("be"), commands)
-        return {
-            (tab, client): state
-            for (tab, part), reply in zip(names, replies, strict=True)
-            for client, state in zip(part, reply, strict=True)
-            if state is not None
-        }
+        found: dict[tuple[str, str], bytes] = {}
+        for some in _parts(keys, FIELDS_PER_CALL):
+            by_tab: dict[str, list[str]] = {}
+            for tab, client in some:
+                by_tab.setdefault(tab, []).append(client)
+            commands = [("HMGET", self._keys.states(vbucket, tab), *clients) for tab, clients in by_tab.items()]
+            replies = await ask_all(self._shard, self._shard.link("be"), commands)
+            for (tab, clients), reply in zip(by_tab.items(), replies, strict=True):
+                states = zip(clients, reply, strict=True)
+                found.update({(tab, client): state for client, state in states if state is not None})
+        return found
 
     async def aggregates(self, vbucket: int, tabs: Sequence[str]) -> dict[str, bytes]:
         """See `IStore.aggregates`."""
-        parts = _parts(tabs, FIELDS_PER_CALL)
-        commands = [("HMGET", self._keys.of(AGGREGATES, vbucket), *part) for part in parts]
-        replies = await ask_all(self._shard, self._shard.link("be"), commands)
-        return {
-            tab: aggregate
-            for part, reply in zip(parts, replies, strict=True)
-            for tab, aggregate in zip(part, reply, strict=True)
-            if aggregate is not None
-        }
+        found: dict[str, bytes] = {}
+        for some in _parts(tabs, FIELDS_PER_CALL):
+            reply = await ask(self._shard, "be", "HMGET", self._keys.of(AGGREGATES, vbucket), *some)
+            found.update({tab: value for tab, value in zip(some, reply, strict=True) if value is not None})
+        return found
 
     async def prune(self, vbuckets: Sequence[int], now: float, dedup_seconds: float) -> int:
-        """See `IStore.prune`. The function looks again as it deletes: a copy of a batch may have come meanwhile."""
+        """See `IStore.prune`. The function looks again as it deletes, for a copy of a batch may have come meanwhile;
+        it goes by the server's own clock where that is behind `now`.
+        """
         gone = 0
         waiting = [(vbucket, b"0") for vbucket in vbuckets]
         while waiting:

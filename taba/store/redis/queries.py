@@ -1,32 +1,52 @@
 """What queries read of the shards. Names are held whole, States only page by page.
 
 Rows come sorted by (tab, client), from all shards together; a page is of as many tabs as make it full. What a page
-has of one tab is of one moment; the States of a tab with more clients than a page holds come in several.
+has of one tab is of one moment; the States of a tab with more clients than a page holds come in several. How many rows
+make `page_bytes` is guessed from the pages before.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from taba.interfaces import RETIRED, AggregateRow, LogDepth, Selection, SetAside, StateRow
 from taba.store.judge import LOST
 from taba.store.limits import Limits
 from taba.store.redis import rows
-from taba.store.redis.asking import Command, ask_all, together
+from taba.store.redis.asking import Command, ask, ask_all, together
 from taba.store.redis.keys import AGGREGATES, CLIENTS, ENTRIES, LEDGER, TYPES, Keys
 from taba.store.redis.shard import Shard
 from taba.store.redis.shard_map import ShardMap
 
 TABS_PER_CALL = 200
 """How many tabs one round trip asks the size of."""
+FIRST_GUESS = 4096.0
+"""The bytes of a row before one was seen."""
 
 Tab = tuple[str, int, str]
 """(tab, vbucket, Type)."""
 Consume = Callable[[Sequence[Any]], "Deferred[Any] | None"]
+
+
+@define(eq=False)
+class _Pace:
+    """How many rows one page of a query takes."""
+
+    _limits: Limits
+    _size: float = field(default=FIRST_GUESS, init=False)
+
+    @property
+    def rows(self) -> int:
+        """As many as are about `page_bytes`, at least one, at most `page_rows`."""
+        return max(1, min(int(self._limits.page_rows), int(self._limits.page_bytes / self._size)))
+
+    def seen(self, sizes: Sequence[int]) -> None:
+        """The sizes of the rows of a page."""
+        self._size = max(1.0, self._size / 2, sum(sizes) / len(sizes))
 
 
 @define(eq=False)
@@ -106,18 +126,16 @@ class Queries:
 
     async def depth(self) -> list[LogDepth]:
         """See `IStore.depth`."""
-        lengths, oldest, newest = await together(
-            [
-                self._of_vbuckets(lambda vbucket: ("LLEN", self._keys.of(ENTRIES, vbucket))),
-                self._of_vbuckets(lambda vbucket: ("LINDEX", self._keys.of(ENTRIES, vbucket), 0)),
-                self._of_vbuckets(lambda vbucket: ("LINDEX", self._keys.of(ENTRIES, vbucket), -1)),
-            ]
-        )
-        return [
-            rows.depth(vbucket, length, oldest[vbucket], newest[vbucket])
-            for vbucket, length in sorted(lengths.items())
-            if length and oldest[vbucket] and newest[vbucket]
-        ]
+
+        async def of_shard(name: str) -> list[LogDepth]:
+            vbuckets = self._map.vbuckets_of(name)
+            keys = [self._keys.of(ENTRIES, vbucket) for vbucket in vbuckets]
+            found = await ask(self._shards[name], "query", "FCALL", "taba_depth", len(keys), *keys)
+            rows_of_four = zip(found[::4], found[1::4], found[2::4], found[3::4], strict=True)
+            return [rows.depth(vbuckets[place - 1], *rest) for place, *rest in rows_of_four]
+
+        some = await together(of_shard(name) for name in self._map.names())
+        return sorted((each for of_one in some for each in of_one), key=lambda each: each.vbucket)
 
     async def aside(self, limit: int) -> list[SetAside]:
         """See `IStore.aside`."""
@@ -142,20 +160,21 @@ class Queries:
             await _give(page, consume)
 
     async def _state_pages(self, tabs: Sequence[Tab], clients: Sequence[str] | None) -> AsyncIterator[list[StateRow]]:
+        pace = _Pace(self._limits)
         for start in range(0, len(tabs) if clients != [] else 0, TABS_PER_CALL):
             some = tabs[start : start + TABS_PER_CALL]
             sizes = [len(clients)] * len(some) if clients is not None else await self._sizes(some)
-            for first, last in _runs(sizes, self._limits.page_rows):
-                if sizes[first] > self._limits.page_rows:
-                    async for page in self._parts_of_tab(some[first], clients):
+            for first, last in _runs(sizes, lambda: pace.rows):
+                if sizes[first] > pace.rows:
+                    async for page in self._parts_of_tab(some[first], clients, pace):
                         yield page
-                elif page := await self._whole_tabs(some[first:last], clients):
+                elif page := await self._whole_tabs(some[first:last], clients, pace):
                     yield page
 
     async def _sizes(self, tabs: Sequence[Tab]) -> list[int]:
         return await self._of_tabs(tabs, lambda tab: ("HLEN", self._keys.states(tab[1], tab[0])))
 
-    async def _whole_tabs(self, tabs: Sequence[Tab], clients: Sequence[str] | None) -> list[StateRow]:
+    async def _whole_tabs(self, tabs: Sequence[Tab], clients: Sequence[str] | None, pace: _Pace) -> list[StateRow]:
         """All wanted States of some tabs."""
         if clients is not None:
             found = await self._of_tabs(tabs, lambda tab: ("HMGET", self._keys.states(tab[1], tab[0]), *clients))
@@ -163,28 +182,38 @@ class Queries:
         else:
             found = await self._of_tabs(tabs, lambda tab: ("HGETALL", self._keys.states(tab[1], tab[0])))
             named = [dict(sorted(rows.pairs(flat).items())) for flat in found]
-        return [
+        page = [
             StateRow(tab, client, name, state)
             for (tab, _, name), states in zip(tabs, named, strict=True)
             for client, state in states.items()
             if state is not None
         ]
+        if page:
+            pace.seen([len(row.state) for row in page])
+        return page
 
-    async def _parts_of_tab(self, tab: Tab, clients: Sequence[str] | None) -> AsyncIterator[list[StateRow]]:
+    async def _parts_of_tab(
+        self, tab: Tab, clients: Sequence[str] | None, pace: _Pace
+    ) -> AsyncIterator[list[StateRow]]:
         """The wanted States of one tab with many clients."""
         if clients is None:
             (names,) = await self._of_tabs([tab], self._client_names)
             clients = sorted(name.decode() for name in names)
-        for start in range(0, len(clients), self._limits.page_rows):
-            if page := await self._whole_tabs([tab], clients[start : start + self._limits.page_rows]):
+        start = 0
+        while start < len(clients):
+            some = clients[start : start + pace.rows]
+            start += len(some)
+            if page := await self._whole_tabs([tab], some, pace):
                 yield page
 
     async def each_aggregate(self, selection: Selection, consume: Consume) -> None:
         """See `IStore.each_aggregate`."""
         tabs = await self._all_tabs(selection.tabs)
-        step = self._limits.page_rows
-        for start in range(0, len(tabs), step):
-            some = tabs[start : start + step]
+        pace = _Pace(self._limits)
+        start = 0
+        while start < len(tabs):
+            some = tabs[start : start + pace.rows]
+            start += len(some)
             found = await self._aggregates(some)
             page = [
                 AggregateRow(tab, name, aggregate)
@@ -192,6 +221,7 @@ class Queries:
                 if aggregate is not None
             ]
             if page:
+                pace.seen([len(row.aggregate) for row in page])
                 await _give(page, consume)
 
     async def _aggregates(self, tabs: Sequence[Tab]) -> list[bytes | None]:
@@ -211,18 +241,16 @@ class Queries:
         return [named[vbucket, tab] for tab, vbucket, _ in tabs]
 
 
-def _runs(sizes: Sequence[int], most: int) -> list[tuple[int, int]]:
-    """Cut a list into runs of at most `most` together, or of one that is larger."""
-    runs: list[tuple[int, int]] = []
+def _runs(sizes: Sequence[int], most: Callable[[], int]) -> Iterator[tuple[int, int]]:
+    """Cut a list into runs of at most `most` together, or of one that is larger; `most` is asked as each run ends."""
     first = total = 0
     for place, size in enumerate(sizes):
-        if place > first and total + size > most:
-            runs.append((first, place))
+        if place > first and total + size > most():
+            yield first, place
             first, total = place, 0
         total += size
     if first < len(sizes):
-        runs.append((first, len(sizes)))
-    return runs
+        yield first, len(sizes)
 
 
 def _aside(stream_id: bytes, fields: Sequence[bytes]) -> tuple[tuple[int, int], SetAside]:

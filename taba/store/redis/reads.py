@@ -4,7 +4,12 @@ A fetch sweeps over the streams it is asked for, some at a time, so that no repl
 asked for or every stream was found empty. Only then it may block: on all streams together, where nothing waits.
 
 Whoever reads may go away while a fetch is under way; what the fetch brings stays, and is given to the next who asks for
-just what follows what it has. Anything else is dropped: it is in the log.
+just what follows what it has. Anything else is dropped: it is in the log. Dropped, too, is what came by a connection
+that has been closed since: it may have been rolled back.
+
+How large a reply becomes can only be guessed, from the entries seen before. Replies are small in number of entries, and
+a call that fails makes the guess much larger: large entries after many small ones must not make calls that run out of
+time again and again.
 """
 
 from __future__ import annotations
@@ -16,12 +21,14 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from taba.errors import StoreError, StoreUnavailable
 from taba.interfaces import LogEntry
 from taba.store.redis import rows
 from taba.store.redis.asking import ask_on
 from taba.store.redis.keys import LOG, Keys
+from taba.store.redis.link import Link
 from taba.store.redis.shard import Shard
 
 BLOCK_SECONDS = 0.25
@@ -30,6 +37,12 @@ STREAMS = 64
 """The streams of one call in a sweep, at most."""
 ENTRIES = 64
 """The entries of one stream in one call, at most: XREAD counts by stream."""
+CALL_ENTRIES = 256
+"""The entries of all streams in one call of a sweep, at most."""
+SUSPICION = 16
+"""How many times larger than seen before entries are taken to be after a call that failed."""
+LARGEST_GUESS = 16 << 20
+"""The size that entries are taken to have at most: fe takes no larger requests."""
 BLOCKED_ENTRIES = 2
 """The same while it waits for what comes new, on all streams."""
 RETRY_SECONDS = 0.25
@@ -55,6 +68,9 @@ class ShardReader:
     """The size of an entry, about."""
     _turn: int = field(default=0, init=False)
     """The vbucket that the next sweep begins with."""
+    _link: Link | None = field(default=None, init=False)
+    """What was used last."""
+    _log = Logger()
 
     async def fetch(self, after: Mapping[int, int], max_bytes: int, block: float) -> None:
         """Fetch what follows `after`, and block for `block` seconds when there is nothing; `problem` says what failed.
@@ -69,6 +85,9 @@ class ShardReader:
             self.entries.extend(found)
         except StoreError as problem:
             self.problem = problem
+        except Exception as defect:  # an entry that nobody of ours wrote: the other shards are read all the same
+            self._log.failure("What shard {shard} has in its logs cannot be read", shard=self.shard.name)
+            self.problem = StoreUnavailable(f"{self.shard.name}: {defect!r}")
         finally:
             self.busy = False
 
@@ -81,7 +100,7 @@ class ShardReader:
         while idle < len(streams) and size * 2 < max_bytes:
             width = max(1, min(STREAMS, len(streams) - start, int(max_bytes / self._size)))
             part = streams[start : start + width]
-            count = max(1, min(ENTRIES, int((max_bytes - size) / (self._size * width))))
+            count = max(1, min(ENTRIES, CALL_ENTRIES // width, int((max_bytes - size) / (self._size * width))))
             entries = await self._call(upto, part, count, 0)
             for entry in entries:
                 found.append((upto[entry.vbucket], entry))
@@ -94,22 +113,30 @@ class ShardReader:
 
     async def _call(self, after: Mapping[int, int], part: Sequence[int], count: int, block: float) -> list[LogEntry]:
         """One XREAD of some streams."""
-        link = self.shard.link("read")
+        link = self._link = self.shard.link("read")
         names = {self._keys.of(LOG, vbucket): vbucket for vbucket in part}
         patience: tuple[Any, ...] = ("BLOCK", max(1, round(block * 1000))) if block > 0 else ()
         ids = [rows.log_id(after[vbucket]) for vbucket in part]
-        reply = await ask_on(self.shard, link, "XREAD", "COUNT", count, *patience, "STREAMS", *names, *ids)
+        try:
+            reply = await ask_on(self.shard, link, "XREAD", "COUNT", count, *patience, "STREAMS", *names, *ids)
+        except StoreUnavailable:
+            self._size = min(max(self._size * SUSPICION, FIRST_GUESS), LARGEST_GUESS)
+            raise
         entries = [
             entry for name, found in reply or () for entry in rows.read_entries(names[name], link.lineage, found)
         ]
         if entries:
             average = sum(len(entry.body) for entry in entries) / len(entries)
             self._size = max(1.0, 0.75 * self._size + 0.25 * average, average / 4)
+        elif self._size > FIRST_GUESS:
+            self._size = max(FIRST_GUESS, self._size / 2)  # else a suspicion would make many small calls for ever
         return entries
 
     def take(self, after: dict[int, int], max_bytes: int) -> list[LogEntry]:
         """Take what follows `after`, which is moved on; drop what does not."""
         taken: list[LogEntry] = []
+        if self._link is not None and not self._link.alive:
+            self.entries.clear()
         while self.entries and (max_bytes > 0 or not taken):
             follows, entry = self.entries.popleft()
             if follows == after.get(entry.vbucket):
@@ -159,7 +186,8 @@ class LogReader:
                     block = min(BLOCK_SECONDS, until - now) if reader.empty is after else 0.0
                     Deferred.fromCoroutine(reader.fetch(after, max_bytes, block)).addBoth(self._tell)
             await self._wait(news, min(until - now, RETRY_SECONDS) if failed else until - now)
-        await self._wait(Deferred(), wait)
+        if wait > 0:
+            await self._wait(Deferred(), wait)
         return []
 
     def _note_failures(self, readers: Sequence[ShardReader], failed: dict[str, float], now: float) -> None:
@@ -185,8 +213,7 @@ class LogReader:
 
     def _tell(self, result: Any) -> Any:
         news, self._news = self._news, Deferred()
-        if not news.called:
-            news.callback(None)
+        news.callback(None)
         return result
 
     async def _wait(self, news: Deferred[None], seconds: float) -> None:

@@ -10,17 +10,26 @@ Whatever was decided is decided by functions in Redis, so that any number of ser
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, maybeDeferred, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    DeferredLock,
+    TimeoutError,
+    fail,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from taba.errors import LocalProtocolError, NotHere, StoreError, StoreUnavailable
+from taba.errors import LocalProtocolError, NotHere, StartError, StoreError, StoreUnavailable
 from taba.interfaces import (
     AggregateRow,
     Append,
@@ -51,14 +60,19 @@ from taba.store.redis.library import ensure_library
 from taba.store.redis.owners import Owners
 from taba.store.redis.queries import Queries
 from taba.store.redis.reads import LogReader, ShardReader
+from taba.store.redis.refusals import Refusals
 from taba.store.redis.shard import Shard
 from taba.store.redis.shard_map import ShardMap
 
 T = TypeVar("T")
 Part = TypeVar("Part")
 
+OPEN_SECONDS = 2.0
+"""How long a start waits for the links of a shard before it says what keeps them from opening."""
 RETRY_SECONDS = 1.0
 """How long after a failure a start is tried again."""
+PATIENCE = 0.25
+"""The part of a lease's time that a shard has to answer what concerns leases."""
 REFRESH_SECONDS = 15.0
 """How often the markers are looked at: half of the agents' confirmation time."""
 
@@ -98,10 +112,15 @@ class RedisStore(Service):
     _founding: Founding = field(init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
     _refreshing: Deferred[None] | None = field(default=None, init=False)
+    _refreshes: DeferredLock = field(factory=DeferredLock, init=False)
     _last_lineage: str = field(default="0" * 32, init=False)
+    _unusable: str = field(default="", init=False)
+    """What keeps the store from being used since it started; "" when nothing does."""
+    _refusals: Refusals = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
+        self._refusals = Refusals(self._process.reactor.seconds, self._process.say)
         readers = {name: ShardReader(shard, self._keys) for name, shard in self._shards.items()}
         self._reader = LogReader(readers, self._process.reactor)
         self._queries = Queries(self._shards, self._map, self._keys, self._limits)
@@ -123,13 +142,16 @@ class RedisStore(Service):
         return starting
 
     async def _start(self) -> None:
+        said = ""
         try:
             while True:
                 try:
                     await self._establish()
                     break
                 except StoreUnavailable as problem:
-                    self._process.say(f"Waiting for Redis: {problem}")
+                    if str(problem) != said:
+                        said = str(problem)
+                        self._process.say(f"Waiting for Redis: {said.rstrip('.')}. Agents hold their events meanwhile.")
                 await deferLater(self._process.reactor, RETRY_SECONDS)
         except BaseException:
             self._starting = None
@@ -141,15 +163,28 @@ class RedisStore(Service):
         self._refreshing = Deferred.fromCoroutine(self._refresh_for_ever())
         self._refreshing.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
+    def interrupt(self) -> None:
+        """End a start that is under way: its Deferred fails with CancelledError. The process is to end."""
+        if self._starting is not None:
+            self._starting.cancel()
+
     async def _establish(self) -> None:
         for shard in self._shards.values():
-            await shard.when_open()
+            await self._opened(shard)
+        for shard in self._shards.values():
             await self._ensure_library(shard)
         identity = await self._founding.establish(lambda: Deferred.fromCoroutine(self._choose_level()))
         durability = await choose(self._shards, self._level or identity.level, self._replicas, self._wait_seconds)
         self._parts = {name: self._make_parts(shard, durability) for name, shard in self._shards.items()}
         self._durability = durability
         self._adopt(identity)
+
+    async def _opened(self, shard: Shard) -> None:
+        """Wait for a shard's links; StoreUnavailable, which says what keeps them from opening, when it takes long."""
+        try:
+            await shard.when_open().addTimeout(OPEN_SECONDS, self._process.reactor)
+        except TimeoutError:
+            raise StoreUnavailable(str(shard.state()["problem"]))
 
     async def _ensure_library(self, shard: Shard) -> None:
         await ensure_library(shard, shard.link("be"))
@@ -182,32 +217,57 @@ class RedisStore(Service):
             parts.appends.epochs = identity.epochs
         for name, vbuckets in identity.missing.items():
             if before.get(name) != vbuckets:
-                self._process.say(
-                    f"Shard {name} has lost the data of {len(vbuckets)} vbuckets: nothing is written to them, and"
-                    f" agents hold their events. Bring the data back, or, if it is gone: taba-cli accept-loss {name}"
-                )
+                self._process.say(_lost_sentence(name, len(vbuckets)))
 
     def _changed(self) -> None:
         """Links came or went: a server that was emptied has neither functions nor markers."""
-        if self.running and all(shard.state()["open"] for shard in self._shards.values()):
-            Deferred.fromCoroutine(self._refresh()).addErrback(self._not_refreshed)
+        if self.running and any(shard.state()["open"] for shard in self._shards.values()):
+            Deferred.fromCoroutine(self._look_again())
 
-    def _not_refreshed(self, failure: Any) -> None:
-        if not failure.check(StoreError):
-            self._log.failure("The markers of the shards cannot be read", failure)
+    async def _look_again(self) -> None:
+        """Read the markers as they are now. What an operator has to mend keeps the store from being used until then."""
+        try:
+            await self._refresh()
+        except StartError as problem:
+            if str(problem) != self._unusable:
+                self._unusable = str(problem)
+                self._process.say(f"The store is not used any more: {problem}")
+            return
+        except StoreError as problem:
+            self._log.warn("The markers of the shards cannot be read: {problem}", problem=problem)
+            return
+        except CancelledError:
+            raise
+        except Exception:  # something that nobody of ours wrote: the store goes on with what it knows, and looks again
+            self._log.failure("The markers of the shards cannot be read")
+            return
+        if self._unusable:
+            self._process.say("The store is used again.")
+        self._unusable = ""
 
     async def _refresh(self) -> None:
-        for shard in self._shards.values():
-            await self._ensure_library(shard)
-        self._adopt(await self._founding.establish(lambda: Deferred.fromCoroutine(self._choose_level())))
+        """Load the functions where they are missing, though other shards may be down, and read the markers. One at a
+        time: what was read later must not be replaced by what was read before.
+        """
+        await self._refreshes.acquire()
+        try:
+            down: list[StoreUnavailable] = []
+            for shard in self._shards.values():
+                try:
+                    await self._ensure_library(shard)
+                except StoreUnavailable as problem:
+                    down.append(problem)
+            if down:
+                raise down[0]
+            level = self._choose_level
+            self._adopt(await self._founding.establish(lambda: Deferred.fromCoroutine(level()), self._identity))
+        finally:
+            self._refreshes.release()
 
     async def _refresh_for_ever(self) -> None:
-        while self.running:
+        while True:  # until a stop cancels it
             await deferLater(self._process.reactor, REFRESH_SECONDS)
-            try:
-                await self._refresh()
-            except StoreError as problem:
-                self._log.warn("The markers of the shards cannot be read: {problem}", problem=problem)
+            await self._look_again()
 
     def stopService(self) -> Deferred[None]:
         """Close all connections; every later call fails."""
@@ -249,23 +309,60 @@ class RedisStore(Service):
 
     def shard_states(self) -> list[dict[str, object]]:
         """What an operator wants to know of the shards."""
-        return [self._shards[name].state() for name in self._map.names()]
+        return [
+            {
+                **self._shards[name].state(),
+                "vbuckets": len(self._map.vbuckets_of(name)),
+                "missing": len(self.missing.get(name, ())),
+            }
+            for name in self._map.names()
+        ]
+
+    @property
+    def asked_durability(self) -> str:
+        """DURABILITY as the settings have it; the one in force is the cluster's."""
+        return "auto" if self._level is None else self._level.value
+
+    def problem(self) -> str:
+        """What keeps the store, or a part of it, from being used, for an operator; "" when nothing does."""
+        if self._unusable:
+            return self._unusable
+        sentences = [str(state["problem"]) for state in self.shard_states() if not state["open"]]
+        sentences += [_lost_sentence(name, len(vbuckets)) for name, vbuckets in sorted(self.missing.items())]
+        sentences += [
+            f"no majority of the Sentinels has named the master of shard {state['shard']} in the last seconds"
+            for state in self.shard_states()
+            if state["open"] and not state["vouched"]
+        ]
+        sentences += self._refusals.current().values()
+        return "; ".join(sentences)
 
     def accept_loss(self, name: str) -> Deferred[int]:
-        """Use a shard that has lost its data again, without it; answers with how many vbuckets begin anew."""
+        """Use a shard that has lost its data again, without it; answers with how many vbuckets begin anew.
+
+        Fails with LocalProtocolError when there is no such shard, with StoreUnavailable when it cannot be done.
+        """
         return Deferred.fromCoroutine(self._accept_loss(name))
 
     async def _accept_loss(self, name: str) -> int:
         self._check()
         if name not in self._shards:
             raise LocalProtocolError(f"there is no shard {name}: the shards are {', '.join(self._map.names())}")
-        anew = await self._founding.accept_loss(name, self.cluster.id, self._durability.level)
+        assert self._identity is not None
+        try:
+            anew = await self._founding.accept_loss(name, self._identity, self._durability.level)
+        except StartError as problem:
+            raise StoreUnavailable(str(problem)) from problem
+        if anew:
+            self._process.say(f"Shard {name}: the loss was accepted; {len(anew)} vbuckets begin anew.")
         await self._refresh()
         return len(anew)
 
     def _check(self) -> None:
         if not self.running or self._identity is None:
             raise StoreUnavailable("the store is closed")
+        if self._unusable:
+            raise StoreUnavailable(self._unusable)
 
     def _at(self, vbucket: int) -> _Parts:
         """What works on the shard of a vbucket; raises NotHere when there is no such vbucket."""
@@ -304,15 +401,27 @@ class RedisStore(Service):
         return Deferred.fromCoroutine(self._append(batches))
 
     async def _append(self, batches: Sequence[Append]) -> list[Outcome]:
-        found = await self._each(batches, lambda batch: batch.vbucket, lambda parts, some: parts.appends.append(some))
-        outcomes: dict[int, Outcome] = {}
+        found = await self._each(
+            list(enumerate(batches)),
+            lambda placed: placed[1].vbucket,
+            lambda parts, some: self._take(parts, [batch for _, batch in some]),
+        )
+        outcomes = [_without(batch, Verdict.REFUSED, NO_SUCH_VBUCKET) for batch in batches]
         for part, answers in found:
-            for place, batch in enumerate(part):
-                outcomes[id(batch)] = answers[place] if answers is not None else _without(batch, Verdict.MOVED)
-        return [
-            outcomes.get(id(batch)) or _without(batch, Verdict.REFUSED, NO_SUCH_VBUCKET)
-            for batch in batches
-        ]
+            for number, (place, batch) in enumerate(part):
+                outcomes[place] = answers[number] if answers is not None else _without(batch, Verdict.MOVED)
+        return outcomes
+
+    async def _take(self, parts: _Parts, batches: Sequence[Append]) -> list[Outcome]:
+        """Append to one shard, and note whether it takes anything."""
+        try:
+            outcomes = await parts.appends.append(batches)
+        except StoreError as problem:
+            if parts.shard.state()["open"]:
+                self._refusals.refused(parts.shard.name, str(problem))
+            raise
+        self._refusals.taken(parts.shard.name)
+        return outcomes
 
     def read(self, after: Mapping[int, int], max_bytes: int, wait: float) -> Deferred[list[LogEntry]]:
         """See `IStore.read`."""
@@ -330,19 +439,34 @@ class RedisStore(Service):
         return Deferred.fromCoroutine(self._acquire(vbuckets, owner, ttl))
 
     async def _acquire(self, vbuckets: Sequence[int], owner: str, ttl: float) -> dict[int, Lease]:
-        found = await self._each(vbuckets, lambda v: v, lambda parts, some: parts.owners.acquire(some, owner, ttl))
+        def on_shard(parts: _Parts, some: Sequence[int]) -> Awaitable[dict[int, Lease]]:
+            return self._patiently(parts.owners.acquire(some, owner, ttl), ttl, {})
+
+        found = await self._each(vbuckets, lambda v: v, on_shard)
         leases = {vbucket: lease for _, granted in found for vbucket, lease in (granted or {}).items()}
         for vbucket in leases:
             self._at(vbucket).checkpoints.forget(vbucket)
         return leases
 
     def renew(self, leases: Sequence[Lease], ttl: float) -> Deferred[set[int]]:
-        """See `IStore.renew`. Leases on a shard that cannot be reached are not held."""
+        """See `IStore.renew`. Leases on a shard that cannot be reached are not held; those on one that is slow to
+        answer are taken to be: a checkpoint will show it.
+        """
         return Deferred.fromCoroutine(self._renew(leases, ttl))
 
     async def _renew(self, leases: Sequence[Lease], ttl: float) -> set[int]:
-        found = await self._each(leases, _vbucket_of, lambda parts, some: parts.owners.renew(some, ttl))
+        def on_shard(parts: _Parts, some: Sequence[Lease]) -> Awaitable[set[int]]:
+            return self._patiently(parts.owners.renew(some, ttl), ttl, {lease.vbucket for lease in some})
+
+        found = await self._each(leases, _vbucket_of, on_shard)
         return {vbucket for _, held in found for vbucket in held or ()}
+
+    def _patiently(self, work: Coroutine[Deferred[Any], Any, T], ttl: float, otherwise: T) -> Deferred[T]:
+        """The result of work on one shard, or `otherwise` when it takes long: a shard that hangs must not make the
+        leases on all others run out. If it goes on hanging, the end of its connection tells.
+        """
+        waiting: Deferred[T] = Deferred.fromCoroutine(work)
+        return waiting.addTimeout(ttl * PATIENCE, self._process.reactor, lambda _, seconds: otherwise)
 
     def release(self, leases: Sequence[Lease]) -> Deferred[None]:
         """See `IStore.release`."""
@@ -376,13 +500,15 @@ class RedisStore(Service):
 
     async def _checkpoint(self, checkpoints: Sequence[Checkpoint]) -> list[Written]:
         found = await self._each(
-            checkpoints, lambda each: each.lease.vbucket, lambda parts, some: parts.checkpoints.write(some)
+            list(enumerate(checkpoints)),
+            lambda placed: placed[1].lease.vbucket,
+            lambda parts, some: parts.checkpoints.write([each for _, each in some]),
         )
-        written: dict[int, Written] = {}
+        written = [Written.FENCED] * len(checkpoints)
         for part, answers in found:
-            for place, each in enumerate(part):
-                written[id(each)] = answers[place] if answers is not None else Written.STALE
-        return [written.get(id(each), Written.FENCED) for each in checkpoints]
+            for number, (place, _) in enumerate(part):
+                written[place] = answers[number] if answers is not None else Written.STALE
+        return written
 
     # ------------------------------------------------------------------------------------------------------ queries
 
@@ -437,6 +563,13 @@ class RedisStore(Service):
         parts = self._parts.items()
         gone = await together(each.owners.prune(self._map.vbuckets_of(name), now, seconds) for name, each in parts)
         return sum(gone)
+
+
+def _lost_sentence(name: str, vbuckets: int) -> str:
+    return (
+        f"Shard {name} has lost the data of {vbuckets} vbuckets: nothing is written to them, and agents hold their"
+        f" events. Bring the data back, or, if it is gone: taba-cli accept-loss {name}"
+    )
 
 
 def _vbucket_of(lease: Lease) -> int:

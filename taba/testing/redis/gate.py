@@ -28,6 +28,7 @@ BROKEN_DISK = (
 BROKEN_LOG = "MISCONF Errors writing to the AOF file: No space left on device"
 BUSY = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
 _ENDS_TRANSACTION = frozenset(("EXEC", "DISCARD", "QUIT", "RESET"))
+_WHILE_BUSY = frozenset(("SHUTDOWN", "MULTI", "DISCARD", "WATCH", "UNWATCH", "REPLCONF"))
 _FOR_SUBSCRIBERS = frozenset(("PING", "QUIT", "RESET"))
 
 
@@ -57,7 +58,7 @@ def pass_gate(engine: Engine, session: Session, asked: Command, argv: list[bytes
         raise ReplyError("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")
     if engine.loading and "loading" not in flags:
         raise ReplyError("LOADING Redis is loading the dataset in memory")
-    if engine.busy and not ({"noauth"} & flags or asked.name in ("SHUTDOWN", "MULTI", "DISCARD", "WATCH", "UNWATCH")):
+    if engine.busy and not ("noauth" in flags or asked.name in _WHILE_BUSY):
         raise ReplyError(BUSY)
 
 

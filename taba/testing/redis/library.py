@@ -77,15 +77,15 @@ def _append_one(
     if judged.appended:
         assert batch.body is not None
         stamp = f"{now:.6f}"
-        call("XADD", log, "0-*", "t", stamp, "n", batch.events, "b", batch.body)
         newest = _get(call, "LINDEX", entries, -1)
         total = rows.read_entry_size(newest).total if newest is not None else 0
+        call("XADD", log, "0-*", "t", stamp, "n", batch.events, "b", batch.body)
         call("RPUSH", entries, f"{stamp}:{len(batch.body)}:{total + len(batch.body)}")
-        if judged.lost:
-            call("HINCRBY", ledger, "lost", judged.lost)
     if judged.row is not None:
         row = judged.row
         call("HSET", lanes, batch.incarnation, rows.lane_value(row))
+    if judged.lost:
+        call("HINCRBY", ledger, "lost", judged.lost)
     return _answer(judged.verdict.value, row, judged.appended, judged.reason)
 
 

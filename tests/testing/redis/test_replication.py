@@ -49,6 +49,16 @@ class FollowingTests(RedisTestCase):
         self.assertEqual((replica.ask("GET", "a"), replica.ask("EXISTS", "b")), (b"2", 0))
         self.assertEqual((replica.offset, replica.replid), (master.offset, master.replid))
 
+    def test_busy_master_is_followed(self) -> None:
+        """While a function runs on the master, replicas go on acknowledging: the link stays."""
+        master, replica = self.pair()
+        master.be_busy()
+        self.world.advance(5)
+        master.be_busy(False)
+        link = replica.engine.link
+        assert link is not None
+        self.assertEqual((link.state, link.down_since), ("connected", None))
+
     def test_transactions_arrive_whole(self) -> None:
         """A replica never shows, nor acknowledges, half of a transaction, wherever the network cuts the bytes."""
         master, replica = self.pair()

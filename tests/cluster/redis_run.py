@@ -1,0 +1,90 @@
+"""One run of the simulated cluster on Redis: traffic and faults by a seed, healing, rest, and the recount."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from attrs import define, field
+
+from taba.store.redis.store import RedisStore
+from taba.testing.redis_cluster import RedisCluster
+from tests.cluster.events import StoreView
+from tests.cluster.oracle import Oracle
+from tests.cluster.redis_faults import REDIS_VERBS, RedisFaults
+from tests.cluster.redis_quiet import free_the_dead
+from tests.cluster.redis_view import read_lanes, view_server, view_shards
+from tests.cluster.run import Result, Run
+
+
+@define(eq=False)
+class RedisRun(Run):
+    """One run. The seed draws how many copies shards have, DURABILITY, and `min-replicas-to-write`."""
+
+    known_verbs: Mapping[str, float] = field(default=REDIS_VERBS, init=False)
+    cluster: RedisCluster = field(init=False)
+    oracle: Oracle = field(init=False)
+    faults: RedisFaults = field(init=False)
+    _lanes: dict[tuple[int, str], int] = field(factory=dict, init=False)
+    """Vbucket and incarnation -> the last number that a master was seen to have."""
+    _taken_back: int = field(default=0, init=False)
+    """How many batches a later master was seen to lack."""
+
+    def _build(self) -> None:
+        draw = self.random.random
+        embedded, copies = draw() < 0.3, 3 if draw() < 0.3 else 2
+        durability, min_replicas = "memory" if draw() < 0.25 else "auto", int(draw() < 0.3)
+        self.cluster = RedisCluster(
+            self.seed,
+            keep_trace=self.keep_trace,
+            embedded_agent=embedded,
+            copies=copies,
+            durability=durability,
+            min_replicas=0 if durability == "memory" else min_replicas,
+        )
+        self.oracle = Oracle(self.cluster, views=self._views)
+        self.faults = RedisFaults(self.cluster, self.oracle, self.random)
+
+    def _views(self) -> Sequence[StoreView]:
+        """The store as its masters have it, if they run, and what every server that runs has, whatever it is now."""
+        running = [each for each in self.cluster.redis if each.up]
+        views = [view_server(self.cluster, each) for each in running]
+        if all(self.cluster.master(shard) in running for shard in self.cluster.shards()):
+            views.insert(0, view_shards(self.cluster))
+        return views
+
+    def _start(self) -> None:
+        self.cluster.start_store()
+        super()._start()
+
+    def _traffic(self) -> None:
+        super()._traffic()
+        for vbucket in range(self.cluster.vbuckets):
+            master = self.cluster.master(self.cluster.shard_of(vbucket))
+            if master.redis.is_master and not master.hung:
+                lanes = read_lanes(master.redis, vbucket)
+                known = {agent: last for (v, agent), last in self._lanes.items() if v == vbucket}
+                self._taken_back += sum(max(0, last - lanes.get(agent, 0)) for agent, last in known.items())
+                self._lanes.update({(vbucket, agent): lanes.get(agent, 0) for agent in known | lanes})
+
+    def _rest(self) -> None:
+        super()._rest()
+        failovers: Any = sum(
+            cast(int, shard["failovers"])
+            for member in self.cluster.servers
+            if member.server is not None
+            for shard in cast(RedisStore, member.server.server.store).shard_states()
+        )
+        self.oracle.notes = {
+            **self.oracle.notes,
+            "failovers seen": failovers,
+            "batches taken back": self._taken_back,
+            "faults refused": self.faults.refused,
+        }
+
+
+def run_redis_seed(seed: int, keep_trace: bool = False) -> Result:
+    """Run one seed."""
+    result = RedisRun(seed, keep_trace=keep_trace).go()
+    free_the_dead()
+    return result

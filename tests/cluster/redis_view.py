@@ -1,0 +1,73 @@
+"""What servers of Redis hold, read beside Taba: from the keys of each server, not by way of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from taba.store.judge import LOST
+from taba.store.redis import rows
+from taba.store.redis.keys import AGGREGATES, LANES, LEDGER, LOG, POSITION, TYPES, Keys
+from taba.testing.redis import RedisServer
+from taba.testing.redis_cluster import RedisCluster, RedisMember
+from tests.cluster.events import StoreView
+
+_KEYS = Keys()
+
+
+def view_shards(cluster: RedisCluster) -> StoreView:
+    """The whole store: of each shard its master."""
+    return merged(view_server(cluster, cluster.master(shard)) for shard in cluster.shards())
+
+
+def view_server(cluster: RedisCluster, member: RedisMember) -> StoreView:
+    """What one server holds of its shard; it must run."""
+    vbuckets = [v for v in range(cluster.vbuckets) if cluster.shard_of(v) == member.shard]
+    return merged(_view_vbucket(member.redis, vbucket) for vbucket in vbuckets)
+
+
+def _view_vbucket(redis: RedisServer, vbucket: int) -> StoreView:
+    types = {tab: name.decode() for tab, name in _hash(redis, _KEYS.of(TYPES, vbucket)).items()}
+    states = {
+        (tab, client): (name, state)
+        for tab, name in types.items()
+        for client, state in _hash(redis, _KEYS.states(vbucket, tab)).items()
+    }
+    ledger = _hash(redis, _KEYS.of(LEDGER, vbucket))
+    row = {**rows.read_ledger(ledger.get("row", b"{}")), LOST: int(ledger.get("lost", 0))}
+    log = [body for _, body in read_log(redis, vbucket)]
+    return StoreView(states, _hash(redis, _KEYS.of(AGGREGATES, vbucket)), {vbucket: row}, log)
+
+
+def read_log(redis: RedisServer, vbucket: int) -> list[tuple[int, bytes]]:
+    """The entries of a log, (id, body)."""
+    found: Any = redis.ask("XRANGE", _KEYS.of(LOG, vbucket), "-", "+")
+    return [(int(stream_id.split(b"-")[1]), rows.pairs(fields)["b"]) for stream_id, fields in found]
+
+
+def read_lanes(redis: RedisServer, vbucket: int) -> dict[str, int]:
+    """Incarnation -> the last number that the store has of its lane in a vbucket."""
+    return {agent: rows.read_lane(row).last for agent, row in _hash(redis, _KEYS.of(LANES, vbucket)).items()}
+
+
+def read_position(redis: RedisServer, vbucket: int) -> tuple[int, int]:
+    """How much of a log is folded, and the count of commits."""
+    value: Any = redis.ask("GET", _KEYS.of(POSITION, vbucket))
+    position = rows.read_position(value or b"0:0:0")
+    return position.folded, position.commits
+
+
+def _hash(redis: RedisServer, key: bytes) -> dict[str, bytes]:
+    flat: Any = redis.ask("HGETALL", key)
+    return rows.pairs(flat)
+
+
+def merged(views: Iterable[StoreView]) -> StoreView:
+    """Several views of different vbuckets in one."""
+    several: Sequence[StoreView] = list(views)
+    return StoreView(
+        {name: state for view in several for name, state in view.states.items()},
+        {tab: aggregate for view in several for tab, aggregate in view.aggregates.items()},
+        {vbucket: row for view in several for vbucket, row in view.ledgers.items()},
+        [body for view in several for body in view.log],
+    )
