@@ -333,8 +333,8 @@ class IStore(IService):
     def checkpoint(checkpoints: Sequence[Checkpoint]) -> Deferred[list[Written]]:
         """Write each checkpoint, in one atomic step each, and drop its log up to the new position. Answers in order."""
 
-    def tabs() -> Deferred[dict[str, str]]:
-        """Tab -> Type, of all tabs."""
+    def tabs(wanted: frozenset[str] | None = None) -> Deferred[dict[str, str]]:
+        """Tab -> Type, of all tabs, or of those of `wanted` that there are."""
 
     def clients(tabs: frozenset[str] | None) -> Deferred[set[str]]:
         """The clients with a State, in any of `tabs` (None: at all); RETIRED is none of them."""

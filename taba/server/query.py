@@ -82,7 +82,7 @@ class Query:
         if clients is not None:
             await self._reduced(Selection(await self._tabs(asked, turns), clients), shown, turns, emit)
             return
-        types = await self._store.tabs()
+        types = await self._store.tabs(_listed(chosen))
         tabs = await _chosen(chosen, types, turns)
         selected = types if tabs is None else tabs
         if all(self._runs(type) for type in {types[tab] for tab in selected}):
@@ -155,7 +155,7 @@ class Query:
         """
         turns = Turns(self._clock)
         choice, clients = asked.tabs(), await self._clients(asked, turns)
-        types = await self._store.tabs()
+        types = await self._store.tabs(_listed(choice))
         tabs = await _chosen(choice, types, turns)
         kinds = {types[tab] for tab in (types if tabs is None else tabs)}
         if not kinds:
@@ -247,7 +247,8 @@ class Query:
         turns = Turns(self._clock)
         clients = await self._clients(asked, turns)
         if clients is None:
-            await self._listed(asked.tabs(), await self._store.tabs(), turns, emit)
+            choice = asked.tabs()
+            await self._listed(choice, await self._store.tabs(_listed(choice)), turns, emit)
             return
         last: str | None = None
 
@@ -267,7 +268,8 @@ class Query:
 
     async def types(self, asked: Parameters, emit: Emit) -> None:
         """Give the selected tabs and their Types to `emit`, ascending."""
-        choice, types = asked.tabs(), await self._store.tabs()
+        choice = asked.tabs()
+        types = await self._store.tabs(_listed(choice))
         await self._listed(choice, types, Turns(self._clock), lambda tab: emit(tab, types[tab]))
 
     async def _listed(self, choice: Choice | None, known: Collection[str], turns: Turns, emit: EmitName) -> None:
@@ -293,6 +295,11 @@ class Query:
         if choice is None or choice.listed is not None:
             return None if choice is None else choice.listed
         return await _chosen(choice, await self._store.clients(None), turns)
+
+
+def _listed(choice: Choice | None) -> frozenset[str] | None:
+    """The names that a choice lists, which need not be looked for among all; None for a pattern, and for all."""
+    return None if choice is None else choice.listed
 
 
 async def _given(waiting: Deferred[None] | None) -> None:

@@ -277,9 +277,11 @@ class EmbeddedStore(Service):
 
     # ---------------------------------------------------------------------------------------------------- queries
 
-    def tabs(self) -> Deferred[dict[str, str]]:
+    def tabs(self, wanted: frozenset[str] | None = None) -> Deferred[dict[str, str]]:
         """See `IStore.tabs`."""
-        return self._transactions.query(queries.all_tabs)
+        if wanted is None:
+            return self._transactions.query(queries.all_tabs)
+        return self._transactions.query(queries.some_tabs, wanted)
 
     def clients(self, tabs: frozenset[str] | None) -> Deferred[set[str]]:
         """See `IStore.clients`."""

@@ -265,9 +265,16 @@ class MemoryStore(Service):
 
     # -------------------------------------------------------------------------------------------------- queries
 
-    def tabs(self) -> Deferred[dict[str, str]]:
+    def tabs(self, wanted: frozenset[str] | None = None) -> Deferred[dict[str, str]]:
         """See `IStore.tabs`."""
-        return self._done(lambda: {tab: kind for kept in self._contents.vbuckets for tab, kind in kept.types.items()})
+        return self._done(
+            lambda: {
+                tab: kind
+                for kept in self._contents.vbuckets
+                for tab, kind in kept.types.items()
+                if wanted is None or tab in wanted
+            }
+        )
 
     def clients(self, tabs: frozenset[str] | None) -> Deferred[set[str]]:
         """See `IStore.clients`."""

@@ -59,6 +59,11 @@ def all_tabs(database: sqlite3.Connection) -> dict[str, str]:
     return dict(database.execute("SELECT tab, type FROM tabs WHERE type IS NOT NULL").fetchall())
 
 
+def some_tabs(database: sqlite3.Connection, wanted: frozenset[str]) -> dict[str, str]:
+    """Tab -> Type, of those of `wanted` that there are."""
+    return {tab: type_name for _, tab, type_name in _walk_tabs(database, wanted) if type_name}
+
+
 def all_clients(database: sqlite3.Connection) -> set[str]:
     """The clients with a State."""
     return {client for (client,) in database.execute("SELECT client FROM clients WHERE tabs > 0").fetchall()}

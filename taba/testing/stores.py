@@ -161,9 +161,9 @@ class FaultyStore(Service):
         """See `IStore.checkpoint`."""
         return self._call("checkpoint", self._store.checkpoint, checkpoints)
 
-    def tabs(self) -> Deferred[dict[str, str]]:
+    def tabs(self, wanted: frozenset[str] | None = None) -> Deferred[dict[str, str]]:
         """See `IStore.tabs`."""
-        return self._call("tabs", self._store.tabs)
+        return self._call("tabs", self._store.tabs, wanted)
 
     def clients(self, tabs: frozenset[str] | None) -> Deferred[set[str]]:
         """See `IStore.clients`."""

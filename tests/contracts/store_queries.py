@@ -42,6 +42,18 @@ class QueryContract(StoreSuite):
         self.fill()
         self.assertEqual(self.get(self.store.tabs()), {"a": "Gauge", "b": "TotalsCounter", "c": "Buffer"})
 
+    def test_tabs_by_name(self) -> None:
+        """Of some tabs those that there are, however many are asked for."""
+        self.fill()
+        many = {f"unknown_{n}" for n in range(300)}
+        for wanted, found in (
+            ({"a"}, {"a": "Gauge"}),
+            ({"a", "c", "unknown"}, {"a": "Gauge", "c": "Buffer"}),
+            (set(), {}),
+            ({"b", *many}, {"b": "TotalsCounter"}),
+        ):
+            self.assertEqual(self.get(self.store.tabs(frozenset(wanted))), found)
+
     def test_clients(self) -> None:
         """All clients with a State anywhere, without the retired one."""
         self.fill()

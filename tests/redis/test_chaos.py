@@ -13,6 +13,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -114,7 +115,7 @@ class ChaosTests(SynchronousTestCase):
     def _plan(self) -> list[Callable[[], None]]:
         """All deeds, in a random order."""
         victims: list[HTTPProcess] = [*self.servers, *self.agents]
-        kills = [lambda victim=self.chance.choice(victims): self._kill(victim) for _ in range(KILLS)]
+        kills = [partial(self._kill, self.chance.choice(victims)) for _ in range(KILLS)]
         plan: list[Any] = [*kills, *[self._kill_master] * FAILOVERS, *[self._hang_master] * bool(FAILOVERS)]
         self.chance.shuffle(plan)
         return plan

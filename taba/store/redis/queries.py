@@ -24,6 +24,8 @@ from taba.store.redis.shard_map import ShardMap
 
 TABS_PER_CALL = 200
 """How many tabs one round trip asks the size of."""
+NAMES_PER_CALL = 100
+"""Of so many tabs, at most, every vbucket is asked by name."""
 FIRST_GUESS = 4096.0
 """The bytes of a row before one was seen."""
 
@@ -89,6 +91,8 @@ class Queries:
 
     async def _all_tabs(self, wanted: frozenset[str] | None = None) -> list[Tab]:
         """The selected tabs that there are, sorted; those without Type, too."""
+        if wanted is not None and len(wanted) <= NAMES_PER_CALL:
+            return await self._named_tabs(sorted(wanted))
         types = await self._of_vbuckets(lambda vbucket: ("HGETALL", self._keys.of(TYPES, vbucket)))
         return sorted(
             (tab, vbucket, name.decode())
@@ -97,9 +101,21 @@ class Queries:
             if wanted is None or tab in wanted
         )
 
-    async def tabs(self) -> dict[str, str]:
+    async def _named_tabs(self, names: Sequence[str]) -> list[Tab]:
+        """Those of some tabs that there are: of few it is cheaper to ask than to read the names of all."""
+        if not names:
+            return []
+        found = await self._of_vbuckets(lambda vbucket: ("HMGET", self._keys.of(TYPES, vbucket), *names))
+        return sorted(
+            (tab, vbucket, name.decode())
+            for vbucket, types in found.items()
+            for tab, name in zip(names, types, strict=True)
+            if name is not None
+        )
+
+    async def tabs(self, wanted: frozenset[str] | None = None) -> dict[str, str]:
         """See `IStore.tabs`."""
-        return {tab: name for tab, _, name in await self._all_tabs() if name}
+        return {tab: name for tab, _, name in await self._all_tabs(wanted) if name}
 
     async def clients(self, tabs: frozenset[str] | None) -> set[str]:
         """See `IStore.clients`."""

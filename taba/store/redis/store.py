@@ -512,9 +512,9 @@ class RedisStore(Service):
 
     # ------------------------------------------------------------------------------------------------------ queries
 
-    def tabs(self) -> Deferred[dict[str, str]]:
+    def tabs(self, wanted: frozenset[str] | None = None) -> Deferred[dict[str, str]]:
         """See `IStore.tabs`."""
-        return self._ask(self._queries.tabs)
+        return self._ask(lambda: self._queries.tabs(wanted))
 
     def clients(self, tabs: frozenset[str] | None) -> Deferred[set[str]]:
         """See `IStore.clients`."""
