@@ -30,7 +30,7 @@ HUNG_SECONDS = 10.0
 SHARDS = ("shard1", "shard2")
 VBUCKETS = 16
 CONFIRM_SECONDS = 30.0
-"""More than 10 x down-after-milliseconds and repl-timeout (which is set to 4 s) together: what a failover takes back."""
+"""More than 10 x down-after-milliseconds and repl-timeout (set to 4 s) together: what a failover takes back."""
 LONG = 120.0
 """Seconds in which everything must come to rest."""
 
