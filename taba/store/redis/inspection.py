@@ -7,11 +7,12 @@ master tomorrow, for its configuration. Everything has a time limit: the whole t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from attrs import define, evolve, field, frozen
-from twisted.internet.defer import DeferredList, TimeoutError, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError, maybeDeferred
+from twisted.python.failure import Failure
 
 from taba.errors import StartError, StoreError
 from taba.process import Process
@@ -41,6 +42,10 @@ OPEN_SECONDS = 3.0
 """How long shards may take to be found and connected to."""
 ANSWER_SECONDS = 1.0
 """How long a single question may take."""
+ALL_SECONDS = 10.0
+"""How long everything may take: whatever is known then is reported."""
+STOP_SECONDS = 1.0
+"""How long the closing of connections is waited for: the process ends anyhow."""
 
 
 @frozen
@@ -59,9 +64,11 @@ async def inspect(settings: DatabaseSettings, process: Process, confirm_seconds:
     quiet = evolve(process, say=lambda sentence: None)
     inspection = _Inspection(settings, quiet, confirm_seconds)
     try:
-        await inspection.run()
+        if not await _in_time(process.reactor, inspection.run(), ALL_SECONDS):
+            text = f"after {ALL_SECONDS:g} s not everything had been looked at: one of the servers may be very slow"
+            inspection.findings.append(Finding("the inspection", text, grave=True))
     finally:
-        await inspection.stop()
+        await _in_time(process.reactor, inspection.stop(), STOP_SECONDS)
     findings = inspection.findings
     return Report([*inspection.seen, *lines(findings)], not any(each.grave for each in findings))
 
@@ -86,7 +93,8 @@ class _Inspection:
         for shard in self._parts.shards.values():
             shard.startService()
         rows = await self._ask_sentinels()
-        shards = [shard for shard in self._parts.shards.values() if await self._opened(shard)]
+        until = self._process.reactor.seconds() + OPEN_SECONDS
+        shards = [shard for shard in self._parts.shards.values() if await self._opened(shard, until)]
         identity = await self._look_at_data(shards)
         wishes = self._wishes(identity)
         for shard in shards:
@@ -121,11 +129,11 @@ class _Inspection:
 
     # ---------------------------------------------------------------------------------------------------- the shards
 
-    async def _opened(self, shard: Shard) -> bool:
-        """Whether a shard could be connected to in time."""
+    async def _opened(self, shard: Shard, until: float) -> bool:
+        """Whether a shard could be connected to in time, which is the same for all of them."""
         opened = shard.when_open()
         try:
-            await opened.addTimeout(OPEN_SECONDS, self._process.reactor)
+            await opened.addTimeout(max(0.0, until - self._process.reactor.seconds()), self._process.reactor)
         except TimeoutError:
             self._add(shard.name, shard.state()["problem"], grave=True)
             return False
@@ -243,6 +251,20 @@ class _Inspection:
             if "No such master" in refused.sentence:
                 return None
             raise
+
+
+async def _in_time(clock: Any, work: Coroutine[Any, Any, None], seconds: float) -> bool:
+    """Wait for some work, but no longer than so many seconds; whether it was done. What is not done goes on."""
+    done: Deferred[bool] = Deferred()
+    timer = clock.callLater(seconds, done.callback, False)
+
+    def ended(result: Any) -> None:
+        if timer.active():
+            timer.cancel()
+            done.callback(True if not isinstance(result, Failure) else result)
+
+    Deferred.fromCoroutine(work).addBoth(ended)
+    return await done
 
 
 async def _ended(wire: Wire) -> None:

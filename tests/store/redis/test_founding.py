@@ -20,7 +20,8 @@ from taba.store.redis.opening import check_database
 from taba.store.redis.shard import Shard
 from taba.store.redis.shard_map import ShardRange, shard_map
 from taba.store.redis.source import FixedSource
-from taba.store.redis.store import REFRESH_SECONDS, RedisStore
+from taba.store.redis.store import RedisStore
+from taba.store.redis.tending import REFRESH_SECONDS
 from taba.testing.machine import machine_of
 from taba.testing.redis import FunctionLibrary, RedisServer
 from taba.testing.redis.library import taba_library

@@ -12,7 +12,8 @@ from taba.errors import LocalProtocolError, NotHere, StoreUnavailable
 from taba.interfaces import Append, Checkpoint, Lease, Position, Selection, Verdict, Written
 from taba.store.limits import Limits
 from taba.store.redis.durability import Level
-from taba.store.redis.store import REFRESH_SECONDS, RedisStore
+from taba.store.redis.store import RedisStore
+from taba.store.redis.tending import REFRESH_SECONDS
 from taba.testing.redis import With
 from tests.contracts.store_harness import START, batch, selection
 from tests.store.redis.stage import VBUCKETS, Stage
