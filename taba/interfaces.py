@@ -284,7 +284,8 @@ class IStore(IService):
     cluster = Attribute("The `Cluster`, from the end of startService on.")
 
     def append(batches: Sequence[Append]) -> Deferred[list[Outcome]]:
-        """Append what the rules of lanes allow, all of it in one atomic step, and answer for each batch, in order.
+        """Append what the rules of lanes allow, and answer for each batch, in order. A batch and what is remembered of
+        its lane are one atomic step; a call is one in a store of one process, and several where there are shards.
 
         For a lane with last number `last` (0 when unknown): after <= last < seq appends and remembers seq, its
         checksum and before + events (what `before` exceeds the events remembered by is counted as `lost` in the
@@ -346,7 +347,7 @@ class IStore(IService):
         `selection.clients` is None.
 
         When `consume` returns a Deferred, the next page waits for it; an error of it ends the query with that error.
-        Each page is of one moment; different pages may be of different ones.
+        What a page has of one tab is of one moment; the rest of it, and other pages, may be of others.
         """
 
     def each_aggregate(

@@ -129,7 +129,7 @@ def look_at_redis(settings: ServerSettings) -> int:
         nonlocal status
         report = await inspect(settings.database, real_process(reactor), AgentSettings().confirm_seconds)
         for line in report.lines:
-            print(line)
+            print(line, flush=True)
         status = 0 if report.works else 1
 
     monotonic(reactor)
