@@ -79,8 +79,8 @@ class Asker:
             self._nap.wake()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
+        """Until cancelled; a stop that comes from within, by somebody whom an answer was told, ends it a step later."""
+        while self._sentinels.running:
             problem: Exception
             try:
                 await self._converse()
@@ -91,6 +91,8 @@ class Asker:
             except Exception as defect:
                 self._log.failure("Asking the Sentinel at {address} failed", address=self.address)
                 problem = defect
+            else:
+                break
             self._found(str(problem))
             settled = isinstance(problem, CannotConnect) and problem.settled
             random = self._sentinels.process.random
@@ -105,7 +107,7 @@ class Asker:
         try:
             await self._ask(wire)
             await self._look_at_all(wire)
-            while True:
+            while self._sentinels.running:
                 if not self._again:
                     await self._nap.sleep(look_again(self._sentinels.hurried, process.random))
                 await self._ask(wire)
@@ -191,7 +193,7 @@ class Listener:
         """Until cancelled."""
         process = self._sentinels.process
         backoff, nap = Backoff(most=SETTLED_SECONDS), _Nap(process.reactor)
-        while True:
+        while self._sentinels.running:
             try:
                 await self._listen(backoff)
             except (CannotConnect, RedisRefused) as problem:

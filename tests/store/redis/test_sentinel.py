@@ -342,6 +342,20 @@ class RhythmTests(SentinelCase):
         self.assertTrue(5.0 < rate < 11.0, rate)
 
 
+class StopTests(SentinelCase):
+    """The end of the asking."""
+
+    def test_stopped_by_whom_an_answer_was_told(self) -> None:
+        """Whoever hears of a master may stop it at once: it ends, though it is just then at work."""
+        self.scene.opened()
+        source, stopped = self.scene.source, []
+        source.follow("another", lambda: None)  # nobody names this one, so that every answer is told
+        source.follow(SHARD, lambda: stopped.append(source.stopService()) if not stopped else None)
+        source.hurry(SHARD, True)
+        self.world.run_until(lambda: stopped, 5.0)
+        self.scene.outcome(stopped[0], 3.0)
+
+
 class SettingsTests(SynchronousTestCase):
     """What SENTINELS may say."""
 
