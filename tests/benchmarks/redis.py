@@ -60,6 +60,16 @@ class Redis:
         text: bytes = self.ask("INFO", "stats")
         return int(text.split(b"total_commands_processed:")[1].split()[0])
 
+    def calls(self) -> int:
+        """How many functions, transactions and commands of clients' own it has done: what is sent to it, but for those
+        within transactions.
+        """
+        text: bytes = self.ask("INFO", "commandstats")
+        rows = dict(line.split(b":", 1) for line in text.split() if line.startswith(b"cmdstat_"))
+        kinds = (b"fcall", b"exec", b"watch", b"unwatch", b"wait", b"xread", b"info", b"hmget", b"hgetall")
+        found = [rows[b"cmdstat_" + kind] for kind in kinds if b"cmdstat_" + kind in rows]
+        return sum(int(row.split(b"calls=")[1].split(b",")[0]) for row in found)
+
     def memory(self) -> int:
         """Bytes in use."""
         text: bytes = self.ask("INFO", "memory")
@@ -97,6 +107,8 @@ def run() -> Iterator[Figure]:
     with _redis() as redis:
         yield from _stages(redis)
     with _redis() as redis:
+        yield from _commands(redis)
+    with _redis() as redis:
         yield from _wide(redis)
 
 
@@ -118,6 +130,25 @@ def _stages(redis: Redis) -> Iterator[Figure]:
     yield Figure("fe to Redis", taking, "thousand Partials per fe CPU-second", 150.0)
     yield Figure(f"be from Redis, {TABS} tabs, {TIMES} per State and checkpoint", folding, "thousand Partials", 100.0)
     yield Figure("commands that Redis does, those inside functions too, while fe appends", rates, "per second")
+
+
+def _commands(redis: Redis) -> Iterator[Figure]:
+    """What Redis is asked in a second, the whole way in one process, at one event rate and at a hundred times that."""
+    with _server(redis, "fe,be", EMBEDDED_AGENT=True, CHECKPOINT_SECONDS=0.5) as server:
+        for events in (3, 300):
+            prepared = [body("client_0", 200, events)]
+            connection = http.client.HTTPConnection("127.0.0.1", server.agent_port, timeout=60)
+            rates = []
+            for _ in range(3):
+                before, began = redis.calls(), time.monotonic()
+                while time.monotonic() < began + 4.0:
+                    connection.request("POST", "/post", prepared[0])
+                    connection.getresponse().read()
+                    time.sleep(0.2)
+                rates.append((redis.calls() - before) / (time.monotonic() - began))
+            connection.close()
+            what = f"commands to Redis at {5 * 200 * events} events per second, {VBUCKETS} vbuckets"
+            yield Figure(what, rates, "per second")
 
 
 def _wide(redis: Redis) -> Iterator[Figure]:

@@ -162,14 +162,22 @@ class RedisFaults(Faults):
     def forced_failover(self) -> None:
         """A Sentinel is told to promote a replica in the place of a master that is well."""
         shard = self._shard()
-        replica, sentinel = self._replica(shard), self._one([each for each in self.fleet.sentinels if each.up])
-        if shard is None or replica is None or sentinel is None or sentinel.hung:
+        replica, sentinel = self._replica(shard), self._one(self.fleet.sentinels)
+        if shard is None or replica is None or not self._sentinels_agree(shard):
             return
         try:
             sentinel.sentinel.fail_over(shard, replica.redis)
         except ValueError:
             return  # another one goes on, or the Sentinel does not know the replica
         self._mark("forced_failover", replica)
+
+    def _sentinels_agree(self, shard: str) -> bool:
+        """Whether all Sentinels are there, reach each other, and name one master. A failover that is forced on one
+        has no election: if others elect one of them for a failover meanwhile, both may end in one epoch, name two
+        masters for ever, and make each follow the other.
+        """
+        whole = not any(each.hung for each in self.fleet.sentinels) and not self.cluster.world.network.cuts()
+        return whole and len(self.fleet.named(shard)) == 3 and len(set(self.fleet.named(shard))) == 1
 
     def stray_promotion(self) -> None:
         """Somebody tells a replica to lead, and the Sentinels know nothing of it."""

@@ -131,6 +131,9 @@ local function acquire(keys, args)
       epoch = tonumber(position[3]) + 1
       redis.call('SET', keys[at + 2], position[1] .. ':' .. position[2] .. ':' .. whole(epoch))
       redis.call('SET', keys[at + 1], args[1] .. ':' .. whole(epoch), 'PX', args[2])
+    elseif lease and redis.call('PTTL', keys[at + 1]) > 10 * tonumber(args[2]) then
+      -- Nobody takes a lease for so long: this server's clock was set back. A holder that lives prolongs it in time.
+      redis.call('PEXPIRE', keys[at + 1], args[2])
     end
     granted[#granted + 1] = epoch
   end

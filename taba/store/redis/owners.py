@@ -33,6 +33,8 @@ class Owners:
     _keys: Keys
     ttl: dict[int, float] = field(factory=dict, init=False)
     """The seconds that a lease was granted or prolonged for last."""
+    _loaded: dict[int, str] = field(factory=dict, init=False)
+    """The lineage under which a vbucket was loaded last."""
 
     async def acquire(self, vbuckets: Sequence[int], owner: str, ttl: float) -> dict[int, Lease]:
         """See `IStore.acquire`."""
@@ -48,10 +50,15 @@ class Owners:
         return granted
 
     async def renew(self, leases: Sequence[Lease], ttl: float) -> set[int]:
-        """See `IStore.renew`."""
+        """See `IStore.renew`.
+
+        What was loaded under another lineage is not held: a failover may have taken back checkpoints of it, and where
+        nothing new comes into the log, nothing else would tell its be.
+        """
         held = await self._prolong(leases, _milliseconds(ttl))
         self.ttl.update(dict.fromkeys(held, ttl))
-        return held
+        lineage = self._shard.lineage
+        return {vbucket for vbucket in held if self._loaded.get(vbucket, lineage) == lineage}
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """See `IStore.release`."""
@@ -74,6 +81,7 @@ class Owners:
         )
         if marker is None or marker.startswith(b"I:"):
             raise NotHere(f"{self._shard.name} does not have vbucket {vbucket}")
+        self._loaded[vbucket] = lineage.decode()
         return Loaded(
             vbucket,
             rows.read_position(position),

@@ -27,6 +27,11 @@ def _now(call: FunctionCall) -> float:
     return int(seconds) + int(microseconds) / 1e6
 
 
+def _whole(reply: Reply) -> int:
+    assert isinstance(reply, int)
+    return reply
+
+
 def _list(reply: Reply) -> list[Any]:
     assert isinstance(reply, list)
     return reply
@@ -136,6 +141,8 @@ def _acquire(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
             epoch = int(highest) + 1
             call("SET", keys[at + 2], b"%s:%s:%d" % (folded, commits, epoch))
             call("SET", keys[at + 1], b"%s:%d" % (owner, epoch), "PX", milliseconds)
+        elif lease is not None and _whole(call("PTTL", keys[at + 1])) > 10 * int(milliseconds):
+            call("PEXPIRE", keys[at + 1], milliseconds)
         granted.append(epoch)
     return granted
 
