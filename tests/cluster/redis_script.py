@@ -88,6 +88,13 @@ class RedisScript(Script):
         log = read_log(redis, self.vbucket)
         return log[-1][0] if log else read_position(redis, self.vbucket)[0]
 
+    def owner(self) -> ServerMember | None:
+        """The server that folds the vbucket."""
+        for each in self.fleet.servers:
+            if each.server is not None and self.vbucket in each.server.server.backend.folding:
+                return each
+        return None
+
     def until_logged(self, number: int, member: RedisMember | None = None) -> None:
         """Until the log has had so many batches."""
         self.until(lambda: self.logged(member) >= number, f"batch {number} to be in the log")
@@ -124,6 +131,14 @@ class RedisScript(Script):
         """The master is killed, and a replica promoted; the servers are connected with it. The old master."""
         old = self.master
         old.crash()
+        self.until_led_by_another(old)
+        self.join_links()
+        return old
+
+    def switch_over(self) -> RedisMember:
+        """A Sentinel is told to promote the first replica in the place of a master that is well. The old master."""
+        old, replica = self.master, self.replica
+        self.fleet.sentinels[0].sentinel.fail_over(self.shard, replica.redis)
         self.until_led_by_another(old)
         self.join_links()
         return old

@@ -175,6 +175,27 @@ class FailoverTests(RedisScriptCase):
         s.until_checkpointed(number + 1)
         self.assertEqual(s.end(), events)
 
+    def test_quiet_vbucket_is_folded_again(self) -> None:
+        """A checkpoint is taken back while be is between two looks at its leases, and the batch comes again, last of
+        its log: it is folded, though nothing comes after it.
+        """
+        s = self.script(durability="memory")
+        s.give()
+        s.until_sent()
+        number = s.logged()
+        s.until_checkpointed(number, s.replica)
+        s.replica.node.step_wall(-10.0)  # so that the lease outlives the failover
+        s.cut_links()
+        event = s.give()
+        s.until_checkpointed(number + 1)
+        s.freeze(4.0, s.fleet.server)
+        s.switch_over()
+        self.assertNotIn(event, s.folded())
+        s.until_logged(number + 1)
+        s.world.advance(3.0)
+        self.assertEqual(s.folded()[event], 1)
+        s.end()
+
     def test_chain(self) -> None:
         """A failover takes number 3 of the original back, the twin gives its own number 3, the original goes on with 4:
         the store sees that 4 does not follow that 3.
@@ -301,6 +322,25 @@ class MarkerTests(RedisScriptCase):
 class LeaseTests(RedisScriptCase):
     """Several servers."""
 
+    def test_clock_set_back(self) -> None:
+        """The clock of a Redis was an hour ahead and is set right, and then a server is killed: its leases do not
+        hold for that hour.
+        """
+        s = self.script(server_count=2)
+        s.give()
+        s.until_confirmed()
+        s.master.node.step_wall(3600.0)
+        s.world.advance(3.0)
+        s.master.node.step_wall(-3600.0)
+        owner = s.owner()
+        assert owner is not None
+        owner.crash()
+        s.world.advance(6.0)
+        owners = [each.name for each in s.fleet.servers if each in (owner, s.owner())]
+        self.assertEqual(owners, ["server-1", "server-2"])
+        s.oracle.causes["clock"] += 1
+        s.end()
+
     def test_takeover(self) -> None:
         """A server is killed with what it has folded and not written: another one takes its vbuckets, and folds again.
         """
@@ -311,9 +351,8 @@ class LeaseTests(RedisScriptCase):
         events[s.give()] = 1
         s.until_sent()
         s.until_folded(s.logged())
-        owner = next(
-            each for each in s.fleet.servers if each.server and s.vbucket in each.server.server.backend.folding
-        )
+        owner = s.owner()
+        assert owner is not None
         owner.crash()
         s.until_folded(s.logged())
         self.assertEqual(s.end(), events)

@@ -23,6 +23,11 @@ _CONTRACT = "tests.store.redis.test_contract.RedisStoreTests."
 
 _TWIN_POSITION = "        elif (present, position) != (lineage, expected) or "
 _LUA_POSITION = "    elseif present ~= args[at + 1] or position ~= args[at + 2] then\n"
+_GOES_ON = (
+    "store/redis/owners.py",
+    "        return {vbucket for vbucket in held if self._loaded.get(vbucket, lineage) == lineage}\n",
+    "        return held\n",
+)
 _TWIN_MARKER = '    if _get(call, "GET", marker) != b"A:" + epoch:\n'
 _LUA_MARKER = "  if redis.call('GET', marker) ~= 'A:' .. epoch then\n"
 
@@ -93,9 +98,10 @@ REDIS_MUTANTS: Sequence[Mutant] = (
     # -------------------------------------------------------------------------------------------------- checkpoints
     Mutant(
         "guard_lineage",
-        "be writes what it folded from a history that a failover ended",
+        "be writes what it folded from a history that a failover ended; no look at its leases comes before",
         _FAILOVERS + "test_lineage_in_guard",
         (
+            _GOES_ON,
             (_TWIN, _TWIN_POSITION, "        elif position != expected or "),
             (_LUA, _LUA_POSITION, "    elseif position ~= args[at + 2] then\n"),
         ),
@@ -124,6 +130,21 @@ REDIS_MUTANTS: Sequence[Mutant] = (
                 _LUA_POSITION,
                 "    elseif present ~= args[at + 1] or split(position)[1] ~= split(args[at + 2])[1] then\n",
             ),
+        ),
+    ),
+    Mutant(
+        "renew_lineage",
+        "be goes on with what it loaded from a history that a failover ended, as long as nothing comes to be read",
+        _FAILOVERS + "test_quiet_vbucket_is_folded_again",
+        (_GOES_ON,),
+    ),
+    Mutant(
+        "lease_clock",
+        "leases that a wrong clock made long are waited for",
+        "tests.cluster.test_redis_scripts.LeaseTests.test_clock_set_back",
+        (
+            (_TWIN, "            call(\"PEXPIRE\", keys[at + 1], milliseconds)\n", "            pass\n"),
+            (_LUA, "      redis.call('PEXPIRE', keys[at + 1], args[2])\n", ""),
         ),
     ),
     Mutant(
