@@ -36,7 +36,9 @@ PURE = (
     "agent/recovery.py", "agent/endpoints.py", "server/folding.py", "server/state_cache.py", "server/parameters.py",
     "store/judge.py", "store/redis/following.py", "store/redis/keys.py", "store/redis/rows.py",
     "store/redis/shard_map.py", "wire/frame.py", "wire/v2.py", "client/sender.py", "handlers/counter_group.py",
-    "handlers/percentile_group.py", "handlers/gauge.py",
+    "handlers/percentile_group.py", "handlers/gauge.py", "handlers/totals_counter.py", "handlers/percentile_counter.py",
+    "handlers/expiry_gauge.py", "handlers/buffer.py", "handlers/encoding.py", "handlers/expiring.py",
+    "handlers/minute_sketches.py",
 )
 OF_THE_MACHINE = {"time", "random", "socket", "os", "threading", "twisted.internet.reactor", "select", "asyncio"}
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from zope.interface import implementer
 
 from taba import native
+from taba.handlers.expiring import written
 from taba.interfaces import IHandler, Style
 
 LIFETIME: Final = 48 * 3600.0
@@ -52,7 +53,7 @@ class Gauge:
         clients: Counter[str] = Counter()
         for value, count in alive.items():  # few, as a rule: each is decoded once, not once a client
             clients[shown_value(json.loads(value))] += count
-        return json.dumps(clients, ensure_ascii=False, sort_keys=True)
+        return written(json.dumps(clients, ensure_ascii=False, sort_keys=True))
 
     def expired(self, state: bytes, time: float) -> bool:
         """Whether every value is older than its lifetime at `time`."""

@@ -11,9 +11,13 @@ from attrs import field, frozen
 from zope.interface.verify import verifyObject
 
 from taba.errors import StartError
+from taba.handlers.buffer import Buffer
 from taba.handlers.counter_group import CounterGroup
+from taba.handlers.expiry_gauge import ExpiryGauge
 from taba.handlers.gauge import Gauge
+from taba.handlers.percentile_counter import PercentileCounter
 from taba.handlers.percentile_group import PercentileGroup
+from taba.handlers.totals_counter import TotalsCounter
 from taba.interfaces import IHandler
 
 ENTRY_POINTS = "taba.handlers"
@@ -40,7 +44,17 @@ class Registry:
 
 def builtin() -> Registry:
     """The Types that come with Taba."""
-    return Registry([CounterGroup(), PercentileGroup(), Gauge()])
+    return Registry(
+        [
+            CounterGroup(),
+            PercentileGroup(),
+            TotalsCounter(),
+            PercentileCounter(),
+            Gauge(),
+            ExpiryGauge(),
+            Buffer(),
+        ]
+    )
 
 
 def installed() -> Registry:

@@ -293,7 +293,13 @@ class AppendTests(ServerCase):
         """/v2/topology says what an agent has to know."""
         topology = v2.decode_topology(self.text("v2/topology").encode())
         self.assertEqual((topology.cluster, topology.vbuckets), (self.memory.cluster.id, 4))
-        self.assertEqual(topology.types, ("CounterGroup", "Gauge", "PercentileGroup"))
+        self.assertEqual(
+            topology.types,
+            (
+                "Buffer", "CounterGroup", "ExpiryGauge", "Gauge", "PercentileCounter", "PercentileGroup",
+                "TotalsCounter",
+            ),
+        )  # fmt: skip
 
     def test_append_and_duplicate(self) -> None:
         """A batch is answered ok, and ok again when it comes twice; it counts once."""
