@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / "taba" / "__init__.py").read_text(encoding="utf-8")).group(1)
 STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
-TEST = ["hypothesis>=6.100", "coverage>=7.4", "prometheus-client>=0.20"]
+TEST = ["hypothesis>=6.100", "coverage>=7.4", "prometheus-client>=0.20", "gevent>=24.2", "pytest>=8.0"]
 
 setup(
     name="taba",

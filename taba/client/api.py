@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from taba.client.names import is_valid_name, parse_url
@@ -17,6 +18,9 @@ from taba.client.sender import DEFAULT_FLUSH_PERIOD, Sender
 from taba.client.timer import Timer
 
 STOP_TIMEOUT = 5.0  # seconds
+
+ENGINES = {"thread": "ThreadEngine", "asyncio": "AsyncioEngine", "gevent": "GeventEngine", "twisted": "TwistedEngine"}
+"""The names of engines, which are those of their modules, and their classes. The first is the default."""
 
 
 class Engine(Protocol):
@@ -69,7 +73,7 @@ class Client:
         client_id: str,
         event_post_url: str,
         flush_period: float = DEFAULT_FLUSH_PERIOD,
-        engine_class: Callable[..., Engine] | None = None,
+        engine_class: Callable[..., Engine] | str | None = None,
         *,
         token: str | None = None,
         token_file: str | None = None,
@@ -77,18 +81,19 @@ class Client:
     ) -> Any:
         """Start to record, and to send every `flush_period` seconds to an agent's `/post` URL.
 
-        `client_id` should be durable over restarts, and no other process's at the same time. `engine_class` makes the
-        engine of a Sender and the URL, by default a ThreadEngine. Returns what its `start` does: None, or a Deferred
-        from a TwistedEngine.
+        `client_id` should be durable over restarts, and no other process's at the same time. `engine_class` names the
+        engine that sends: "thread" (the default), "asyncio" (from within a running loop), "gevent", or "twisted" (on
+        the global reactor); or it makes one of a Sender and the URL. Returns what the engine's `start` does: None, or a
+        Deferred from a TwistedEngine.
 
         `token` is shown to an agent that asks for one, or the first one in `token_file`, or in the file that the
         environment names as TABA_TOKEN_FILE; files are read again when they change. With an https URL the agent's
-        certificate is verified by the authorities in the PEM file `ca_file`, or TABA_CA_FILE, or the platform's. An
-        engine other than the default one is given `ca_file` by that name, if it is not None, and TABA_CA_FILE not.
+        certificate is verified by the authorities in the PEM file `ca_file`, or TABA_CA_FILE, or the platform's. What
+        makes an engine of your own is given `ca_file` by that name, if it is not None, and TABA_CA_FILE not.
 
         Raises ValueError for an id that is not 1 to 512 characters of ``A-Za-z0-9._~:/?@!$()*+;=-``, a URL that is not
-        http or https, a flush period that is not above 0, a token or file that cannot be used, and if the client runs
-        already.
+        http or https, a flush period that is not above 0, a token or file that cannot be used, an engine that there is
+        not or that cannot run here, and if the client runs already.
         """
         if self._engine is not None:
             raise ValueError("the Taba client is already initialized; stop it first")
@@ -104,8 +109,10 @@ class Client:
             flush_period=float(flush_period),
             token=_token_source(token, token_file, self._monotonic),
         )
-        make: Callable[..., Engine] = engine_class or _default_engine()
-        if engine_class is None and ca_file is None:
+        if engine_class is None:
+            engine_class = next(iter(ENGINES))
+        make = engine_named(engine_class) if isinstance(engine_class, str) else engine_class
+        if isinstance(engine_class, str) and ca_file is None:
             ca_file = os.environ.get("TABA_CA_FILE") or None
         trust = {} if ca_file is None else {"ca_file": ca_file}
         self._engine = make(sender, event_post_url, **trust)
@@ -117,7 +124,8 @@ class Client:
         """Record nothing more, and send what is recorded, for at most `timeout` seconds.
 
         Returns True if all of it is accounted for (acknowledged, or in the status as refused or unknown), False if some
-        had to be left; a TwistedEngine makes it a Deferred of that. A client that does not run returns True.
+        had to be left; a TwistedEngine makes it a Deferred of that, and an AsyncioEngine within its loop a future. A
+        client that does not run returns True.
         """
         engine, self._engine = self._engine, None
         return True if engine is None else engine.stop(timeout)
@@ -163,10 +171,20 @@ class Tab:
     Record = record
 
 
-def _default_engine() -> Callable[[Sender, str], Engine]:
-    from taba.client.engines.thread import ThreadEngine
+def engine_named(name: str) -> Callable[..., Engine]:
+    """What makes the engine `name`: "thread", "asyncio", "gevent" or "twisted". ValueError where there is none of it.
 
-    return ThreadEngine
+    An engine's module is imported here and not before; so is the global reactor, for "twisted".
+    """
+    if name not in ENGINES:
+        raise ValueError(f"there is no engine {name!r:.100}; there are {', '.join(ENGINES)}")
+    from importlib import import_module
+
+    try:
+        make: Callable[..., Engine] = getattr(import_module(f"taba.client.engines.{name}"), ENGINES[name])
+        return partial(make, reactor=import_module("twisted.internet.reactor")) if name == "twisted" else make
+    except ImportError as problem:
+        raise ValueError(f"the {name} engine cannot be used here: {problem}") from None
 
 
 def _token_source(

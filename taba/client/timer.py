@@ -1,4 +1,5 @@
-"""A stopwatch: how long a block, a function, a coroutine or what a Deferred waits for takes, as Percentile events.
+"""A stopwatch: how long a block, a function, a coroutine or what a Deferred or an asyncio future waits for takes, as
+Percentile events.
 
     with client.timer("checkout_ms"):
         ...
@@ -7,7 +8,8 @@
     async def check_out(cart): ...
 
 Durations are in milliseconds. What ends by an exception is measured too, and counted in the CounterGroup tab
-`NAME_exceptions`. A Timer around functions may be used many times and in any thread; for each `with` make one.
+`NAME_exceptions`; cancelled coroutines and futures are among it. A Timer around functions may be used many times and
+in any thread; for each `with`, in coroutines too, make one. Functions that yield are measured up to their first step.
 """
 
 from __future__ import annotations
@@ -49,10 +51,12 @@ class Timer:
 
     def __call__(self, function: F) -> F:
         """`function`, measured from each call to its return; a coroutine function to the end of the coroutine, and one
-        that returns a Deferred until that fires."""
+        that returns a Deferred, or a future or task of asyncio, until that has its result.
+        """
         import inspect  # too dear for those who only import the client
 
-        if inspect.iscoroutinefunction(function):
+        called: Any = function
+        if inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(called.__call__):
             return self._around_coroutine(function)
 
         @functools.wraps(function)
@@ -67,7 +71,10 @@ class Timer:
                 return result.addCallbacks(
                     self._fired, self._fired, callbackArgs=(started, False), errbackArgs=(started, True)
                 )
-            self._record(started, False)
+            if _is_future(result):
+                result.add_done_callback(lambda future: self._record(started, _has_failed(future)))
+            else:
+                self._record(started, False)
             return result
 
         return timed  # type: ignore[return-value]
@@ -93,6 +100,20 @@ class Timer:
         self._percentile(self._name, (self._seconds() - started) * 1000.0)
         if failed:
             self._counter(f"{self._name}_exceptions")
+
+
+def _is_future(result: object) -> bool:
+    """Whether it is a future of asyncio, as a task is; where nobody has imported asyncio, nothing is."""
+    module = sys.modules.get("asyncio")
+    return module is not None and module.isfuture(result)
+
+
+def _has_failed(future: Any) -> bool:
+    """Whether a future that is done ended by an exception.
+
+    To ask it by `exception()` would keep the loop from logging an exception that nobody else asks for.
+    """
+    return bool(future.cancelled() or getattr(future, "_exception", None) is not None)
 
 
 def _is_deferred(result: object) -> bool:

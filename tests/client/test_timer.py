@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import gc
 from collections.abc import Iterator
 from itertools import count
 
@@ -94,6 +97,94 @@ class TimerTests(SynchronousTestCase):
         self.assertEqual(self.counts, ["t_ms_exceptions"])
         self.successResultOf(self.timer(lambda: succeed(None))())
         self.assertEqual((len(self.durations), self.counts), (2, ["t_ms_exceptions"]))
+
+    def test_object_that_is_called(self) -> None:
+        """An object whose call is a coroutine function is measured to the coroutine's end."""
+        gate: Deferred[int] = Deferred()
+
+        class Waiter:
+            async def __call__(self) -> int:
+                return await gate
+
+        result = Deferred.fromCoroutine(functools.update_wrapper(self.timer(Waiter()), Waiter)())
+        self.assertEqual(self.durations, [])
+        gate.callback(3)
+        self.assertEqual((self.successResultOf(result), self.durations), (3, [("t_ms", 250.0)]))
+
+    def test_future(self) -> None:
+        """A function that returns a future, or a task, of asyncio is measured until that is done; it is passed on."""
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            futures: list[asyncio.Future[int]] = [loop.create_future() for _ in range(3)]
+            for future in futures:
+                self.assertIs(self.timer(lambda future=future: future)(), future)
+            self.assertEqual(self.durations, [])
+            futures[0].set_result(5)
+            futures[1].set_exception(KeyError())
+            futures[2].cancel()
+            await asyncio.sleep(0)
+            self.assertEqual((len(self.durations), self.counts), (3, ["t_ms_exceptions"] * 2))
+            self.assertIsInstance(futures[1].exception(), KeyError)
+
+        asyncio.run(main())
+
+    def test_exception_of_a_future_is_still_told(self) -> None:
+        """A future whose exception nobody asks for is logged by the loop, as it is without a timer."""
+        logged: list[str] = []
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda loop, context: logged.append(context["message"]))
+            future: asyncio.Future[int] = loop.create_future()
+            self.timer(lambda: future)().set_exception(KeyError())
+            await asyncio.sleep(0)
+
+
+            loop.call_soon(gc.collect)
+
+        async def hear() -> None:
+            await main()
+            gc.collect()
+
+        asyncio.run(hear())
+        self.assertEqual((logged, self.counts), (["Future exception was never retrieved"], ["t_ms_exceptions"]))
+
+    def test_cancelled_coroutine(self) -> None:
+        """A coroutine that is cancelled is measured and counted, and stays cancelled."""
+
+        async def main() -> None:
+            @self.timer
+            async def wait() -> None:
+                await asyncio.get_running_loop().create_future()
+
+            task = asyncio.ensure_future(wait())
+            await asyncio.sleep(0)
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(main())
+        self.assertEqual((self.durations, self.counts), ([("t_ms", 250.0)], ["t_ms_exceptions"]))
+
+    def test_many_at_once(self) -> None:
+        """One timer around a coroutine function measures many coroutines that overlap, each by itself."""
+
+        async def main() -> None:
+            gates = [asyncio.get_running_loop().create_future() for _ in range(3)]
+
+            @self.timer
+            async def wait(gate: asyncio.Future[None]) -> None:
+                await gate
+
+            tasks = [asyncio.ensure_future(wait(gate)) for gate in gates]
+            await asyncio.sleep(0)
+            for gate, task in zip(reversed(gates), reversed(tasks), strict=True):
+                gate.set_result(None)
+                await task
+
+        asyncio.run(main())
+        self.assertEqual(self.durations, [("t_ms", 250.0), ("t_ms", 750.0), ("t_ms", 1250.0)])
 
     def test_timer_of_a_client(self) -> None:
         """A client gives timers for its tabs, which do no harm where it does not run."""

@@ -51,16 +51,16 @@ class Poster:
         except (ConnectionError, HTTPException) as error:
             self.close()
             if not reused:
-                raise PostFailed(_say(error)) from None
+                raise PostFailed(say(error)) from None
         except OSError as error:
             self.close()
-            raise PostFailed(_say(error)) from None
+            raise PostFailed(say(error)) from None
         # The endpoint closed a connection that was idle: nothing to wait for. A numbered batch may be repeated.
         try:
             return self._exchange(headers, body, timeout)
         except (OSError, HTTPException) as error:
             self.close()
-            raise PostFailed(_say(error)) from None
+            raise PostFailed(say(error)) from None
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -82,7 +82,7 @@ class Poster:
     def _exchange(self, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
         connection = self._connected(timeout)
         with suppress(BrokenPipeError, ConnectionResetError):  # who refuses a body may answer before it is whole
-            connection.request("POST", self._endpoint.target, body, {**_HEADERS, **headers})
+            connection.request("POST", self._endpoint.target, body, {**HEADERS, **headers})
         response = connection.getresponse()
         text = response.read(MAX_ANSWER_BYTES)
         if response.will_close or not response.isclosed():
@@ -105,8 +105,10 @@ class Poster:
         return connection
 
 
-_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": f"taba-client/{__version__}"}
+HEADERS = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": f"taba-client/{__version__}"}
+"""Of every request, beside those of the batch."""
 
 
-def _say(error: Exception) -> str:
+def say(error: Exception) -> str:
+    """An error in one line."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -61,7 +61,7 @@ class ThreadEngine:
     def start(self) -> None:
         """Start to record and to send."""
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_Weakly(self._after_fork))
+            os.register_at_fork(after_in_child=Weakly(self._after_fork))
         atexit.register(self._at_exit)
         self._running = True
         self._run_thread()
@@ -77,7 +77,7 @@ class ThreadEngine:
         if thread is None:  # a child that recorded nothing
             self._sender.drain()
             return True
-        self._deadline = _seconds() + timeout
+        self._deadline = seconds_awake() + timeout
         self._wake.put(None)
         thread.join(timeout)
         with self._lock:
@@ -114,7 +114,7 @@ class ThreadEngine:
                 if self._deadline is not None and not self._draining:
                     self._draining = True
                     self._sender.drain()
-                action = self._sender.next_action(_seconds())
+                action = self._sender.next_action(seconds_awake())
                 done = self._sender.drained
             self._log_notices()
             if isinstance(action, Post):
@@ -129,11 +129,11 @@ class ThreadEngine:
         return True
 
     def _is_late(self) -> bool:
-        return self._deadline is not None and _seconds() >= self._deadline
+        return self._deadline is not None and seconds_awake() >= self._deadline
 
     def _sleep(self, seconds: float) -> None:
         if self._deadline is not None:
-            seconds = min(seconds, self._deadline - _seconds())
+            seconds = min(seconds, self._deadline - seconds_awake())
         try:
             self._wake.get(timeout=max(0.0, seconds))
             while True:
@@ -144,17 +144,17 @@ class ThreadEngine:
     def _carry_out(self, post: Post) -> None:
         timeout = self._request_timeout
         if self._deadline is not None:
-            timeout = max(0.01, min(timeout, self._deadline - _seconds()))
+            timeout = max(0.01, min(timeout, self._deadline - seconds_awake()))
         try:
             answer = self._poster.post(post.headers, post.body, timeout)
         except PostFailed as failure:
             with self._lock:
                 if not self._abandoned:
-                    self._sender.failed(post, f"{self._url}: {failure}", _seconds())
+                    self._sender.failed(post, f"{self._url}: {failure}", seconds_awake())
         else:
             with self._lock:
                 if not self._abandoned:
-                    self._sender.answered(post, answer, _seconds())
+                    self._sender.answered(post, answer, seconds_awake())
 
     def _log_notices(self) -> None:
         for notice in self._sender.take_notices():
@@ -176,7 +176,7 @@ class ThreadEngine:
             _log.warning("Taba client: events were left unsent at exit: %s", self._sender.status()["last_error"])
 
 
-class _Weakly:
+class Weakly:
     """A method of an object that may be gone when it is called. (What is registered for forks stays registered.)"""
 
     def __init__(self, method: Callable[[], None]) -> None:
@@ -195,7 +195,7 @@ def _flush_at_exit_of_child(engine: ThreadEngine) -> None:
     Finalize(None, engine._at_exit, exitpriority=0)
 
 
-def _seconds() -> float:
+def seconds_awake() -> float:
     """A clock that never goes back, and if possible goes on while the machine sleeps: instances grow old then, too."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)

@@ -120,7 +120,7 @@ class TwistedEngine:
 
     def _carry_out(self, post: Post) -> None:
         assert self._agent is not None
-        headers = Headers({name: [value] for name, value in {**_HEADERS, **post.headers}.items()})
+        headers = Headers({name: [value] for name, value in {**HEADERS, **post.headers}.items()})
         url, body = self._url.encode("ascii"), _Body(post.body)
         request: Deferred[Any] = maybeDeferred(self._agent.request, b"POST", url, headers, body)
         request.addCallback(_read)
@@ -132,7 +132,7 @@ class TwistedEngine:
             self._request = None
             now = self._clock.seconds()
             if isinstance(result, Failure):
-                self._sender.failed(post, f"{self._url}: {_say(result)}", now)
+                self._sender.failed(post, f"{self._url}: {say(result)}", now)
             else:
                 self._sender.answered(post, result, now)
             # Not at once: a reactor in a simulation may answer within `request`, and turns must not nest.
@@ -170,7 +170,7 @@ class TwistedEngine:
             closed.addBoth(lambda _: stopped.callback(done))
 
 
-_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": f"taba-client/{__version__}"}
+HEADERS = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": f"taba-client/{__version__}"}
 
 
 @implementer(IBodyProducer)
@@ -250,7 +250,7 @@ def _cancel(call: IDelayedCall | None) -> None:
         call.cancel()
 
 
-def _say(failure: Failure) -> str:
+def say(failure: Failure) -> str:
     reasons = getattr(failure.value, "reasons", None)  # twisted.web wraps what happened
     error = reasons[0].value if reasons else failure.value
     if isinstance(error, CancelledError):

@@ -1,0 +1,733 @@
+"""The asyncio engine on real loops, against an agent on a real socket of this machine.
+
+REAL: this module uses loopback sockets, forks and subprocesses. It waits for events, never for time, but where a
+deadline is what is tested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import taba
+from taba.client import Client
+from taba.client.engines.asyncio import MANY_EVENTS, AsyncioEngine
+from taba.client.engines.asyncio_posting import StreamPoster
+from taba.client.engines.posting import MAX_ANSWER_BYTES, PostFailed
+from taba.client.names import parse_url
+from taba.client.recorder import Recorder
+from taba.client.sender import Answer, Post, Sender, Wait
+from tests.certificates import Authority
+from tests.client.loopback import PATIENCE, LoopbackAgent
+
+PERIOD = 0.02  # seconds between flushes
+
+
+class EngineCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.agent = LoopbackAgent()
+        self.addCleanup(lambda: self.agent.stop())
+        log = logging.getLogger("taba.client")
+        self.addCleanup(log.setLevel, log.level)
+        log.setLevel(logging.CRITICAL)
+
+    def start(self, flush_period: float = PERIOD, timeout: float = PATIENCE, max_buffer_bytes: int = 1 << 20) -> Client:
+        """A client that runs on the running loop."""
+        client = Client(max_buffer_bytes=max_buffer_bytes)
+        client.initialize("client", self.agent.url, flush_period, partial(AsyncioEngine, request_timeout=timeout))
+        return client
+
+    async def events(self, count: int) -> None:
+        """Wait until so many events are counted, while the loop goes on."""
+        await asyncio.to_thread(self.agent.wait_for_events, count)
+
+    async def agent_reaches(self, condition: Callable[[], Any]) -> None:
+        """Wait until that holds of the agent, looked at after every request."""
+        await asyncio.to_thread(self.agent.wait_for, condition)
+
+
+class SendingTests(EngineCase):
+    def test_events_arrive(self) -> None:
+        """What is recorded is sent by itself, over one connection, each event once."""
+
+        async def main() -> None:
+            client = self.start()
+            for i in range(10):
+                client.counter("a", i)
+                await self.events(i + 1)
+            self.assertIs(await client.stop(), True)
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), list(range(10)))
+        self.assertEqual(self.agent.connections, 1)
+
+    def test_engine_by_name(self) -> None:
+        """The engine is asked for by its name."""
+
+        async def main() -> None:
+            client = Client()
+            self.assertIsNone(client.initialize("client", self.agent.url, 3600, "asyncio"))
+            client.counter("a", 1)
+            self.assertIs(await client.stop(PATIENCE), True)
+            self.assertEqual(client.get_status()["state"], "stopped")
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), [1])
+
+    def test_without_a_loop(self) -> None:
+        """Where no loop runs the engine is refused, and nothing starts."""
+        client = Client()
+        with self.assertRaises(ValueError):
+            client.initialize("client", self.agent.url, 1, "asyncio")
+        self.assertEqual(client.get_status()["state"], "uninitialized")
+
+    def test_load(self) -> None:
+        """Forty thousand events of several tasks and threads, under the pressure of a small buffer, count once each."""
+
+        async def main() -> None:
+            client = self.start(flush_period=3600, max_buffer_bytes=4 << 20)
+
+            def record(start: int) -> None:
+                for i in range(start, start + 500):
+                    client.counter(f"tab{i % 10}", i)
+
+            async def record_slowly(start: int) -> None:
+                for part in range(start, start + 10_000, 500):
+                    record(part)
+                    await asyncio.sleep(0)
+
+            def record_in_thread(start: int) -> None:
+                for part in range(start, start + 10_000, 500):
+                    record(part)
+
+            await asyncio.gather(
+                record_slowly(0), record_slowly(10_000),
+                asyncio.to_thread(record_in_thread, 20_000), asyncio.to_thread(record_in_thread, 30_000),
+            )  # fmt: skip
+            self.assertIs(await client.stop(PATIENCE), True)
+            self.assertEqual(client.get_status()["full"], 0)
+
+        asyncio.run(main())
+        self.assertEqual(sorted(event.payload for event in self.agent.agent.events), list(range(40_000)))
+
+    def test_pressure(self) -> None:
+        """A buffer that fills is sent before the flush period is over."""
+
+        async def main() -> None:
+            client = self.start(flush_period=3600, max_buffer_bytes=20_000)
+            await asyncio.sleep(0)
+            for i in range(80):
+                client.counter("a", i)
+            await self.events(60)
+            await client.stop(PATIENCE)
+
+        asyncio.run(main())
+
+    def test_many_events_are_encoded_elsewhere(self) -> None:
+        """Few events are encoded at once; many, which takes its time, in a thread beside the loop's."""
+        threads: set[str] = set()
+
+        class Watched(Sender):
+            def next_action(self, now: float) -> Post | Wait:
+                threads.add(threading.current_thread().name)
+                return super().next_action(now)
+
+        async def main() -> None:
+            own = threading.current_thread().name
+            recorder = Recorder(time.time)
+            engine = AsyncioEngine(Watched(recorder, "client", jitter=lambda: 0.0, flush_period=PERIOD), self.agent.url)
+            engine.start()
+            recorder.counter("a", 1)
+            await self.events(1)
+            self.assertEqual(threads, {own})
+            for i in range(MANY_EVENTS):
+                recorder.counter("a", i)
+            await self.events(1 + MANY_EVENTS)
+            self.assertEqual({name.partition("_")[0] for name in threads}, {own, "taba-client"})
+            await _result(engine.stop(PATIENCE))
+
+        asyncio.run(main())
+
+    def test_the_loop_goes_on(self) -> None:
+        """While the agent holds an answer back, the loop runs, and the application goes on recording."""
+
+        async def main() -> None:
+            client = self.start()
+            self.agent.hold.clear()
+            client.counter("a", 0)
+            await self.agent_reaches(lambda: self.agent.requests)
+            for i in range(1, 1000):
+                client.counter("a", i)
+                await asyncio.sleep(0)
+            self.assertEqual(client.get_status()["buffered_events"], 1000)
+            self.agent.hold.set()
+            await self.events(1000)
+            await client.stop(PATIENCE)
+
+        asyncio.run(main())
+
+
+async def _result(stopped: Awaitable[bool] | bool) -> bool:
+    return stopped if isinstance(stopped, bool) else await stopped
+
+
+class FaultTests(EngineCase):
+    def test_agent_restarts(self) -> None:
+        """An agent that dies under load and comes again with its disk gets every event once."""
+
+        async def main() -> None:
+            client = self.start()
+            for i in range(3000):
+                client.counter("a", i)
+            await self.events(3000)
+            port, disk = self.agent.port, self.agent.agent
+            await asyncio.to_thread(self.agent.stop)
+            for i in range(3000, 6000):
+                client.counter("a", i)
+                if i % 100 == 0:
+                    await asyncio.sleep(0)
+            self.agent = LoopbackAgent(port, disk)
+            await self.events(6000)
+            self.assertIs(await client.stop(PATIENCE), True)
+            self.assertEqual(client.get_status()["unknown"], 0)
+
+        asyncio.run(main())
+        self.assertEqual(sorted(event.payload for event in self.agent.agent.events), list(range(6000)))
+
+    def test_lost_answers(self) -> None:
+        """Batches whose answers are lost are repeated and counted once."""
+        lost: set[str] = set()
+
+        def spoil(headers: dict[str, str]) -> str | None:
+            number = headers["Taba-Batch"]
+            if number == "0" or number in lost:
+                return None
+            lost.add(number)
+            return "lost"
+
+        async def main() -> None:
+            self.agent.spoil = spoil
+            client = self.start()
+            for i in range(3):
+                client.counter("a", i)
+                await self.events(i + 1)
+            await client.stop(PATIENCE)
+            self.assertEqual(client.get_status()["acknowledged"], 3)
+
+        asyncio.run(main())
+        self.assertEqual((self.agent.values(), len(lost)), ([0, 1, 2], 3))
+
+    def test_no_answer_in_time(self) -> None:
+        """A request that is not answered in time is repeated over another connection."""
+
+        async def main() -> None:
+            client = self.start(timeout=0.1)
+            client.counter("a", 1)
+            await self.events(1)
+            self.agent.hold.clear()
+            client.counter("a", 2)
+            await self.agent_reaches(lambda: len(self.agent.requests) >= 5)
+            self.assertIn("no answer in time", str(client.get_status()["last_error"]))
+            self.agent.hold.set()
+            await client.stop(PATIENCE)
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), [1, 2])
+
+    def test_busy_agent(self) -> None:
+        """An agent that answers 503 is asked again."""
+        statuses = iter([503, 500, None, 503, 503])
+        self.agent.spoil = lambda headers: next(statuses, None)
+
+        async def main() -> None:
+            client = self.start()
+            client.counter("a", 1)
+            await self.events(1)
+            await client.stop(PATIENCE)
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), [1])
+
+    def test_stop_without_agent(self) -> None:
+        """Without an agent Stop gives up at its deadline, and says that something is left."""
+        self.agent.stop()
+
+        async def main() -> None:
+            client = self.start()
+            client.counter("a", 1)
+            began = time.monotonic()
+            self.assertIs(await client.stop(0.2), False)
+            self.assertLess(time.monotonic() - began, 5.0)
+            self.assertEqual(client.get_status()["buffered_events"], 1)
+
+        asyncio.run(main())
+
+    def test_stop_with_an_agent_that_hangs(self) -> None:
+        """An agent that never answers cannot hold up Stop, nor spoil the client's next life."""
+
+        async def main() -> None:
+            client = self.start()
+            client.counter("a", 1)
+            await self.events(1)
+            self.agent.hold.clear()
+            client.counter("a", 2)
+            await self.events(2)
+            self.assertIs(await client.stop(0.1), False)
+            self.assertEqual([task.get_name() for task in asyncio.all_tasks()], [asyncio.current_task().get_name()])  # type: ignore[union-attr]
+            client.initialize("client", self.agent.url, PERIOD, "asyncio")
+            client.counter("a", 3)
+            self.agent.hold.set()
+            await self.events(3)
+            self.assertIs(await client.stop(PATIENCE), True)
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), [1, 2, 3])
+
+    def test_an_error_does_not_end_the_task(self) -> None:
+        """Should the library itself fail, it logs that and goes on."""
+
+        class Failing(Sender):
+            failures = 1
+
+            def next_action(self, now: float) -> Post | Wait:
+                if self.failures:
+                    self.failures -= 1
+                    raise RuntimeError("a defect")
+                return super().next_action(now)
+
+        async def main() -> None:
+            recorder = Recorder(time.time)
+            engine = AsyncioEngine(Failing(recorder, "client", jitter=lambda: 0.0, flush_period=PERIOD), self.agent.url)
+            engine.start()
+            recorder.counter("a", 1)
+            await asyncio.sleep(0)
+            engine._wake.set()
+            await self.events(1)
+            await _result(engine.stop(PATIENCE))
+
+        asyncio.run(main())
+
+
+class LoopTests(EngineCase):
+    """What becomes of a client whose loop ends before it."""
+
+    def run_and_leave(self, main: Callable[[], Coroutine[Any, Any, Client]]) -> Client:
+        """The client of a loop that ended without Stop."""
+        client = asyncio.run(main())
+        self.addCleanup(client.stop, 0.0)
+        return client
+
+    async def record_one(self) -> Client:
+        client = self.start(flush_period=3600)
+        await asyncio.sleep(0)
+        client.counter("a", 1)
+        return client
+
+    def test_stop_after_the_loop(self) -> None:
+        """A client that outlives its loop goes on recording, and Stop sends what there is."""
+        client = self.run_and_leave(self.record_one)
+        client.counter("a", 2)
+        self.assertIs(client.stop(PATIENCE), True)
+        self.assertEqual(self.agent.values(), [1, 2])
+
+    def test_stop_in_another_loop(self) -> None:
+        """Stop in a later loop does not hold that up, and sends what there is."""
+        client = self.run_and_leave(self.record_one)
+
+        async def main() -> None:
+            self.assertIs(await client.stop(PATIENCE), True)
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), [1])
+
+    def test_stop_after_the_loop_without_agent(self) -> None:
+        """Stop keeps its deadline there, too."""
+        client = self.run_and_leave(self.record_one)
+        self.agent.stop()
+        began = time.monotonic()
+        self.assertIs(client.stop(0.2), False)
+        self.assertLess(time.monotonic() - began, 5.0)
+
+    def test_cut_off_in_a_request(self) -> None:
+        """A batch that was on its way when its loop ended is sent again under its number, and counts once."""
+
+        async def main() -> Client:
+            client = self.start()
+            client.counter("a", 1)
+            await self.events(1)
+            self.agent.hold.clear()
+            client.counter("a", 2)
+            await self.events(2)
+            return client
+
+        client = self.run_and_leave(main)
+        self.agent.hold.set()
+        self.assertIs(client.stop(PATIENCE), True)
+        self.assertEqual(self.agent.values(), [1, 2])
+
+    def test_pressure_without_a_loop(self) -> None:
+        """Recording under pressure after the end of the loop does no harm."""
+
+        async def main() -> Client:
+            return self.start(flush_period=3600, max_buffer_bytes=40_000)
+
+        client = self.run_and_leave(main)
+        for i in range(300):
+            client.counter("a", i)
+        self.assertEqual(client.get_status()["dropped"], {})
+        self.assertIs(client.stop(PATIENCE), True)
+        self.assertEqual(len(self.agent.values()), 300)
+
+    def test_stop_after_the_task_was_cancelled(self) -> None:
+        """An application that cancels every task it finds can still stop its client."""
+
+        async def main() -> None:
+            client = self.start(flush_period=3600)
+            await asyncio.sleep(0)
+            client.counter("a", 1)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            self.assertIs(await client.stop(PATIENCE), True)
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), [1])
+
+    def test_stop_from_another_thread(self) -> None:
+        """Stop may be called in another thread than the loop's, and waits there."""
+
+        async def main() -> None:
+            client = self.start(flush_period=3600)
+            client.counter("a", 1)
+            self.assertIs(await asyncio.to_thread(client.stop, PATIENCE), True)
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), [1])
+
+
+class PosterTests(EngineCase):
+    """Single requests over a kept connection."""
+
+    opening = {"Taba-Batch": "0"}
+
+    def post(self, poster: StreamPoster, *bodies: bytes) -> list[Answer]:
+        async def main() -> list[Answer]:
+            try:
+                return [await poster.post(self.opening, body, PATIENCE) for body in bodies]
+            finally:
+                poster.close()
+
+        return asyncio.run(main())
+
+    def ask(self, answer: bytes, body: bytes = b"") -> Answer:
+        """What is made of somebody's answer."""
+        with self.raw_server(answer) as port:
+            return self.post(StreamPoster(parse_url(f"http://127.0.0.1:{port}/post"), None), body)[0]
+
+    @contextmanager
+    def raw_server(self, answer: bytes) -> Iterator[int]:
+        """Somebody who reads a little, says `answer` and hangs up."""
+        listener = socket.create_server(("127.0.0.1", 0))
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(100)
+                try:
+                    connection.sendall(answer)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(1 << 16):
+                        """What was still on its way."""
+                except OSError:
+                    """Who has heard enough hangs up."""
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with listener:
+            yield listener.getsockname()[1]
+            thread.join(PATIENCE)
+
+    def test_connection_closed_while_idle(self) -> None:
+        """An agent that closed a connection nobody used is asked again at once, over another."""
+        poster = StreamPoster(parse_url(self.agent.url), None)
+
+        async def main() -> int:
+            await poster.post(self.opening, b"", PATIENCE)
+            for connection in list(self.agent._open):
+                connection.close_now()
+            answer = await poster.post(self.opening, b"", PATIENCE)
+            poster.close()
+            return answer.status
+
+        self.assertEqual((asyncio.run(main()), self.agent.connections), (200, 2))
+
+    def test_early_answer(self) -> None:
+        """The answer of an agent that refuses a body before it has all of it is heard."""
+        refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!"
+        answer = self.ask(refusal, bytes(8 << 20))
+        self.assertEqual((answer.status, answer.text), (413, "no!"))
+
+    def test_forms_of_answers(self) -> None:
+        """Bodies with a length, in chunks, and up to the end of the connection are understood, as are 1xx before."""
+        for answer in (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTaba-Instance: x\r\n\r\nhello",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTABA-INSTANCE:x\r\nContent-Length: 5\r\n\r\nhello",
+            b"HTTP/1.1 200 OK\r\nTaba-Instance: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2\r\nhe\r\n3;a=b\r\nllo\r\n0\r\nTrailer: t\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\nTaba-Instance: x\r\n\r\nhello",
+        ):
+            got = self.ask(answer)
+            self.assertEqual((got.status, got.headers["taba-instance"], got.text), (200, "x", "hello"), answer)
+
+    def test_long_answers(self) -> None:
+        """Of an answer without end the beginning is kept, and the connection given up."""
+        got = self.ask(b"HTTP/1.1 400 Bad\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000))
+        self.assertEqual((got.status, len(got.text)), (400, MAX_ANSWER_BYTES))
+        got = self.ask(b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nFFFFFFFF\r\n")
+        self.assertEqual((got.status, got.text), (400, "ab"))
+
+    def test_bad_answers(self) -> None:
+        """What does not speak HTTP, or not to the end, is a failed attempt like others."""
+        for answer, problem in (
+            (b"220 mail.example ESMTP\r\n\r\n", "not HTTP"),
+            (b"HTTP/1.1 OK\r\n\r\n", "not HTTP"),
+            (b"", "closed"),
+            (b"HTTP/1.1 200 OK\r\nContent-", "cut off"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "Content-Length"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "IncompleteReadError"),
+            (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n", "too many headers"),
+            (b"HTTP/1.1 200 " + b"x" * 200_000, "ValueError"),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "ValueError"),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabcd", "no end"),
+        ):
+            with self.assertRaises(PostFailed) as caught:
+                self.ask(answer)
+            self.assertIn(problem, str(caught.exception), answer[:40])
+
+    def test_connection_kept_or_not(self) -> None:
+        """A connection is used again unless the answer says otherwise."""
+        self.post(StreamPoster(parse_url(self.agent.url), None), b"", b"", b"")
+        self.assertEqual(self.agent.connections, 1)
+
+    def test_tls(self) -> None:
+        """With https the agent's certificate is verified by the given authorities, and refused without them."""
+        folder = Path(tempfile.mkdtemp())
+        authority = Authority("authority")
+        ca_file = authority.save(folder)
+        certificate, key = authority.issue(folder, "agent", "127.0.0.1", "localhost")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server = self.agent._server
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = parse_url(f"https://localhost:{self.agent.port}/post")
+        answers = self.post(StreamPoster(url, str(ca_file)), b"", b"")
+        self.assertEqual([answer.status for answer in answers], [200, 200])
+        with self.assertRaises(PostFailed) as caught:
+            self.post(StreamPoster(url, None), b"")
+        self.assertIn("CERTIFICATE_VERIFY_FAILED", str(caught.exception))
+
+
+def _in_child(work: Callable[[], None]) -> int:
+    """Fork, do `work` in the child, and give the child's exit code."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(int(PATIENCE))
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+class ForkTests(EngineCase):
+    def test_fork_starts_empty(self) -> None:
+        """What the parent had not sent at a fork is sent by the parent alone, and its connection is left alone; the
+        child, without a loop, has an instance and a connection of its own.
+        """
+
+        async def main() -> None:
+            client = self.start()
+            client.counter("a", 1)
+            await self.events(1)
+            client.counter("a", 2)
+
+            def work() -> None:
+                assert client.get_status()["buffered_events"] == 0
+                client.counter("a", 3)
+                assert client.stop(PATIENCE) is True
+
+            self.assertEqual(_in_child(work), 0)
+            client.counter("a", 4)
+            await self.events(4)
+            self.assertIs(await client.stop(PATIENCE), True)
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), [1, 2, 3, 4])
+        self.assertEqual((len(self.agent.agent.numbers), self.agent.connections), (2, 2))
+
+    def test_fork_in_the_middle_of_a_request(self) -> None:
+        """A fork while a request is out confuses neither process; a child that recorded nothing just stops."""
+
+        async def main() -> None:
+            client = self.start()
+            client.counter("a", 1)
+            await self.events(1)
+            self.agent.hold.clear()
+            client.counter("a", 2)
+            await self.events(2)
+
+            def work() -> None:
+                assert client.stop(PATIENCE) is True
+
+            self.assertEqual(_in_child(work), 0)
+            self.agent.hold.set()
+            client.counter("a", 3)
+            await self.events(3)
+            await client.stop(PATIENCE)
+
+        asyncio.run(main())
+        self.assertEqual((self.agent.values(), self.agent.connections), ([1, 2, 3], 1))
+
+    def test_loop_of_a_child(self) -> None:
+        """A child that runs a loop of its own records and stops there."""
+
+        async def main() -> None:
+            client = self.start()
+            client.counter("a", 1)
+            await self.events(1)
+
+            async def in_child() -> None:
+                client.counter("a", 2)
+                assert await client.stop(PATIENCE) is True
+
+            def work() -> None:
+                runner = threading.Thread(target=lambda: results.append(asyncio.run(in_child())))
+                results: list[None] = []
+                runner.start()
+                runner.join()
+                assert results == [None]
+
+            self.assertEqual(_in_child(work), 0)
+            await client.stop(PATIENCE)
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), [1, 2])
+
+    def test_grandchildren(self) -> None:
+        """Children of children each send their own."""
+
+        async def main() -> None:
+            client = self.start(flush_period=3600)
+            client.counter("a", 1)
+
+            def grandchild() -> None:
+                client.counter("a", 3)
+                assert client.stop(PATIENCE) is True
+
+            def child() -> None:
+                client.counter("a", 2)
+                assert _in_child(grandchild) == 0
+                assert client.stop(PATIENCE) is True
+
+            self.assertEqual(_in_child(child), 0)
+            await client.stop(PATIENCE)
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), [1, 2, 3])
+
+    def test_multiprocessing(self) -> None:
+        """What a child of multiprocessing records is sent when it ends, without a call of Stop."""
+
+        async def main() -> None:
+            client = self.start(flush_period=3600)
+            await asyncio.sleep(0)  # the first flush, of nothing
+            client.counter("a", 1)
+            process = multiprocessing.get_context("fork").Process(target=client.counter, args=("a", 2))
+            process.start()
+            await asyncio.to_thread(process.join, PATIENCE)
+            self.assertEqual(process.exitcode, 0)
+            self.assertEqual(self.agent.values(), [2])
+            await client.stop(PATIENCE)
+
+        asyncio.run(main())
+        self.assertEqual(self.agent.values(), [1, 2])
+
+
+class ExitTests(EngineCase):
+    def run_script(self, script: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(script), self.agent.url],
+            env={**os.environ, "PYTHONPATH": str(Path(taba.__file__).parent.parent)},
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+
+    def test_exit_flushes(self) -> None:
+        """A process that just ends has sent what it recorded, in its loop and after it."""
+        ended = self.run_script("""
+            import asyncio, sys
+            from taba import client
+
+            async def main():
+                client.initialize("script", sys.argv[1], 3600, "asyncio")
+                for i in range(5000):
+                    client.counter("a", i)
+
+            asyncio.run(main())
+            client.counter("a", 5000)
+        """)
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+        self.assertEqual(sorted(event.payload for event in self.agent.agent.events), list(range(5001)))
+
+    def test_exit_with_a_stop_that_was_not_awaited(self) -> None:
+        """So has one that called Stop at the end of its loop and did not wait for it."""
+        ended = self.run_script("""
+            import asyncio, sys
+            from taba import client
+
+            async def main():
+                client.initialize("script", sys.argv[1], 3600, "asyncio")
+                client.counter("a", 1)
+                client.stop()
+
+            asyncio.run(main())
+        """)
+        self.assertEqual((ended.returncode, ended.stderr, self.agent.values()), (0, "", [1]))
+
+    def test_exit_without_agent(self) -> None:
+        """Without an agent the process ends all the same, at the deadline, and says what it left."""
+        self.agent.stop()
+        ended = self.run_script("""
+            import asyncio, sys
+            import taba.client.engines.asyncio as engine
+            from taba import client
+            engine.EXIT_TIMEOUT = 0.2
+
+            async def main():
+                client.initialize("script", sys.argv[1], 3600, "asyncio")
+                client.counter("a", 1)
+
+            asyncio.run(main())
+        """)
+        self.assertEqual(ended.returncode, 0)
+        self.assertIn("events were left unsent at exit", ended.stderr)
