@@ -10,6 +10,7 @@ beside one that is, and lacks markers has lost its data, and is used again only 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
@@ -188,15 +189,28 @@ class Founding:
         keys = [self._keys.meta, *(self._keys.of(MARKERS, v) for v in self._map.vbuckets_of(name))]
         arguments = [cluster, self._map.vbuckets, level.value, name, int(begin_anew)]
         command = ("FCALL", "taba_found", len(keys), *keys)
-        owner, _ = await ask(self._shards[name], "be", *command, *arguments)
+        owner, _ = await self._write(name, (*command, *arguments))
         if owner.decode() != cluster:
-            owner, _ = await ask(self._shards[name], "be", *command, owner, *arguments[1:])
+            owner, _ = await self._write(name, (*command, owner, *arguments[1:]))
         return str(owner.decode())
+
+    async def _write(self, name: str, command: Command) -> Any:
+        """The reply to a command that a failover must not take back: a replica has it, where there is one, and the
+        Sentinels name this master. Raises StoreUnavailable when that is not so; what was written may be there or not.
+        """
+        shard = self._shards[name]
+        if shard.state()["replicas"]:
+            # Repeated, the command itself may write nothing, and WAIT would wait for nothing.
+            more = ("HINCRBY", self._keys.meta, "writes", 1), ("WAIT", 1, FOUNDING_WAIT)
+            reply, _, replicas = await ask_all(shard, shard.link("be"), [command, *more])
+            if not replicas:
+                raise StoreUnavailable(f"shard {name}: no replica has heard of the cluster's founding yet")
+        else:
+            reply = await ask(shard, "be", *command)
+        if not shard.vouched():
+            raise StoreUnavailable(f"shard {name}: no majority of the Sentinels names its master now")
+        return reply
 
     async def _set_ready(self, names: list[str]) -> None:
         for name in names:
-            shard = self._shards[name]
-            commands: list[Command] = [("HSET", self._keys.meta, "state", READY)]
-            if shard.state()["replicas"]:  # a failover soon after should not forget it
-                commands.append(("WAIT", 1, FOUNDING_WAIT))
-            await ask_all(shard, shard.link("be"), commands)
+            await self._write(name, ("HSET", self._keys.meta, "state", READY))

@@ -3,7 +3,7 @@
 Everything of a vbucket lives on one shard, so that whatever a failover rolls back, it rolls back to one moment. `v`
 is the number of a vbucket; before every key goes the prefix of the settings.
 
-    meta       hash    who the shard belongs to: cluster, vbuckets, format, state, durability, shard
+    meta       hash    who the shard belongs to: cluster, vbuckets, format, state, durability, shard, writes
     O:v        string  marker `A:EPOCH` (active), `S:EPOCH` (sealed) or `I:EPOCH` (importing); checked by every append
     L:v        stream  the log: ids 0-1, 0-2, ... without gaps; fields `t` (time of append), `n` (events), `b` (batch)
     M:v        list    for each entry of L:v, in order: `TIME:SIZE:SUM`, where SUM grows by each SIZE

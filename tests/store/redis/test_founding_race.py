@@ -66,6 +66,10 @@ class HeldShard:
         """Itself."""
         return self
 
+    def vouched(self) -> bool:
+        """See `Shard`."""
+        return True
+
     def state(self) -> dict[str, object]:
         """There are no replicas."""
         return {"replicas": []}
@@ -349,5 +353,5 @@ class ReplicaTests(SynchronousTestCase):
         founding = Founding(stage.shards, stage.map, stage.keys, stage.process.new_id)
         stage.get(founding.establish(lambda: Deferred.fromCoroutine(_in_memory())))
         for name, (replica,) in stage.replicas.items():
-            self.assertEqual(stage.shards[name].words().count("WAIT"), 1)
+            self.assertEqual(stage.shards[name].words().count("WAIT"), 2)  # for the markers, and for their being ready
             self.assertEqual(replica.ask("HGET", stage.keys.meta, "state"), b"ready")
