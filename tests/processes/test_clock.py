@@ -5,65 +5,28 @@ REAL: server and agent processes on loopback, under a preloaded library that shi
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes.asking import counters
 from tests.processes.running import AgentProcess, ServerProcess, Stage, start_all
+from tests.processes.shifted_clock import ShiftedClock, missing, shifting_library
 
 HOUR = 3600
 VISIBLE_WITHIN = 3.0
 """Seconds from an answer to the query that shows the events."""
 
 
-def shim(stage: Stage) -> Path:
-    """The compiled library; SkipTest where it cannot be had."""
-    compiler = shutil.which("cc")
-    source = Path(__file__).with_name("clock_shim.c")
-    if compiler is None:
-        raise SkipTest("there is no C compiler `cc`")
-    if not sys.platform.startswith("linux"):
-        raise SkipTest("the clock is shifted on Linux only")
-    if not source.exists():
-        raise SkipTest("clock_shim.c is not beside the tests")
-    library = stage.folder / "clock_shim.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source)], check=True)
-    return library
-
-
-class ShiftedClock:
-    """The wall clock of one process."""
-
-    def __init__(self, stage: Stage, library: Path, name: str) -> None:
-        self._file = stage.folder / f"{name}.offset"
-        self.variables = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(self._file)}
-        self.offset = 0
-        self.step(0)
-
-    def step(self, offset: int) -> None:
-        """Let it be `offset` seconds ahead of this machine's, from now on."""
-        following = self._file.with_suffix(".new")
-        following.write_text(str(offset))
-        following.replace(self._file)
-        self.offset = offset
-
-    def time(self) -> float:
-        """Its time."""
-        return time.time() + self.offset
-
-
 class ClockTests(SynchronousTestCase):
     """One server, whose clock is set while it runs; one agent, whose clock is wrong."""
+
+    skip = missing()
 
     def setUp(self) -> None:
         self.stage = Stage()
         self.addCleanup(self.stage.close)
-        self.library = shim(self.stage)
+        self.library = shifting_library(self.stage.folder)
 
     def assertVisible(self, server: ServerProcess, count: int) -> None:
         """So many events are visible in time, and every vbucket is in good hands."""
@@ -78,7 +41,7 @@ class ClockTests(SynchronousTestCase):
         """While a server runs its clock is set an hour forward, and two hours back: events go on to be visible in time,
         nothing is counted twice, and it stops as usual.
         """
-        clock = ShiftedClock(self.stage, self.library, "server")
+        clock = ShiftedClock(self.stage.folder / "server.offset", self.library)
         server = self.stage.server(variables=clock.variables)
         start_all(server)
         count = 0
@@ -100,7 +63,7 @@ class ClockTests(SynchronousTestCase):
         server = self.stage.server()
         agents = []
         for name, offset in (("behind", -HOUR), ("ahead", HOUR)):
-            clock = ShiftedClock(self.stage, self.library, name)
+            clock = ShiftedClock(self.stage.folder / f"{name}.offset", self.library)
             clock.step(offset)
             agents.append((self.stage.agent(server.port, name=name, variables=clock.variables), offset))
         start_all(server, *[agent for agent, _ in agents])

@@ -1,8 +1,8 @@
 """The harness of the store contract for the Redis store on a real redis-server.
 
-The server's wall clock is shifted by a preloaded library (shifted_time.c), so that days pass at once; the store's own
-clock is moved along with it. The store runs in a reactor of its own, which is turned by hand until nothing is under
-way: the tests of the contract stay what they are.
+The server's wall clock is shifted by a preloaded library (tests/processes/clock_shim.c), so that days pass at once;
+the store's own clock is moved along with it. The store runs in a reactor of its own, which is turned by hand until
+nothing is under way: the tests of the contract stay what they are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import time
 from pathlib import Path
@@ -31,6 +30,8 @@ from taba.store.redis.source import FixedSource
 from taba.store.redis.store import RedisStore
 from taba.testing.stores import FaultyStore
 from tests.contracts.store_harness import ASIDE_BYTES, ASIDE_ROWS, DEDUP_DAYS, PAGE_ROWS, START, VBUCKETS
+from tests.processes import shifted_clock
+from tests.processes.shifted_clock import ShiftedClock, shifting_library
 
 LIMITS = Limits(aside_rows=ASIDE_ROWS, aside_bytes=ASIDE_BYTES, page_rows=PAGE_ROWS)
 SECONDS = 10.0
@@ -41,9 +42,7 @@ def missing() -> str | None:
     """Why no real server can be run here, as a reason to skip; None when it can."""
     if shutil.which("redis-server") is None:
         return "redis-server is not installed"
-    if shutil.which("cc") is None:
-        return "there is no C compiler"
-    return None
+    return shifted_clock.missing()
 
 
 class ShiftedReactor(EPollReactor):
@@ -56,36 +55,22 @@ class ShiftedReactor(EPollReactor):
         return time.monotonic() + self.shift
 
 
-def shifting_library(folder: Path) -> Path:
-    """The compiled shifted_time.c, made in a folder if it is not there."""
-    library = folder / "shifted_time.so"
-    if not library.exists():
-        source = Path(__file__).with_name("shifted_time.c")
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
-    return library
-
-
 class FakedServer:
     """A redis-server in a folder, whose clock starts at START and can be moved forward."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
-        self._library = shifting_library(folder.parent.parent)
-        self._offset = START - time.time()
+        library = shifting_library(folder.parent.parent)
+        self._clock = ShiftedClock(folder / "shift", library, START - time.time())
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self._write_time()
         self.start()
 
     def start(self) -> None:
         """Start, with what dump.rdb has, and wait until it answers."""
-        environment = {
-            **os.environ,
-            "LD_PRELOAD": str(self._library),
-            "SHIFTED_TIME": str(self._folder / "shift"),
-        }
+        environment = {**os.environ, **self._clock.variables}
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen(
             ["redis-server", *options], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -106,14 +91,9 @@ class FakedServer:
             time.sleep(0.002)
             return b""
 
-    def _write_time(self) -> None:
-        with open(self._folder / "shift", "r+b" if (self._folder / "shift").exists() else "wb") as file:
-            file.write(struct.pack("d", self._offset))  # eight bytes: the mapping sees all of them or none
-
     def advance(self, seconds: float) -> None:
         """Let time pass."""
-        self._offset += seconds
-        self._write_time()
+        self._clock.step(self._clock.offset + seconds)
 
     def snapshot(self) -> bytes:
         """What a backup has."""

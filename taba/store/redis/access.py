@@ -31,7 +31,8 @@ from zope.interface import implementer
 
 from taba.errors import SettingsError, StoreUnavailable
 from taba.store.redis.address import Address
-from taba.store.redis.protocol import ConnectionEnded, RedisRefused, Reply, Wire, together
+from taba.store.redis.protocol import ConnectionEnded, RedisRefused, Reply, Wire
+from taba.store.redis.side_by_side import together
 
 __all__ = ["TLS", "Access", "Address", "CannotConnect", "connect"]
 

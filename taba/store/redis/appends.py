@@ -21,11 +21,12 @@ from twisted.python.failure import Failure
 from taba.errors import StoreError, StoreUnavailable
 from taba.interfaces import Append, Outcome
 from taba.store.redis import rows
-from taba.store.redis.asking import ask_all, together
+from taba.store.redis.asking import ask_all
 from taba.store.redis.durability import Durability
 from taba.store.redis.keys import ENTRIES, LANES, LEDGER, LOG, MARKERS, Keys
 from taba.store.redis.link import Link
 from taba.store.redis.shard import Shard
+from taba.store.redis.side_by_side import together
 
 CALL_BYTES = 256 << 10
 """About how many bytes of batches one call takes: Lua copies them, and blocks the shard meanwhile."""

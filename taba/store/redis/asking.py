@@ -6,10 +6,8 @@ it is no master any more, or was emptied of its functions, the shard's links are
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from taba.errors import StoreUnavailable
 from taba.store.redis.link import Link, RedisRefused
@@ -65,26 +63,3 @@ async def ask_all(shard: Shard, link: Link, commands: Sequence[Command]) -> list
         if isinstance(reply, RedisRefused):
             raise unavailable(shard, link, reply) from reply
     return replies
-
-
-async def together(waited_for: Iterable[Awaitable[Any]]) -> list[Any]:
-    """The results of what runs side by side, in order; raises what the first that failed raised. To cancel it cancels
-    all. When one cannot even be begun, which is a defect, those before it go on, and nobody hears of them.
-    """
-    running: list[Deferred[Any]] = []
-    try:
-        for each in waited_for:
-            running.append(each if isinstance(each, Deferred) else Deferred.fromCoroutine(_run(each)))
-    except BaseException:
-        for begun in running:
-            begun.addErrback(lambda _: None)
-        raise
-    try:
-        results: list[Any] = await gatherResults(running, consumeErrors=True)
-    except FirstError as first:
-        first.subFailure.raiseException()
-    return results
-
-
-async def _run(waited_for: Awaitable[Any]) -> Any:
-    return await waited_for

@@ -16,11 +16,12 @@ from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
 from taba.errors import StartError, StoreUnavailable
-from taba.store.redis.asking import Command, ask, ask_all, together
+from taba.store.redis.asking import Command, ask, ask_all
 from taba.store.redis.durability import Level
 from taba.store.redis.keys import MARKERS, Keys
 from taba.store.redis.shard import Shard
 from taba.store.redis.shard_map import ShardMap
+from taba.store.redis.side_by_side import together
 
 FOUNDING, READY = "founding", "ready"
 FOUNDING_WAIT = 500

@@ -18,7 +18,6 @@ from taba.errors import StartError, StoreError
 from taba.process import Process
 from taba.settings import DatabaseSettings
 from taba.store.redis.access import Access, Address, connect
-from taba.store.redis.asking import together
 from taba.store.redis.dangers import (
     WANTED,
     Finding,
@@ -37,6 +36,7 @@ from taba.store.redis.library import present_version
 from taba.store.redis.opening import Parts, level_of, parts_of, redis_access, sentinel_access
 from taba.store.redis.protocol import RedisRefused, Reply, Wire
 from taba.store.redis.shard import Shard
+from taba.store.redis.side_by_side import together
 
 OPEN_SECONDS = 3.0
 """How long shards may take to be found and connected to."""

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from attrs import define
 from hiredis import ProtocolError, Reader, pack_command
-from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
@@ -68,15 +68,6 @@ class _Waiting:
     """How many replies are due in all."""
     replies: list[Reply] | None = None
     """Those that came, where there are several commands."""
-
-
-async def together(deferreds: Sequence[Deferred[T]]) -> list[T]:
-    """The results of all, or the first exception as soon as there is one. To cancel it cancels all."""
-    try:
-        results: list[T] = await gatherResults(deferreds, consumeErrors=True)
-    except FirstError as first:
-        raise first.subFailure.value or first
-    return results
 
 
 def _reason(failure: Failure) -> str:

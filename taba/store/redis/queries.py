@@ -17,10 +17,11 @@ from taba.interfaces import RETIRED, AggregateRow, LogDepth, Selection, SetAside
 from taba.store.judge import LOST
 from taba.store.limits import Limits
 from taba.store.redis import rows
-from taba.store.redis.asking import Command, ask, ask_all, together
+from taba.store.redis.asking import Command, ask, ask_all
 from taba.store.redis.keys import AGGREGATES, CLIENTS, ENTRIES, LEDGER, TYPES, Keys
 from taba.store.redis.shard import Shard
 from taba.store.redis.shard_map import ShardMap
+from taba.store.redis.side_by_side import together
 
 TABS_PER_CALL = 200
 """How many tabs one round trip asks the size of."""

@@ -17,7 +17,8 @@ from taba.errors import StoreError
 from taba.store.redis.access import CannotConnect, connect
 from taba.store.redis.address import Address
 from taba.store.redis.following import SETTLED_SECONDS, Backoff, look_again
-from taba.store.redis.protocol import RedisRefused, Reply, Wire, together
+from taba.store.redis.protocol import RedisRefused, Reply, Wire
+from taba.store.redis.side_by_side import together
 
 if TYPE_CHECKING:
     from taba.store.redis.sentinel import Sentinels

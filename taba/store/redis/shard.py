@@ -21,7 +21,8 @@ from taba.process import Process
 from taba.store.redis.access import Access, Address, CannotConnect
 from taba.store.redis.following import SETTLED_SECONDS, Backoff
 from taba.store.redis.link import Link, Replication, ShardUnavailable, open_link
-from taba.store.redis.protocol import RedisRefused, together
+from taba.store.redis.protocol import RedisRefused
+from taba.store.redis.side_by_side import together
 from taba.store.redis.source import FixedSource, Source
 
 ROLES = ("append", "read", "be", "query")

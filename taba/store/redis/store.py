@@ -35,9 +35,9 @@ from taba.interfaces import (
 )
 from taba.store.judge import NO_SUCH_VBUCKET, breaks_rules
 from taba.store.limits import DAY
-from taba.store.redis.asking import together
 from taba.store.redis.queries import Queries
 from taba.store.redis.reads import LogReader, ShardReader
+from taba.store.redis.side_by_side import together
 from taba.store.redis.tending import ShardParts, TendedShards
 
 T = TypeVar("T")

@@ -9,8 +9,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba.errors import StoreUnavailable
-from taba.store.redis.asking import ask, ask_all, together, unavailable
+from taba.store.redis.asking import ask, ask_all, unavailable
 from taba.store.redis.link import RedisRefused
+from taba.store.redis.side_by_side import together
 from tests.store.redis.stage import Stage
 
 
