@@ -65,6 +65,15 @@ class IHandler(Interface):
     def upgrade(state: bytes) -> bytes:
         """The State in the present version; the same bytes when it is in it."""
 
+    def newest(state: bytes) -> float:
+        """The time of the newest event in the State, rounded down to what the State keeps of it; 0.0 for the empty one.
+        """
+
+    def merge(older: bytes, newer: bytes) -> bytes:
+        """Two States of the SAME client as one, as if their events had been folded into one State. Where `reduce` does
+        that, it is `reduce([older, newer])`; a Gauge, of which a client has one value, keeps the later one.
+        """
+
 
 # ---------------------------------------------------------------------------------------------------------- append
 
@@ -184,6 +193,10 @@ class SetAside:
     type: str
     events: int
     partial: bytes = field(repr=False)
+    vbucket: int = -1
+    """Whose log it was in; given by the store."""
+    id: str = ""
+    """Its name in the store, for ever; given by the store."""
 
 
 @frozen
@@ -206,6 +219,11 @@ class Checkpoint:
     types: Mapping[str, str | None] = field(factory=dict)
     ledger: Mapping[str, int] = field(factory=dict)
     set_aside: Sequence[SetAside] = ()
+    renames: Mapping[str, str] = field(factory=dict)
+    """Tab -> tab of the same vbucket, that there is not yet: its Type, States, retired State and Aggregate go there, after
+    everything else was written. Costs the same however many States there are."""
+    refolded: Sequence[str] = ()
+    """The ids of Partials that were set aside and are not any more; those that are not there are passed over."""
 
 
 class Written(Enum):
@@ -358,13 +376,28 @@ class IStore(IService):
         """
 
     def ledger() -> Deferred[dict[str, int]]:
-        """The sum of all vbuckets' ledger rows, line by line, with the store's own lines: `lost`."""
+        """The sum of all vbuckets' ledger rows, line by line, with the store's own lines: `lost`, `flushed`."""
 
     def depth() -> Deferred[list[LogDepth]]:
         """What waits, of every vbucket with a log that is not empty."""
 
     def aside(limit: int) -> Deferred[list[SetAside]]:
         """The newest Partials that were set aside, at most `limit`, the newest first."""
+
+    def aside_of(vbucket: int, ids: Sequence[str]) -> Deferred[list[SetAside]]:
+        """Those of `ids` that a vbucket set aside and that are still there, in the order of `ids`."""
+
+    def flush() -> Deferred[int]:
+        """Drop everything that waits in the logs, vbucket by vbucket, each in one atomic step: the position moves to the
+        end of the log, with one commit more, and the events go to the store's own ledger line `flushed`. Answers with
+        how many events that were. The lanes' numbers stay. Owners notice by their next checkpoint, which is STALE.
+        """
+
+    def publish(member: str, facts: Mapping[str, Any], ttl: float) -> Deferred[None]:
+        """Let `members` name this process, with facts that JSON can hold, for `ttl` seconds; a ttl of 0 takes it back."""
+
+    def members() -> Deferred[dict[str, Mapping[str, Any]]]:
+        """The processes that published themselves and have not expired, by name."""
 
     def prune(now: float) -> Deferred[int]:
         """Drop what is known of lanes idle for DEDUP_DAYS; answers how many."""

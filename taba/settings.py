@@ -26,16 +26,25 @@ MIB = 1 << 20
 
 
 def setting(
-    key: str, meaning: str, default: Any, *, least: float | None = None, most: float = 1e18, empty: bool = False
+    key: str,
+    meaning: str,
+    default: Any,
+    *,
+    least: float | None = None,
+    most: float = 1e18,
+    empty: bool = False,
+    among: tuple[str, ...] = (),
 ) -> Any:
-    """A field of a settings class; `least` and `most` are the lowest and the highest number allowed. Texts may not be
-    empty, unless told; one that may be missing has the default None.
+    """A field of a settings class; `least` and `most` are the lowest and the highest number allowed, `among` the only
+    texts. Texts may not be empty, unless told; one that may be missing has the default None.
     """
     validators: list[Any] = [] if least is None else [attrs.validators.ge(least), attrs.validators.le(most)]
     if isinstance(default, str) and not empty:
         validators.append(attrs.validators.min_len(1))
     if default is None:
         validators.append(attrs.validators.optional(attrs.validators.min_len(1)))
+    if among:
+        validators.append(attrs.validators.in_(among))
     metadata = {"key": key, "meaning": meaning}
     if callable(default):
         return field(factory=default, validator=validators, metadata=metadata)
@@ -69,6 +78,9 @@ class Endpoint:
 
 LISTEN_MEANING = "Twisted endpoint strings to listen on, in place of {0} and {1}: a list."
 TOKEN_MEANING = "File of the token that clients, agents and servers share; null for none."
+HANDLERS_MEANING = "Type -> `package.module:Class` (or module.Class): Handlers beside those that are installed, or in their place."
+LOG_MEANING = "How the log is written: text, or json, an object per line."
+DEBUG_MEANING = "Write what only somebody who looks for a mistake wants to know to the log, too."
 INSECURE_MEANING = "Listen on other addresses than loopback without a token or TLS: for everybody."
 
 
@@ -110,6 +122,12 @@ class AgentSettings:
     instance_days: float = setting("INSTANCE_DAYS", "How long an idle client's numbers are kept.", 2.0, least=0.01)
     dedup_days: float = setting("DEDUP_DAYS", "How long servers remember lanes; the same on all hosts.", 14.0, least=2)
     max_clock_skew: float = setting("MAX_CLOCK_SKEW", "How far ahead of servers' clocks events may be.", 60.0, least=0)
+    additional_handlers: dict[str, str] = setting("ADDITIONAL_HANDLERS", HANDLERS_MEANING, dict)
+    double_agent: DoubleAgentSettings | None = field(
+        default=None, metadata={"key": "DOUBLE_AGENT", "meaning": "A second spool and set of servers; null for none."}
+    )
+    log_format: str = setting("LOG_FORMAT", LOG_MEANING, "text", among=("text", "json"))
+    debug: bool = setting("DEBUG", DEBUG_MEANING, False)
     insecure: bool = setting("INSECURE", INSECURE_MEANING, False)
 
     def endpoints(self) -> tuple[str, ...]:
@@ -124,6 +142,29 @@ class ShardSettings:
     shard_name: str = field(validator=attrs.validators.min_len(1))
     vbuckets: tuple[int, int]
     """The first and the last."""
+
+
+@frozen
+class TabSettings:
+    """One of TABS: how the tabs whose names match a pattern are kept."""
+
+    name: str = field(validator=attrs.validators.min_len(1))
+    """A regular expression for RE2, matched at the start of a tab's name."""
+    per_client: str = field(validator=attrs.validators.in_(("keep", "merge")))
+    """`keep`: States of silent clients stay. `merge`: no State per client is kept at all."""
+
+
+@frozen
+class DoubleAgentSettings:
+    """DOUBLE_AGENT: a second spool and set of servers, to which everything is copied."""
+
+    servers: tuple[Endpoint, ...] = setting("SERVER_ENDPOINTS", "The other servers' HTTP ports.", ())
+    port: int | None = field(default=None, metadata={"key": "AGENT_PORT", "meaning": "Of the original; not used."})
+    flush_seconds: float = setting("AGENT_FLUSH_SECONDS", "How often batches are sealed and sent.", 0.25, least=0.01)
+    queues_per_server: int = setting(
+        "AGENT_QUEUES_PER_SERVER", "Requests under way at a time to one server.", 1, least=1
+    )
+    spool: str | None = setting("SPOOL_DIR", "Folder of the second spool; null for SPOOL_DIR with -double.", None)
 
 
 @frozen
@@ -207,11 +248,36 @@ class ServerSettings:
     )
     dedup_days: float = setting("DEDUP_DAYS", "How long lanes are remembered; the same on all hosts.", 14.0, least=2)
     max_clock_skew: float = setting("MAX_CLOCK_SKEW", "How far ahead of this clock an event may be.", 60.0, least=0)
+    queue_throttle_capacity: int = setting(
+        "QUEUE_THROTTLE_CAPACITY",
+        "What the logs of a shard may hold before the first requests are refused.",
+        256 * MIB,
+        least=MIB,
+    )
     queue_capacity: int = setting("QUEUE_CAPACITY", "What logs may hold; beyond it 503.", 1024 * MIB, least=MIB)
     state_cache_bytes: int = setting("STATE_CACHE_BYTES", "Memory for States that are in use.", 256 * MIB, least=MIB)
     max_body_bytes: int = setting(
         "MAX_BODY_BYTES", "Largest body of a request, before and after inflating.", 32 * MIB, least=1024
     )
+    name_blacklist: tuple[str, ...] = setting(
+        "NAME_BLACKLIST", "Regular expressions for RE2, matched at the start: tabs that are not taken.", ()
+    )
+    client_blacklist: tuple[str, ...] = setting("CLIENT_BLACKLIST", "The same for clients.", ())
+    additional_handlers: dict[str, str] = setting("ADDITIONAL_HANDLERS", HANDLERS_MEANING, dict)
+    client_ttl: float = setting(
+        "CLIENT_TTL", "Seconds without an event after which a client's State goes to the retired one.", 604_800.0, least=60
+    )
+    tabs: tuple[TabSettings, ...] = setting(
+        "TABS", "How States of clients are kept, by tab: a list of {name, per_client}; the first that matches counts.", ()
+    )
+    gc_seconds: float = setting("GC_SECONDS", "How often States that can be pruned are looked for.", 3600.0, least=1)
+    undo_hours: float = setting("UNDO_HOURS", "How long a deleted tab can be brought back.", 24.0, least=0)
+    buffer_seconds: float = setting(
+        "BUFFER_SECONDS", "How long an entry of a Buffer that says no expiry is shown.", 86_400.0, least=1
+    )
+    admin_get: bool = setting("ADMIN_GET", "Whether GET does on loopback what POST does, as in the original.", False)
+    log_format: str = setting("LOG_FORMAT", LOG_MEANING, "text", among=("text", "json"))
+    debug: bool = setting("DEBUG", DEBUG_MEANING, False)
     insecure: bool = setting("INSECURE", INSECURE_MEANING, False)
 
     def endpoints(self) -> tuple[str, ...]:
@@ -224,15 +290,6 @@ class ServerSettings:
             return ()
         return self.agent_listen or (tcp_endpoint(self.interface, self.agent_port),)
 
-
-LATER = {
-    "NAME_BLACKLIST": ([],),
-    "CLIENT_BLACKLIST": ([],),
-    "ADDITIONAL_HANDLERS": ({},),
-    "DEBUG": (False,),
-    "DOUBLE_AGENT": (None, {}),
-}
-"""Keys of the original that are understood, but of which only these values can be had in this version."""
 
 Settings = TypeVar("Settings", AgentSettings, ServerSettings)
 
@@ -257,11 +314,7 @@ def load(kind: type[Settings], path: str) -> Settings:
 
 def structure(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
     """Settings from the object of a settings file."""
-    wanted = dict(given)
-    for key, possible in LATER.items():
-        if key in wanted and wanted.pop(key) not in possible:
-            raise SettingsError(f"{key} is not supported by this version; take it out.")
-    settings: Settings = _structured(kind, wanted, "")
+    settings: Settings = _structured(kind, given, "")
     return settings
 
 
