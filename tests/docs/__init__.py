@@ -1,0 +1,1 @@
+"""The pages of docs/: their examples run as they stand, and their links lead somewhere."""
