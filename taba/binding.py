@@ -8,7 +8,8 @@ wrong with one, before anything is opened.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from ipaddress import ip_address
 from typing import Any
@@ -117,13 +118,38 @@ def tcp_endpoint(interface: str, port: int) -> str:
     return f"tcp:{port}:interface={quoteStringArgument(interface)}"
 
 
-def check_endpoints(endpoints: Sequence[str], *, token: bool, insecure: bool) -> None:
+def inherited_reach(endpoint: EndpointString) -> Reach:
+    """Who can come to a socket that systemd opened and passed on. SettingsError when it passed on none by that name."""
+    no_reactor: Any = None  # the endpoint only keeps it
+    try:
+        adopting: Any = serverFromString(no_reactor, str(endpoint))
+        with socket.socket(fileno=os.dup(adopting.fileno)) as opened:
+            address = opened.getsockname()
+    except (KeyError, IndexError, ValueError):
+        raise SettingsError(
+            f"{endpoint}: systemd passed on no such socket. Start this through its socket unit, or listen otherwise."
+        )
+    except OSError as problem:
+        raise SettingsError(f"{endpoint}: what systemd passed on is no socket: {problem.strerror}.")
+    if not isinstance(address, tuple):
+        return Reach.LOCAL
+    return Reach.LOCAL if ip_address(address[0].partition("%")[0]).is_loopback else Reach.PUBLIC
+
+
+def check_endpoints(
+    endpoints: Sequence[str],
+    *,
+    token: bool,
+    insecure: bool,
+    inherited: Callable[[EndpointString], Reach] = inherited_reach,
+) -> None:
     """SettingsError for an endpoint string that cannot be used, or that lets strangers in: one that other hosts can
-    reach, unencrypted, without a token, unless `insecure`.
+    reach, unencrypted, without a token, unless `insecure`. `inherited` says it of sockets that systemd passed on.
     """
     for text in endpoints:
         endpoint = EndpointString.parse(text)
-        if endpoint.reach is Reach.PUBLIC and not token and not insecure:
+        reach = inherited(endpoint) if endpoint.kind == "systemd" else endpoint.reach
+        if reach is Reach.PUBLIC and not token and not insecure:
             raise SettingsError(_stranger(text, endpoint))
         _check_arguments(text, endpoint)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import time
@@ -14,6 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from taba.notifying import notifying
 from taba.process import Process
 from taba.running import Running, end_with_failure
 from taba.store.folder import open_folder
@@ -90,12 +92,15 @@ def running_on(
 ) -> Running:
     """What both taps give twistd: a service that `make` makes of settings and machine, once the process has forked.
 
-    Without a `process` it is the machine this runs on.
+    Without a `process` it is the machine this runs on, where systemd is told how it goes, if it wants to know.
     """
     if reactor is None:
         from twisted.internet import reactor
     if process is None:
         monotonic(reactor)
-        process = real_process(reactor)
+        return Running(
+            lambda: notifying(make(settings, real_process(reactor)), os.environ, os.getpid(), reactor),
+            end_with_failure(reactor),
+        )
     machine = process
     return Running(lambda: make(settings, machine), end_with_failure(reactor))

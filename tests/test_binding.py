@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from hypothesis import given
@@ -71,11 +72,24 @@ class ReachTests(SynchronousTestCase):
 
     def test_unknown_kinds(self) -> None:
         """What a plugin's endpoint lets in nobody knows: it needs a token, or --insecure."""
-        problem = self.assertRaises(
-            SettingsError, check_endpoints, ["systemd:domain=INET:index=0"], token=False, insecure=False
-        )
-        self.assertIn("Listening on systemd:domain=INET:index=0 lets", str(problem))
-        check_endpoints(["systemd:domain=INET:index=0"], token=True, insecure=False)
+        text = "haproxy:tcp:8300:interface=127.0.0.1"
+        problem = self.assertRaises(SettingsError, check_endpoints, [text], token=False, insecure=False)
+        self.assertIn(f"Listening on {text} lets", str(problem))
+        check_endpoints([text], token=True, insecure=False)
+
+    def test_passed_on_by_systemd(self) -> None:
+        """A socket that systemd opened is judged by its address; one that it did not open is missed by name."""
+        text = "systemd:domain=INET:index=0"
+        for reach, needs in ((LOCAL, False), (PUBLIC, True)):
+            told = partial(check_endpoints, [text], insecure=False, inherited=lambda _, reach=reach: reach)
+            told(token=True)
+            if needs:
+                self.assertRaises(SettingsError, told, token=False)
+            else:
+                told(token=False)
+        for text in ("systemd:domain=INET:index=7", "systemd:domain=INET:name=taba", "systemd:domain=INET:index=x"):
+            problem = self.assertRaises(SettingsError, check_endpoints, [text], token=True, insecure=False)
+            self.assertIn(f"{text}: systemd passed on no such socket", str(problem))
 
 
 class MistakeTests(SynchronousTestCase):
