@@ -1,0 +1,100 @@
+"""Debian's nginx with docs/deploy/nginx.conf, in front of a server.
+
+REAL: nginx, a server process and sockets. Skipped where nginx is not installed (Debian: apt-get install nginx-light).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.processes.asking import ask, counters
+from tests.processes.running import ServerProcess, Stage, start_all
+from tests.processes.surroundings import PATIENCE, REPOSITORY, free_port, until
+
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+MAIN = """
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/taba.conf;
+}}
+"""
+
+
+class NginxTests(SynchronousTestCase):
+    """One nginx, and behind it one server that runs, and one that does not."""
+
+    def setUp(self) -> None:
+        if not os.access(NGINX, os.X_OK):
+            raise SkipTest("nginx is not installed")
+        self.stage = Stage()
+        self.addCleanup(self.stage.close)
+        self.server: ServerProcess = self.stage.server()
+        start_all(self.server)
+        self.port, folder = free_port(), self.stage.place("nginx")
+        conf = (REPOSITORY / "docs" / "deploy" / "nginx.conf").read_text(encoding="utf-8")
+        for shown, here in (("8300", self.server.port), ("8301", free_port()), ("listen 8080", f"listen {self.port}")):
+            conf = conf.replace(f"{shown} max" if shown.isdecimal() else shown,
+                                f"{here} max" if shown.isdecimal() else str(here))  # fmt: skip
+        (folder / "taba.conf").write_text(conf.replace("listen ", "listen 127.0.0.1:"), encoding="utf-8")
+        (folder / "nginx.conf").write_text(MAIN.format(folder=folder), encoding="utf-8")
+        self.nginx = subprocess.Popen([NGINX, "-c", str(folder / "nginx.conf"), "-p", str(folder)],
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)  # fmt: skip
+        self.addCleanup(self.nginx.wait)
+        self.addCleanup(self.nginx.terminate)
+        until(self.answers, PATIENCE, lambda: f"nginx answers\n{self.errors(folder)}")
+
+    def answers(self) -> bool:
+        """Whether nginx is there."""
+        try:
+            return ask(self.port, "/healthz").status == 200
+        except OSError:
+            return False
+
+    def errors(self, folder: Path) -> str:
+        """What nginx complains of."""
+        path = folder / "error.log"
+        return path.read_text(encoding="utf-8") if path.exists() else "(nothing)"
+
+    def test_events_and_questions(self) -> None:
+        """Events come in and answers out, at the root and under a prefix, though one of the servers is down."""
+        for path in ("/post", "/taba/post"):
+            answer = ask(self.port, path, counters("client", "proxied", [1, 2, 3]))
+            self.assertEqual(answer.status, 200, answer)
+        self.server.wait_for_count("proxied", 6)
+        for path in ("/tabs?name=proxied", "/taba/tabs?name=proxied"):
+            for _ in range(4):  # whichever server it is sent to
+                self.assertIn("proxied: {", ask(self.port, path).text)
+        topology = json.loads(ask(self.port, "/taba/v2/topology").text)
+        self.assertIn("CounterGroup", topology["types"])
+
+    def test_numbered_batches(self) -> None:
+        """A client's numbers stay with the server that knows them, and a repetition is a duplicate."""
+        opened = ask(self.port, "/post", b"", Taba_Batch="0")
+        instance = opened.headers["taba-instance"]
+        for repetition in range(3):
+            answer = ask(self.port, "/post", counters("client", "once", [5]), Taba_Batch=f"{instance}/1")
+            self.assertEqual(answer.status, 200, answer)
+            self.assertEqual("taba-duplicate" in answer.headers, repetition > 0)
+        self.server.wait_for_count("once", 1)
+
+    def test_bounds(self) -> None:
+        """A body that is too large is refused, and a server that is gone is 502: try again."""
+        self.assertEqual(ask(self.port, "/post", bytes(33 << 20)).status, 413)
+        self.server.kill()
+        self.assertIn(ask(self.port, "/tabs").status, (502, 504))
