@@ -1,0 +1,57 @@
+"""A hybrid logical clock whose readings are plain decimal microseconds since 1970.
+
+A reading is the wall clock's microsecond, or one more than the greatest stamp seen, whichever is later: the logical
+part sits in the lowest digits, and a stamp can be read as a time. So a process that has seen a stamp gives only later
+ones, also when its wall clock steps back.
+
+Stamps further ahead of the wall clock than `max_ahead` are refused and counted, so that one wrong clock cannot push
+every other one into the future. Not thread-safe: one thread uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+
+from taba.tako.errors import BadTimestamp, ClockAhead
+
+MAX_AHEAD = 60.0  # seconds
+MAX_STAMP = 2**53 - 1  # microseconds: the year 2255, and the largest number that every JSON reader takes exactly
+
+
+@define(eq=False)
+class HybridClock:
+    """Gives stamps. `wall` is in seconds since 1970, and may step in either direction."""
+
+    wall: Callable[[], float]
+    max_ahead: float = MAX_AHEAD
+    """Seconds that a stamp may be ahead of the wall clock."""
+    refused: int = field(default=0, init=False)
+    """How many stamps were refused as too far ahead."""
+    _last: int = field(default=0, init=False)
+
+    def now(self) -> int:
+        """A stamp later than every one given or observed before."""
+        self._last = max(int(self.wall() * 1e6), self._last + 1)
+        return self._last
+
+    def limit(self) -> int:
+        """The latest stamp that is accepted now."""
+        return int((self.wall() + self.max_ahead) * 1e6)
+
+    def observe(self, stamp: int) -> None:
+        """Let all later readings be above `stamp`. Raises ClockAhead, and counts, when it is too far ahead."""
+        if stamp > self.limit():
+            self.refused += 1
+            raise ClockAhead(stamp, int(self.wall() * 1e6), self.max_ahead)
+        self._last = max(self._last, stamp)
+
+
+def parse_stamp(text: str) -> int:
+    """The stamp of a decimal text from 1 to MAX_STAMP; BadTimestamp for anything else."""
+    if not text.isascii() or not text.isdigit() or len(text) > 16 or not 1 <= int(text) <= MAX_STAMP:
+        raise BadTimestamp(
+            f"{text[:40]!r} is no timestamp: microseconds since 1970, a whole number from 1 to {MAX_STAMP}."
+        )
+    return int(text)

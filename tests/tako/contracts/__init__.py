@@ -1,0 +1,1 @@
+"""Contract suites of Tako, run on every implementation."""
