@@ -1,7 +1,7 @@
-/* taba.h - the native core of Taba: sketches, windows, States, Partials, protocol 1, the accumulator.
+/* taba.h - the native core of Taba: sketches, windows, States, Partials, requests, the accumulator.
  *
  * This header is the manual. The bytes of every encoding are specified in docs/reference/states-and-partials.md
- * and docs/reference/batches.md; the rules of protocol 1 in docs/reference/protocol-1.md.
+ * and docs/reference/batches.md; the rules of requests in docs/reference/protocol-1.md and protocol-2.md.
  *
  * Conventions
  *   Status    Functions that can fail return TABA_OK (0) or a negative TABA_E... code; results go through pointers.
@@ -35,7 +35,7 @@ extern "C" {
 #define TABA_ETYPE (-3)     /* a blob is of another Type, or a Partial where a State is due, or the reverse */
 #define TABA_EVERSION (-4)  /* a blob is of a version this build does not know */
 #define TABA_EDOMAIN (-5)   /* an argument is NaN, infinite or out of its range */
-#define TABA_ESYNTAX (-6)   /* the structure of a protocol 1 body is wrong */
+#define TABA_ESYNTAX (-6)   /* the structure of a request's body is wrong */
 #define TABA_ELIMIT (-7)    /* a limit given by the caller is reached */
 
 /* The sentence for a code, in English, for ever valid; "unknown error" for any other number. */
@@ -145,6 +145,11 @@ int taba_check(taba_blob blob, int *type);
  * PercentileGroup; not rounded for Gauge and raw). TABA_ETYPE for a State. */
 int taba_partial_extent(taba_blob partial, uint64_t *events, double *newest);
 
+/* The time of the newest event in a State, rounded down to what the State keeps (1 s; 15 s for PercentileGroup; not
+ * rounded for Gauge, of whose entries the newest counts). 0.0 for the empty State. Reads the whole State: what is no
+ * State is TABA_ECORRUPT or TABA_EVERSION, a Partial or another first byte TABA_ETYPE. */
+int taba_state_newest(taba_blob state, double *newest);
+
 /* What a rendering needs. Window i (0..3: 1m, 10m, 1h, 1d) is the TABA_..._BUCKETS[i] buckets that end with the one
  * which holds `time`. Quantiles as taba_sketch_quantiles. */
 #define TABA_WINDOWS 4
@@ -193,8 +198,8 @@ typedef struct taba_limits {
 } taba_limits;
 
 /* Why an event was refused, alone. Stable numbers: they index the counts below. */
-#define TABA_REFUSED_JSON 0      /* not JSON, or not [Type, time, payload] */
-#define TABA_REFUSED_TYPE 1      /* the Type is unknown here */
+#define TABA_REFUSED_JSON 0      /* not JSON, or not [Type, time, payload]; in columns not [time, payload] */
+#define TABA_REFUSED_TYPE 1      /* the Type is unknown here, or takes no columns of numbers */
 #define TABA_REFUSED_MIXED 2     /* another Type than the first valid event of its block */
 #define TABA_REFUSED_TIME 3      /* not a finite number of seconds >= 0, or beyond the year 9999 */
 #define TABA_REFUSED_FUTURE 4    /* later than limits.newest */
@@ -209,8 +214,9 @@ const char *taba_refused_name(int reason);
 #define TABA_SAMPLES 10
 
 typedef struct taba_sample {
-    uint64_t line;         /* from 1 */
+    uint64_t line;         /* protocol 1: from 1; columns: the event's number within its row, from 0 */
     int reason;            /* TABA_REFUSED_... */
+    taba_blob tab;         /* columns: the name in the event's row, as it came; points into the scratch. Else empty */
 } taba_sample;
 
 typedef struct taba_scratch_summary {
@@ -219,15 +225,22 @@ typedef struct taba_scratch_summary {
     size_t samples;                             /* of the first refused events, at most TABA_SAMPLES */
     taba_sample sample[TABA_SAMPLES];
     size_t memory;                              /* bytes held */
-    uint64_t line;                              /* lines begun so far; on TABA_ESYNTAX the line at fault */
-    const char *problem;                        /* on TABA_ESYNTAX what was expected there, else NULL; static */
+    uint64_t line;                              /* lines begun so far; on TABA_ESYNTAX the line at fault. Of columns the
+                                                 * bytes so far; on TABA_ESYNTAX how many come before the one at fault */
+    const char *problem;                        /* on TABA_ESYNTAX what was expected there, of columns on TABA_ELIMIT
+                                                 * what is limited, else NULL; static */
 } taba_scratch_summary;
 
 taba_scratch *taba_scratch_new(const taba_limits *limits, const taba_allocator *allocator);
 void taba_scratch_free(taba_scratch *scratch);
 
-/* Let events name a Type: `kind` is TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE or TABA_RAW (any JSON payload).
- * To be called before parsing. TABA_EDOMAIN for a name or kind that cannot be, or a known name with another kind. */
+/* Raw events whose payloads must have a shape; any other is refused alone (TABA_REFUSED_VALUE). They are TABA_RAW in all
+ * else: kept, merged and encoded as they came. Kinds of a scratch only, never the first byte of a blob. */
+#define TABA_RAW_NUMBER 0x100    /* what counters take: a number, true, false, or an array that begins with one of these */
+#define TABA_RAW_EXPIRING 0x200  /* an array of exactly two elements, of which the second is a number */
+
+/* Let events name a Type: `kind` is TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE, TABA_RAW (any JSON payload),
+ * TABA_RAW_NUMBER or TABA_RAW_EXPIRING. To be called before parsing. TABA_EDOMAIN for a name or kind that cannot be, or a known name with another kind. */
 int taba_scratch_add_type(taba_scratch *scratch, const char *name, size_t length, int kind);
 
 void taba_scratch_summary_of(const taba_scratch *scratch, taba_scratch_summary *out);
@@ -247,6 +260,40 @@ int taba_parser_feed(taba_parser *parser, const uint8_t *bytes, size_t length);
 /* The body is whole: its last blank lines may be missing. Decides whether it was UTF-8 or Latin-1. Once: afterwards
  * feed and finish give TABA_EDOMAIN. */
 int taba_parser_finish(taba_parser *parser);
+
+/* ---------------------------------------------------------------------------------------------- columns
+ *
+ * The body of POST /v2/events (docs/reference/protocol-2.md): a frame of a JSON header, which names client, batch, tabs and
+ * counts, and a payload of doubles, for each row of tabs its times and then its values. The header is read once it is
+ * whole; the numbers are checked and put into the scratch as they come, without a step per event.
+ */
+typedef struct taba_columns taba_columns;
+
+/* What the header says beside the events. Blobs point into the scratch and live as long as it does; one that the header
+ * does not have is empty, bytes NULL. */
+typedef struct taba_columns_facts {
+    taba_blob client;      /* the client's id, escapes undone, 1 byte at least. It need not be a valid name: then all events
+                            * are refused */
+    taba_blob instance;    /* 32 hexadecimal digits in lower case; there exactly if batch is 1 or more */
+    int64_t batch;         /* 0 to 2**53 - 1, or -1 without a number */
+    taba_blob unsent;      /* a JSON object, as it came: only that much of it is checked */
+} taba_columns_facts;
+
+/* A reader of one frame that fills `scratch`, which must outlive it and must be fresh but for its Types. The header may
+ * have `max_header` bytes (kept until the scratch goes) and `max_rows` rows. NULL when out of memory. */
+taba_columns *taba_columns_new(taba_scratch *scratch, size_t max_header, size_t max_rows, const taba_allocator *allocator);
+void taba_columns_free(taba_columns *columns);
+
+/* The next bytes of a body, split anywhere. TABA_ESYNTAX, TABA_ELIMIT or TABA_ENOMEM end it: the body is to be refused and
+ * the scratch dropped (line and problem stand in its summary); later calls give the same code. Events that cannot be taken
+ * are refused alone, those of `structured` when the header is whole, before all others. O(length). */
+int taba_columns_feed(taba_columns *columns, const uint8_t *bytes, size_t length);
+
+/* The body is at its end: TABA_ESYNTAX unless the frame is. Once: afterwards feed and finish give TABA_EDOMAIN. */
+int taba_columns_finish(taba_columns *columns);
+
+/* What the header says; TABA_EDOMAIN before it was read. */
+int taba_columns_facts_of(const taba_columns *columns, taba_columns_facts *out);
 
 /* ---------------------------------------------------------------------------------------------- accumulator
  *

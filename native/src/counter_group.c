@@ -158,11 +158,10 @@ static int read_level(taba_cursor *c, int level, uint64_t events, int64_t *newes
     return whole ? TABA_OK : TABA_ECORRUPT;
 }
 
-/* Read a State, which may be empty. Its distribution is added to that of to->state, or else read into `all` if that
- * is not NULL. */
-static int read_state(taba_blob state, taba_dist *all, const taba_allocator *a, const sink *to) {
+/* Read a State, which may be empty; *newest gets its newest second if it is not. Its distribution is added to that of
+ * to->state, or else read into `all` if that is not NULL. */
+static int read_state_to(taba_blob state, taba_dist *all, const taba_allocator *a, const sink *to, int64_t *newest) {
     taba_cursor c;
-    int64_t newest = 0;
     if (state.length == 0)
         return TABA_OK;
     int status = taba_open(state, TABA_COUNTER_GROUP, &c);
@@ -177,13 +176,27 @@ static int read_state(taba_blob state, taba_dist *all, const taba_allocator *a, 
     if (status == TABA_OK && events == 0)
         return TABA_ECORRUPT; /* the empty State has no bytes */
     for (int i = 0; i < TABA_WINDOWS && status == TABA_OK; i++)
-        status = read_level(&c, i, events, &newest, to);
+        status = read_level(&c, i, events, newest, to);
     return status == TABA_OK ? taba_at_end(&c) : status;
+}
+
+static int read_state(taba_blob state, taba_dist *all, const taba_allocator *a, const sink *to) {
+    int64_t newest;
+    return read_state_to(state, all, a, to, &newest);
 }
 
 int taba_counter_group_check(taba_blob state) {
     const sink nowhere = {NULL, NULL, NULL, 0, 0};
     return read_state(state, NULL, NULL, &nowhere);
+}
+
+int taba_counter_group_newest(taba_blob state, double *newest) {
+    const sink nowhere = {NULL, NULL, NULL, 0, 0};
+    int64_t second = 0;
+    int status = read_state_to(state, NULL, NULL, &nowhere, &second);
+    if (status == TABA_OK)
+        *newest = (double)second;
+    return status;
 }
 
 /* ---------------------------------------------------------------------------------------------- reading a Partial */

@@ -100,3 +100,16 @@ int taba_payload_number(const uint8_t *text, size_t length, size_t max_depth, do
     }
     return next == NULL || isinf(*value) ? TABA_REFUSED_VALUE : -1;
 }
+
+int taba_payload_shape(const uint8_t *text, size_t length, size_t max_depth, int shape) {
+    const uint8_t *second;
+    double value;
+    if (shape == TABA_RAW_NUMBER)
+        return taba_payload_number(text, length, max_depth, &value);
+    const int reason = taba_payload_reason(text, length, max_depth);
+    if (reason >= 0 || shape != TABA_RAW_EXPIRING)
+        return reason;
+    if (taba_json_elements(text, length, &second) != 2)
+        return TABA_REFUSED_VALUE;
+    return taba_read_number(second, text + length, &value) == NULL ? TABA_REFUSED_VALUE : -1;
+}

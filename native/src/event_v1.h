@@ -37,4 +37,7 @@ int taba_payload_number(const uint8_t *text, size_t length, size_t max_depth, do
 /* Whether a payload (its escapes undone) is JSON: -1, TABA_REFUSED_VALUE or TABA_REFUSED_SIZE. */
 int taba_payload_reason(const uint8_t *text, size_t length, size_t max_depth);
 
+/* The same for a payload that must also have the shape of its Type: TABA_RAW_NUMBER, TABA_RAW_EXPIRING, or any. */
+int taba_payload_shape(const uint8_t *text, size_t length, size_t max_depth, int shape);
+
 #endif

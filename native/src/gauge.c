@@ -68,8 +68,9 @@ static int open_state(taba_blob state, taba_cursor *c, uint64_t *n) {
     return status;
 }
 
-/* Read a State that is not empty wholly; *n gets the number of its entries, which go to `out` if that is not NULL. */
-static int read_state(taba_blob state, uint64_t *n, taba_gauge_entry *out) {
+/* Read a State that is not empty wholly; *n gets the number of its entries, which go to `out` if that is not NULL;
+ * *newest the greatest of their times, if that is not NULL. */
+static int read_state_to(taba_blob state, uint64_t *n, taba_gauge_entry *out, double *newest) {
     taba_cursor c;
     taba_gauge_entry entry, before = {0, 0, {NULL, 0}};
     int status = open_state(state, &c, n);
@@ -81,13 +82,28 @@ static int read_state(taba_blob state, uint64_t *n, taba_gauge_entry *out) {
             return TABA_ECORRUPT;
         if (out != NULL)
             out[i] = entry;
+        if (newest != NULL && (i == 0 || entry.time > *newest))
+            *newest = entry.time;
     }
     return status == TABA_OK ? taba_at_end(&c) : status;
+}
+
+static int read_state(taba_blob state, uint64_t *n, taba_gauge_entry *out) {
+    return read_state_to(state, n, out, NULL);
 }
 
 int taba_gauge_check(taba_blob state) {
     uint64_t n = 0;
     return read_state(state, &n, NULL);
+}
+
+int taba_gauge_newest(taba_blob state, double *newest) {
+    uint64_t n = 0;
+    double time = 0;
+    int status = read_state_to(state, &n, NULL, &time);
+    if (status == TABA_OK)
+        *newest = time;
+    return status;
 }
 
 static int read_partial(taba_blob partial, uint64_t *events, taba_gauge_entry *out) {

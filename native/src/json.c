@@ -125,6 +125,7 @@ size_t taba_json_unescaped_length(const uint8_t *at, size_t length) {
 typedef struct walk {
     const uint8_t *at, *end;
     size_t depth, max_depth;
+    bool infinite; /* numbers may be so */
     uint8_t objects[TABA_JSON_DEPTH / 8]; /* bit i: what opened level i is an object */
 } walk;
 
@@ -170,7 +171,7 @@ static int read_scalar(walk *w) {
         break;
     default:
         next = taba_read_number(w->at, w->end, &number);
-        if (next != NULL && isinf(number))
+        if (next != NULL && isinf(number) && !w->infinite)
             return TABA_EDOMAIN;
     }
     if (next == NULL)
@@ -218,25 +219,71 @@ static int leave(walk *w, bool *done) {
     }
 }
 
-int taba_json_check(const uint8_t *at, size_t length, size_t max_depth) {
-    walk w;
+/* Pass over one value and the white space after it. */
+static int read_value(walk *w) {
     int status = TABA_OK;
-    w.at = taba_json_skip(at, at + length);
-    w.end = at + length;
-    w.depth = 0;
-    w.max_depth = max_depth < TABA_JSON_DEPTH ? max_depth : TABA_JSON_DEPTH;
     for (bool done = false; !done;) {
         bool value = true; /* whether a whole value was passed over */
-        if (w.at == w.end)
+        if (w->at == w->end)
             return TABA_ECORRUPT;
-        if (*w.at == '[' || *w.at == '{')
-            status = enter(&w, &value);
+        if (*w->at == '[' || *w->at == '{')
+            status = enter(w, &value);
         else
-            status = read_scalar(&w);
+            status = read_scalar(w);
         if (status == TABA_OK && value)
-            status = leave(&w, &done);
+            status = leave(w, &done);
         if (status != TABA_OK)
             return status;
     }
-    return w.at == w.end ? TABA_OK : TABA_ECORRUPT;
+    return TABA_OK;
+}
+
+static void begin(walk *w, const uint8_t *at, const uint8_t *end, size_t max_depth, bool infinite) {
+    w->at = taba_json_skip(at, end);
+    w->end = end;
+    w->depth = 0;
+    w->max_depth = max_depth < TABA_JSON_DEPTH ? max_depth : TABA_JSON_DEPTH;
+    w->infinite = infinite;
+}
+
+int taba_json_check(const uint8_t *at, size_t length, size_t max_depth) {
+    walk w;
+    begin(&w, at, at + length, max_depth, false);
+    const int status = read_value(&w);
+    return status == TABA_OK && w.at != w.end ? TABA_ECORRUPT : status;
+}
+
+const uint8_t *taba_json_pass(const uint8_t *at, const uint8_t *end) {
+    walk w;
+    begin(&w, at, end, TABA_JSON_DEPTH, true);
+    if (read_value(&w) != TABA_OK)
+        return NULL;
+    while (taba_json_blank(w.at[-1]))
+        w.at--;
+    return w.at;
+}
+
+size_t taba_json_elements(const uint8_t *text, size_t length, const uint8_t **second) {
+    const uint8_t *end = text + length, *at = taba_json_skip(text, end);
+    size_t n = 1, depth = 0;
+    if (*at != '[' || *taba_json_skip(at + 1, end) == ']')
+        return 0;
+    while (at < end) {
+        const uint8_t c = *at;
+        taba_json_string string;
+        if (c == '"') {
+            at = taba_json_read_string(at, end, &string);
+            continue;
+        }
+        at++;
+        if (c == '[' || c == '{') {
+            depth++;
+        } else if (c == ']' || c == '}') {
+            depth--;
+        } else if (c == ',' && depth == 1) {
+            n++;
+            *second = n == 2 ? taba_json_skip(at, end) : *second;
+        }
+    }
+    return n;
 }

@@ -44,6 +44,14 @@ size_t taba_json_unescape(uint8_t *to, const uint8_t *at, size_t length, bool la
 /* The length of what taba_json_unescape(..., false) would write. */
 size_t taba_json_unescaped_length(const uint8_t *at, size_t length);
 
+/* The number of elements of a text that is a JSON array, as taba_json_check has found; 0 for any other JSON. *second
+ * gets where the second element begins, if there is one. O(length). */
+size_t taba_json_elements(const uint8_t *text, size_t length, const uint8_t **second);
+
+/* Pass over the JSON value that [at, end) begins with. Returns the byte after it, or NULL if there is none, or one nested
+ * deeper than TABA_JSON_DEPTH. Numbers beyond the largest double are let pass. O(length). */
+const uint8_t *taba_json_pass(const uint8_t *at, const uint8_t *end);
+
 /* Whether a text is one JSON value, with white space around it allowed: TABA_OK; TABA_ECORRUPT if not; TABA_EDOMAIN for
  * a number in it beyond the largest double; TABA_ELIMIT when arrays and objects in it nest deeper than `max_depth` (or
  * TABA_JSON_DEPTH). Of several faults the first one counts. O(length). */

@@ -171,7 +171,7 @@ static int take_payload(taba_parser *p, ptrdiff_t type, const taba_event *event)
         return status;
     const bool numeric = taba_kind_is_numeric(p->scratch->types[type].kind);
     const int reason = numeric ? taba_payload_number(text, length, limits->max_depth, &value)
-                               : taba_payload_reason(text, length, limits->max_depth);
+                               : taba_payload_shape(text, length, limits->max_depth, p->scratch->types[type].shape);
     if (reason >= 0)
         return refuse(p, reason);
     return numeric ? add_number(p, type, event->time, value) : add_structured(p, type, event, text, length);

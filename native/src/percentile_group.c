@@ -204,20 +204,34 @@ static int read_level(taba_cursor *c, int level, int64_t *newest, const sink *to
     return whole ? TABA_OK : TABA_ECORRUPT;
 }
 
-static int read_state(taba_blob state, const sink *to) {
+/* Read a State, which may be empty; *newest gets the start of its newest 15 s if it is not. */
+static int read_state_to(taba_blob state, const sink *to, int64_t *newest) {
     taba_cursor c;
-    int64_t newest = 0;
     if (state.length == 0)
         return TABA_OK;
     int status = taba_open(state, TABA_PERCENTILE_GROUP, &c);
     for (int i = 0; i < TABA_WINDOWS && status == TABA_OK; i++)
-        status = read_level(&c, i, &newest, to);
+        status = read_level(&c, i, newest, to);
     return status == TABA_OK ? taba_at_end(&c) : status;
+}
+
+static int read_state(taba_blob state, const sink *to) {
+    int64_t newest;
+    return read_state_to(state, to, &newest);
 }
 
 int taba_percentile_group_check(taba_blob state) {
     const sink nowhere = {NULL, 0, 0, NULL, NULL, 0};
     return read_state(state, &nowhere);
+}
+
+int taba_percentile_group_newest(taba_blob state, double *newest) {
+    const sink nowhere = {NULL, 0, 0, NULL, NULL, 0};
+    int64_t second = 0;
+    int status = read_state_to(state, &nowhere, &second);
+    if (status == TABA_OK)
+        *newest = (double)second;
+    return status;
 }
 
 /* ---------------------------------------------------------------------------------------------- reading a Partial */

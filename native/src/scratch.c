@@ -42,6 +42,7 @@ void taba_scratch_free(taba_scratch *s) {
     taba_release(a, s->values, s->values_room * sizeof *s->values);
     taba_release(a, s->structured, s->structured_room * sizeof *s->structured);
     taba_release(a, s->payloads, s->payloads_room);
+    taba_release(a, s->rows, s->row_room * sizeof *s->rows);
     taba_release(a, s, sizeof *s);
 }
 
@@ -103,11 +104,12 @@ ptrdiff_t taba_scratch_find_type(const taba_scratch *s, const uint8_t *name, siz
 int taba_scratch_add_type(taba_scratch *s, const char *name, size_t length, int kind) {
     const uint8_t *bytes = (const uint8_t *)name;
     int status;
-    if (!taba_name_valid(bytes, length, TABA_NAME_MAX) || kind < TABA_RAW || kind > TABA_GAUGE)
+    const bool shaped = kind == TABA_RAW_NUMBER || kind == TABA_RAW_EXPIRING;
+    if (!taba_name_valid(bytes, length, TABA_NAME_MAX) || (!shaped && (kind < TABA_RAW || kind > TABA_GAUGE)))
         return TABA_EDOMAIN;
     const ptrdiff_t known = taba_scratch_find_type(s, bytes, length);
     if (known >= 0)
-        return s->types[known].kind == kind ? TABA_OK : TABA_EDOMAIN;
+        return s->types[known].shape == kind ? TABA_OK : TABA_EDOMAIN;
     RESERVE(s, types, type_room, type_count, 1);
     if (status != TABA_OK)
         return status;
@@ -116,7 +118,8 @@ int taba_scratch_add_type(taba_scratch *s, const char *name, size_t length, int 
     if (status != TABA_OK)
         return status;
     type->length = length;
-    type->kind = kind;
+    type->kind = shaped ? TABA_RAW : kind;
+    type->shape = kind;
     s->type_count++;
     return TABA_OK;
 }
@@ -185,6 +188,35 @@ int taba_scratch_add_payload(taba_scratch *s, double time, const uint8_t *payloa
     return TABA_OK;
 }
 
+int taba_scratch_add_text(taba_scratch *s, const uint8_t *bytes, size_t length) {
+    int status;
+    RESERVE(s, payloads, payloads_room, payloads_used, length);
+    if (status != TABA_OK || length == 0)
+        return status;
+    memcpy(s->payloads + s->payloads_used, bytes, length);
+    s->payloads_used += length;
+    return TABA_OK;
+}
+
+int taba_scratch_add_slice(taba_scratch *s, double time, size_t at, size_t length) {
+    const taba_structured event = {time, at, length, 0};
+    int status;
+    RESERVE(s, structured, structured_room, structured_count, 1);
+    if (status != TABA_OK)
+        return status;
+    s->structured[s->structured_count++] = event;
+    s->blocks[s->block_count - 1].count++;
+    return TABA_OK;
+}
+
+int taba_scratch_add_row(taba_scratch *s, const taba_row *row) {
+    int status;
+    RESERVE(s, rows, row_room, row_count, 1);
+    if (status == TABA_OK)
+        s->rows[s->row_count++] = *row;
+    return status;
+}
+
 void taba_scratch_decide(taba_scratch *s, bool latin1) {
     if (s->raw_count == 0)
         return;
@@ -204,13 +236,16 @@ void taba_scratch_decide(taba_scratch *s, bool latin1) {
     s->raw_count = 0;
 }
 
-void taba_scratch_refuse(taba_scratch *s, int reason, uint64_t line) {
-    s->refused[reason]++;
-    if (s->samples < TABA_SAMPLES) {
-        s->sample[s->samples].line = line;
-        s->sample[s->samples].reason = reason;
-        s->samples++;
+void taba_scratch_refuse_events(taba_scratch *s, int reason, uint64_t event, uint64_t n, size_t name, uint32_t name_length) {
+    s->refused[reason] += n;
+    for (uint64_t i = 0; i < n && s->samples < TABA_SAMPLES; i++) {
+        const taba_refused sample = {event + i, name, name_length, reason};
+        s->sample[s->samples++] = sample;
     }
+}
+
+void taba_scratch_refuse(taba_scratch *s, int reason, uint64_t line) {
+    taba_scratch_refuse_events(s, reason, line, 1, 0, 0);
 }
 
 void taba_scratch_summary_of(const taba_scratch *s, taba_scratch_summary *out) {
@@ -218,7 +253,14 @@ void taba_scratch_summary_of(const taba_scratch *s, taba_scratch_summary *out) {
     out->accepted = (uint64_t)s->numbers + s->structured_count;
     memcpy(out->refused, s->refused, sizeof out->refused);
     out->samples = s->samples;
-    memcpy(out->sample, s->sample, s->samples * sizeof s->sample[0]);
+    for (size_t i = 0; i < s->samples; i++) {
+        const taba_refused *from = &s->sample[i];
+        taba_sample *to = &out->sample[i];
+        to->line = from->line;
+        to->reason = from->reason;
+        to->tab.bytes = from->name_length > 0 ? s->payloads + from->name : NULL;
+        to->tab.length = from->name_length;
+    }
     out->memory = s->memory;
     out->line = s->line;
     out->problem = s->problem;

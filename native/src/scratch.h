@@ -21,7 +21,25 @@ typedef struct taba_scratch_type {
     size_t name; /* where its name begins in taba_scratch.names */
     size_t length;
     int kind;    /* TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE or TABA_RAW */
+    int shape;   /* the same, but TABA_RAW_NUMBER or TABA_RAW_EXPIRING where its payloads must be so */
 } taba_scratch_type;
+
+/* A row of a frame's header: so many times, then so many values, will follow in the payload. */
+typedef struct taba_row {
+    size_t name;          /* where its tab's name begins in taba_scratch.payloads, where the header stands */
+    uint32_t name_length;
+    int32_t reason;       /* why none of its events can be taken, or -1 */
+    size_t type;          /* else its number in taba_scratch.types */
+    uint64_t count;
+} taba_row;
+
+/* A refused event. */
+typedef struct taba_refused {
+    uint64_t line;        /* or its number within its row */
+    size_t name;          /* of columns: where its tab's name begins in taba_scratch.payloads; */
+    uint32_t name_length; /* else 0 */
+    int reason;
+} taba_refused;
 
 typedef struct taba_block {
     size_t client, tab; /* where the names begin in taba_scratch.names */
@@ -56,7 +74,9 @@ struct taba_scratch {
     uint8_t *payloads;
     size_t payloads_used, payloads_room;
     uint64_t refused[TABA_REFUSED_REASONS];
-    taba_sample sample[TABA_SAMPLES];
+    taba_row *rows; /* of columns */
+    size_t row_count, row_room;
+    taba_refused sample[TABA_SAMPLES];
     size_t samples;
     uint64_t line;
     const char *problem;
@@ -81,6 +101,12 @@ int taba_scratch_reserve_numbers(taba_scratch *s, size_t n);
 /* Add n numbers to the last block, which is of a numeric kind. TABA_OK; TABA_ENOMEM or TABA_ELIMIT, and none is added. */
 int taba_scratch_add_columns(taba_scratch *s, const double *times, const double *values, size_t n);
 
+/* Add the n numbers that stand in the room behind all others (taba_scratch_reserve_numbers) to the last block. */
+static inline void taba_scratch_take_numbers(taba_scratch *s, size_t n) {
+    s->numbers += n;
+    s->blocks[s->block_count - 1].count += n;
+}
+
 static inline int taba_scratch_add_number(taba_scratch *s, double time, double value) {
     if (s->numbers >= s->times_room || s->numbers >= s->values_room) {
         const int status = taba_scratch_reserve_numbers(s, 1);
@@ -100,6 +126,16 @@ static inline int taba_scratch_add_number(taba_scratch *s, double time, double v
  * or TABA_ELIMIT. */
 int taba_scratch_add_payload(taba_scratch *s, double time, const uint8_t *payload, size_t length, size_t more);
 
+/* Append bytes to `payloads`, where a frame's header is put together. TABA_OK; TABA_ENOMEM or TABA_ELIMIT. */
+int taba_scratch_add_text(taba_scratch *s, const uint8_t *bytes, size_t length);
+
+/* Add a structured event whose payload is `length` bytes at `at` in `payloads` already. TABA_OK; TABA_ENOMEM or
+ * TABA_ELIMIT. */
+int taba_scratch_add_slice(taba_scratch *s, double time, size_t at, size_t length);
+
+/* Add a row. TABA_OK; TABA_ENOMEM or TABA_ELIMIT. */
+int taba_scratch_add_row(taba_scratch *s, const taba_row *row);
+
 /* Turn the payloads kept as they came into JSON in UTF-8. Cannot fail: their room was taken with them. */
 void taba_scratch_decide(taba_scratch *s, bool latin1);
 
@@ -112,6 +148,10 @@ static inline int taba_scratch_time_reason(const taba_scratch *s, double time) {
 
 /* Count one event as refused; `line` is where it stands. */
 void taba_scratch_refuse(taba_scratch *s, int reason, uint64_t line);
+
+/* Count `n` events of columns as refused, from the one numbered `event` in its row on; the name of the row's tab stands
+ * at `name` in taba_scratch.payloads. */
+void taba_scratch_refuse_events(taba_scratch *s, int reason, uint64_t event, uint64_t n, size_t name, uint32_t name_length);
 
 /* The allocator it was made with. */
 const taba_allocator *taba_scratch_allocator(const taba_scratch *s);

@@ -13,7 +13,7 @@ const char *taba_strerror(int code) {
     case TABA_ETYPE: return "the bytes are of another Type, or a Partial where a State is due, or the reverse";
     case TABA_EVERSION: return "the bytes are of a version that this build does not know";
     case TABA_EDOMAIN: return "an argument is not a finite number or out of its range";
-    case TABA_ESYNTAX: return "the structure of a protocol 1 body is wrong";
+    case TABA_ESYNTAX: return "the structure of a request's body is wrong";
     case TABA_ELIMIT: return "a limit given by the caller is reached";
     default: return "unknown error";
     }

@@ -84,6 +84,19 @@ int taba_check(taba_blob blob, int *type) {
     return status;
 }
 
+int taba_state_newest(taba_blob state, double *newest) {
+    if (state.length == 0) {
+        *newest = 0;
+        return TABA_OK;
+    }
+    switch (state.bytes[0]) {
+    case TABA_COUNTER_GROUP: return taba_counter_group_newest(state, newest);
+    case TABA_PERCENTILE_GROUP: return taba_percentile_group_newest(state, newest);
+    case TABA_GAUGE: return taba_gauge_newest(state, newest);
+    default: return TABA_ETYPE;
+    }
+}
+
 int taba_partial_extent(taba_blob partial, uint64_t *events, double *newest) {
     taba_partial_facts facts;
     if (partial.length == 0)

@@ -1,4 +1,5 @@
-/* test_gauge.c - Gauge and raw events: which value stays, what is kept of many clients, and reading them in turn. */
+/* test_gauge.c - Gauge and raw events: which value stays, what is kept of many clients, and reading them in turn; and the
+ * newest time of States. */
 #include "gauges.h"
 
 static void the_latest_value_of_a_gauge_stays(void) {
@@ -97,11 +98,42 @@ static void raw_events_are_read_in_turn(void) {
     CHECK_STATUS(taba_raw_next(test_blob(NULL, 0), &offset, &event), TABA_ETYPE);
 }
 
+static void the_newest_time_of_a_state(void) {
+    static const int aggregating[] = {TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP};
+    static events e;
+    double newest = 7;
+    CHECK_OK(taba_state_newest(test_blob(NULL, 0), &newest));
+    CHECK(newest == 0);
+    for (size_t t = 0; t < 2; t++)
+        for (int round = 0; round < 20; round++) {
+            events_draw(&e, 1 + test_below(100), 1e9 + test_uniform() * 100, 200);
+            const int64_t width = aggregating[t] == TABA_COUNTER_GROUP ? 1 : 15;
+            taba_buffer *state = events_state(aggregating[t], &e), *partial = events_partial(aggregating[t], &e, 0, e.n);
+            CHECK_OK(taba_state_newest(test_blob_of(state), &newest));
+            CHECK(newest == (double)(bucket_of(events_newest(&e), width) * width));
+            CHECK_STATUS(taba_state_newest(test_blob(taba_buffer_bytes(state), taba_buffer_length(state) - 1), &newest), TABA_ECORRUPT);
+            CHECK_STATUS(taba_state_newest(test_blob_of(partial), &newest), TABA_ETYPE);
+            taba_buffer_free(state);
+            taba_buffer_free(partial);
+        }
+    taba_buffer *early = gauge(EARLY), *late = gauge(LATE), *both = reduced(TABA_GAUGE, early, late);
+    taba_gauge_entry entry;
+    size_t offset = 0;
+    CHECK_OK(taba_gauge_next(test_blob_of(late), &offset, &entry));
+    CHECK_OK(taba_state_newest(test_blob_of(both), &newest));
+    CHECK(newest == entry.time);
+    taba_buffer_free(early);
+    taba_buffer_free(late);
+    taba_buffer_free(both);
+}
+
 int main(void) {
+    test_seed(11);
     RUN(the_latest_value_of_a_gauge_stays);
     RUN(equal_times_and_stamps_are_decided_by_the_value);
     RUN(reducing_gauges_keeps_every_entry_in_order);
     RUN(the_entries_of_a_gauge_are_read_in_turn);
     RUN(raw_events_are_read_in_turn);
+    RUN(the_newest_time_of_a_state);
     return 0;
 }

@@ -13,12 +13,14 @@ from taba.native.core import (
     PARTIAL,
     PERCENTILE_GROUP,
     RAW,
+    RAW_EXPIRING,
+    RAW_NUMBER,
     REFUSED,
     VERSION,
     crc32,
     crc32c,
 )
-from taba.native.requests import Accumulator, Limits, Scratch, ScratchSummary
+from taba.native.requests import Accumulator, Columns, ColumnsFacts, Limits, Scratch, ScratchSummary
 from taba.native.sketches import Sketch, SketchSummary
 from taba.native.states import (
     GaugeEntry,
@@ -32,12 +34,13 @@ from taba.native.states import (
     percentile_group_summary,
     raw_events,
     reduce,
+    state_newest,
 )
 
 __all__ = [
-    "COUNTER_GROUP", "COUNTER_GROUP_LEVELS", "GAUGE", "PARTIAL", "PERCENTILE_GROUP", "RAW", "REFUSED", "VERSION",
-    "Accumulator", "Entry", "GaugeEntry", "Limits", "Scratch", "ScratchSummary", "Section", "Sketch", "SketchSummary",
-    "Window", "batch_entries", "batch_partials", "batch_split", "check", "counter_group_buckets",
-    "counter_group_summary", "crc32", "crc32c", "fold", "gauge_entries", "partial_extent", "percentile_group_summary",
-    "raw_events", "reduce",
+    "COUNTER_GROUP", "COUNTER_GROUP_LEVELS", "GAUGE", "PARTIAL", "PERCENTILE_GROUP", "RAW", "RAW_EXPIRING",
+    "RAW_NUMBER", "REFUSED", "VERSION", "Accumulator", "Columns", "ColumnsFacts", "Entry", "GaugeEntry", "Limits",
+    "Scratch", "ScratchSummary", "Section", "Sketch", "SketchSummary", "Window", "batch_entries", "batch_partials",
+    "batch_split", "check", "counter_group_buckets", "counter_group_summary", "crc32", "crc32c", "fold",
+    "gauge_entries", "partial_extent", "percentile_group_summary", "raw_events", "reduce", "state_newest",
 ]  # fmt: skip

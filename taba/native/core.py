@@ -25,6 +25,10 @@ RAW: Final[int] = lib.TABA_RAW
 COUNTER_GROUP: Final[int] = lib.TABA_COUNTER_GROUP
 PERCENTILE_GROUP: Final[int] = lib.TABA_PERCENTILE_GROUP
 GAUGE: Final[int] = lib.TABA_GAUGE
+RAW_NUMBER: Final[int] = lib.TABA_RAW_NUMBER
+"""RAW whose payloads must be what counters take: a number, true, false, or an array that begins with one of these."""
+RAW_EXPIRING: Final[int] = lib.TABA_RAW_EXPIRING
+"""RAW whose payloads must be an array of exactly two elements, of which the second is a number."""
 PARTIAL: Final[int] = lib.TABA_PARTIAL
 """Or-ed to the kind in the first byte of a Partial."""
 

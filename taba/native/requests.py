@@ -1,13 +1,14 @@
-"""Requests: the protocol 1 parser with its scratch, and the accumulator that they are merged into."""
+"""Requests: what one holds, the parsers that fill it, and the accumulator that they are merged into."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from taba.errors import BodySyntaxError, LimitReached
+from taba.errors import BodySyntaxError, ColumnsError, LimitReached
 from taba.native.batches import Section, sections_of
 from taba.native.core import REFUSED, blob_of, ffi, lib, new_buffer, owned, verify
 
@@ -23,17 +24,26 @@ class Limits:
     max_payload: int = 1 << 20
     max_depth: int = 64
     max_memory: int = 1 << 30
+    max_header: int = 16 << 20
+    """Bytes of the header of a frame of columns."""
+    max_rows: int = 1 << 18
+    """Rows of `tabs` in it."""
 
 
 @frozen
 class ScratchSummary:
-    """What a parsed request holds: events accepted, refused by reason, the first refused ones as (line, reason)."""
+    """What a parsed request holds: events accepted, refused by reason, the first refused ones as (line, reason).
+
+    Of columns `line` is the number of bytes; those of the samples are the events' numbers within their rows, from 0,
+    and `tabs` has the names in these rows.
+    """
 
     accepted: int
     refused: Mapping[str, int]
     samples: Sequence[tuple[int, str]]
     memory: int
     line: int
+    tabs: Sequence[str] = ()
 
 
 class Scratch:
@@ -42,7 +52,9 @@ class Scratch:
     """
 
     def __init__(self, limits: Limits, types: Mapping[str, int]) -> None:
-        """`types` maps the names of the Types that events may have to RAW, COUNTER_GROUP, PERCENTILE_GROUP or GAUGE."""
+        """`types` maps the names of the Types that events may have to RAW, RAW_NUMBER,
+        RAW_EXPIRING, COUNTER_GROUP, PERCENTILE_GROUP or GAUGE.
+        """
         native_limits = ffi.new(
             "taba_limits *",
             (limits.max_name, limits.max_payload, limits.max_depth, limits.max_memory, limits.newest),
@@ -51,7 +63,11 @@ class Scratch:
         for name, kind in types.items():
             encoded = name.encode()
             verify(lib.taba_scratch_add_type(self._scratch, encoded, len(encoded), kind))
-        self._parser = owned(lib.taba_parser_new(self._scratch, ffi.NULL), lib.taba_parser_free)
+        self._parser = self._parser_for(limits)
+        self._out = ffi.new("taba_scratch_summary *")
+
+    def _parser_for(self, limits: Limits) -> Any:
+        return owned(lib.taba_parser_new(self._scratch, ffi.NULL), lib.taba_parser_free)
 
     def feed(self, data: bytes) -> None:
         """The next bytes of the body. BodySyntaxError, LimitReached and MemoryError end it: the scratch is to be
@@ -73,6 +89,11 @@ class Scratch:
             raise LimitReached("memory of one request")
         verify(code)
 
+    def memory(self) -> int:
+        """Bytes held: `summary().memory`."""
+        lib.taba_scratch_summary_of(self._scratch, self._out)
+        return int(self._out.memory)
+
     def summary(self) -> ScratchSummary:
         """What was parsed so far."""
         out = ffi.new("taba_scratch_summary *")
@@ -84,6 +105,71 @@ class Scratch:
             memory=out.memory,
             line=out.line,
         )
+
+
+@frozen
+class ColumnsFacts:
+    """What the header of a frame of columns says beside the events: client, number (None for none), `unsent` as JSON
+    (b"" for none).
+    """
+
+    client: str
+    instance: str | None
+    batch: int | None
+    unsent: bytes
+
+
+class Columns(Scratch):
+    """What one request holds, filled from a frame of columns (POST /v2/events) instead of protocol 1."""
+
+    def _parser_for(self, limits: Limits) -> Any:
+        new = lib.taba_columns_new(self._scratch, limits.max_header, limits.max_rows, ffi.NULL)
+        return owned(new, lib.taba_columns_free)
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes of the body. ColumnsError, LimitReached and MemoryError end it: the scratch is to be
+        dropped.
+        """
+        self._parsed(lib.taba_columns_feed(self._parser, *blob_of(data)))
+
+    def finish(self) -> None:
+        """The body is at its end. Raises as `feed`."""
+        self._parsed(lib.taba_columns_finish(self._parser))
+
+    def _parsed(self, code: int) -> None:
+        if code == lib.TABA_OK:
+            return
+        out = ffi.new("taba_scratch_summary *")
+        lib.taba_scratch_summary_of(self._scratch, out)
+        problem = "not a frame of columns" if out.problem == ffi.NULL else ffi.string(out.problem).decode()
+        if code == lib.TABA_ESYNTAX:
+            raise ColumnsError(out.line, problem)
+        if code == lib.TABA_ELIMIT:
+            raise LimitReached(problem)
+        verify(code)
+
+    def facts(self) -> ColumnsFacts:
+        """What the header says; to be asked once it was read, at the latest after `finish`."""
+        out = ffi.new("taba_columns_facts *")
+        verify(lib.taba_columns_facts_of(self._parser, out))
+        return ColumnsFacts(
+            client=_bytes(out.client).decode(),
+            instance=_bytes(out.instance).decode() or None,
+            batch=out.batch if out.batch >= 0 else None,
+            unsent=_bytes(out.unsent),
+        )
+
+    def summary(self) -> ScratchSummary:
+        """What was read so far."""
+        out = ffi.new("taba_scratch_summary *")
+        lib.taba_scratch_summary_of(self._scratch, out)
+        names = [_bytes(out.sample[i].tab).decode("utf-8", "replace") for i in range(out.samples)]
+        return evolve(super().summary(), tabs=names)
+
+
+def _bytes(blob: Any) -> bytes:
+    result: bytes = ffi.buffer(blob.bytes, blob.length)[:] if blob.length else b""
+    return result
 
 
 class Accumulator:

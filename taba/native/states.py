@@ -60,6 +60,15 @@ def partial_extent(partial: bytes) -> tuple[int, float]:
     return events[0], newest[0]
 
 
+def state_newest(state: bytes) -> float:
+    """The time of the newest event in a CounterGroup's, PercentileGroup's or Gauge's State, rounded down to what the
+    State keeps (1 s; 15 s; not at all); 0.0 for the empty one. CodecError for what is none.
+    """
+    newest = ffi.new("double *")
+    verify(lib.taba_state_newest(blob_of(state), newest))
+    return float(newest[0])
+
+
 def counter_group_summary(
     state: bytes, time: float, quantiles: Sequence[float]
 ) -> tuple[list[Window], SketchSummary, list[float]]:

@@ -34,6 +34,9 @@ UTF_8_OR_NOT = [
 ]
 
 
+TYPES = {**strategies.TYPES, "Number": native.RAW_NUMBER, "Expiring": native.RAW_EXPIRING}
+
+
 class NativeBodyTests(BodyLaws, SynchronousTestCase):
     """The laws of bodies, for the native core."""
 
@@ -46,7 +49,7 @@ def read(side: ModuleType, *bodies: bytes, num_vbuckets: int = 4, **limits: int)
     answers: list[Any] = []
     stamp = 1_400_000_000_000_000
     for body in bodies:
-        scratch = side.Scratch(side.Limits(newest=strategies.NEWEST + 60.0, **limits), strategies.TYPES)
+        scratch = side.Scratch(side.Limits(newest=strategies.NEWEST + 60.0, **limits), TYPES)
         try:
             scratch.feed(body)
             scratch.finish()
@@ -96,13 +99,19 @@ class BodyTwinTests(SynchronousTestCase):
         ]
         self._alike(*[block(line) for line in lines])
 
-    @law(st.lists(strategies.json_texts(), max_size=4), st.sampled_from(sorted(strategies.TYPES)), examples=100)
+    @law(st.lists(strategies.json_texts(), max_size=4), st.sampled_from(sorted(TYPES)), examples=150)
     def test_payloads_are_taken_alike(self, texts: list[str], type_name: str) -> None:
         """Any JSON text as a payload, whole and cut short."""
         lines = [
             json.dumps([type_name, 1, text[: len(text) - cut]], ensure_ascii=False) for text in texts for cut in (0, 1)
         ]
         self._alike(block(*lines))
+
+    @law(st.lists(strategies.json_texts(), max_size=3), st.sampled_from(["1", "-2.5", "true", "null", '"1"']))
+    def test_shapes_are_judged_alike(self, texts: list[str], last: str) -> None:
+        """Arrays of any length about a number: the counters' shape, and that of a value with its expiry."""
+        payloads = [f"[{','.join([*texts, last])}]", f"[{','.join([last, *texts])}]"]
+        self._alike(block(*[json.dumps([name, 1, each]) for name in ("Number", "Expiring") for each in payloads]))
 
     @law(
         strategies.damaged(st.sampled_from(sorted(strategies.TYPES)).flatmap(strategies.event_lines).map(str.encode)),

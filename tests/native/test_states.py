@@ -53,6 +53,11 @@ class StateTwinTests(SynchronousTestCase):
         self.assertEqual(verdict(native.partial_extent, blob), verdict(states.partial_extent, blob))
         self.assertEqual(native.check(blob), blob[0])
 
+    @law(st.sampled_from(examples.WITH_STATES).flatmap(examples.all_states), examples=60)
+    def test_newest_times_are_alike(self, state: bytes) -> None:
+        """The time of the newest event that a State holds."""
+        self.assertEqual(verdict(native.state_newest, state), verdict(states.state_newest, state))
+
     @law(examples.all_states(COUNTER_GROUP), strategies.times(), strategies.quantiles(), examples=60)
     def test_counters_show_the_same(self, state: bytes, time: float, qs: list[float]) -> None:
         """Windows, buckets, summary and quantiles at any time."""
@@ -92,11 +97,17 @@ class RefusalTwinTests(SynchronousTestCase):
     def _same_verdict(self, blob: bytes) -> None:
         self.assertEqual(verdict(native.check, blob), verdict(kernel.check, blob))
         self.assertEqual(verdict(native.partial_extent, blob), verdict(kernel.partial_extent, blob))
+        self._same_newest(blob)
         for number in examples.WITH_STATES:
             twin = verdict(kernel.fold, number, b"", [blob])
             self.assertEqual((number, verdict(native.fold, number, b"", [blob])), (number, twin))
             twin = verdict(kernel.reduce, number, [blob])
             self.assertEqual((number, verdict(native.reduce, number, [blob])), (number, twin))
+
+    def _same_newest(self, blob: bytes) -> None:
+        """A corrupt Partial is a Partial all the same: its first byte is looked at before the rest."""
+        twin = ("WrongType", None) if blob[0] & native.PARTIAL else verdict(kernel.state_newest, blob)
+        self.assertEqual(verdict(native.state_newest, blob), twin)
 
     @law(strategies.damaged(examples.blobs()).filter(bool), examples=200)
     def test_damaged_blobs_are_refused_alike(self, blob: bytes) -> None:

@@ -17,7 +17,7 @@ from tests.twin.errors import BodySyntaxError, CorruptBlob, UnknownVersion, Wron
 from tests.twin.gauge import GaugeEntry, RawPartial, State
 from tests.twin.protocol1 import Limits
 from tests.twin.sketch import Sketch, SketchSummary
-from tests.twin.states import check, fold, partial_extent, reduce
+from tests.twin.states import check, fold, partial_extent, reduce, state_newest
 
 __all__ = [
     "COUNTER_GROUP",
@@ -50,6 +50,7 @@ __all__ = [
     "percentile_group_summary",
     "raw_events",
     "reduce",
+    "state_newest",
 ]
 
 counter_group_buckets = counter_group.buckets

@@ -21,6 +21,7 @@ YEAR_10000 = 253402300800.0  # seconds
 SAMPLES = 10
 LONGEST_ESCAPE = 6  # bytes of "\u0041": what a character of a payload may take in its line at most
 ROOM = 4096  # bytes of a line for all that is not payload
+RAW_NUMBER, RAW_EXPIRING = 0x100, 0x200  # kinds of raw Types whose payloads must have a shape
 NUMERIC = (COUNTER_GROUP, PERCENTILE_GROUP)
 NAME = re.compile(r"[A-Za-z0-9._~:/?@!$()*+;=-]+")
 
@@ -176,12 +177,21 @@ class _Reading:
             raise Refused("size")
         if not document.is_finite():
             raise Refused("value")
+        if kind == RAW_NUMBER:
+            numeric(document.value)
+        if kind == RAW_EXPIRING and not is_expiring(document.value):
+            raise Refused("value")
         return numeric(document.value) if kind in NUMERIC else payload.strip(json_text.BLANKS).encode("utf-8")
 
     def _size(self, literal: str) -> int:
         """The bytes of a payload: escapes of the string around it as what they stand for in UTF-8, the rest as sent."""
         escaped = "".join(map(json_text.unescaped, json_text.ESCAPE.finditer(literal)))
         return len(escaped.encode("utf-8")) + len(json_text.ESCAPE.sub("", literal).encode(self._encoding))
+
+
+def is_expiring(value: json_text.Json) -> bool:
+    """Whether a payload is an array of exactly two elements, the second a number."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[1], float)
 
 
 def numeric(value: json_text.Json) -> float:

@@ -68,6 +68,18 @@ def check(blob: bytes) -> int:
     return blob[0]
 
 
+def state_newest(blob: bytes) -> float:
+    """The time of the newest event in a State, rounded down to what it keeps; 0.0 for the empty one."""
+    if not blob:
+        return 0.0
+    state = decode(blob)
+    if isinstance(state, gauge.State):
+        return max(entry.time for entry in state.entries)
+    if isinstance(state, counter_group.State | percentile_group.State):
+        return float(state.newest())
+    raise WrongType("a Partial")
+
+
 def partial_extent(blob: bytes) -> tuple[int, float]:
     """How many events a Partial holds, and the time of the newest, rounded down to its bucket."""
     partial = decode_partial(blob)
