@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from taba import native
 from taba.errors import CorruptBlob
-from taba.handlers.encoding import Reader, check_canonical, encode_f64, encode_uvarint, head
+from taba.handlers.encoding import Reader, check_canonical, encode_f64, encode_uvarint, head, present
 from taba.handlers.expiring import Entry, arrived, decode_json, read_entries, written
 from taba.interfaces import IHandler, Style
 
@@ -113,5 +113,13 @@ class Buffer:
         return not state or all(entry.expiry <= time for entry in Held.decode(state).entries)
 
     def upgrade(self, state: bytes) -> bytes:
-        """There is one version so far."""
-        return state
+        """There is one version so far; CodecError for a State of another version or Type."""
+        return present(state, STATE, VERSION)
+
+    def newest(self, state: bytes) -> float:
+        """See `IHandler.newest`: the exact time, whether or not that event has an entry."""
+        return Held.decode(state).newest if state else 0.0
+
+    def merge(self, older: bytes, newer: bytes) -> bytes:
+        """See `IHandler.merge`."""
+        return self.reduce([older, newer])

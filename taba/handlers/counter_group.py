@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from zope.interface import implementer
 
 from taba import native
+from taba.handlers.encoding import present
 from taba.handlers.rendering import QUANTILES, WINDOW_NAMES, percentiles, window
 from taba.interfaces import IHandler, Style
 
@@ -55,5 +56,13 @@ class CounterGroup:
         return False
 
     def upgrade(self, state: bytes) -> bytes:
-        """There is one version so far."""
-        return state
+        """There is one version so far; CodecError for a State of another version or Type."""
+        return present(state, self.kind, self.version)
+
+    def newest(self, state: bytes) -> float:
+        """See `IHandler.newest`: the start of its newest second."""
+        return native.state_newest(self.upgrade(state))
+
+    def merge(self, older: bytes, newer: bytes) -> bytes:
+        """See `IHandler.merge`."""
+        return self.reduce([older, newer])

@@ -146,6 +146,13 @@ class Reader:
         zigzag = self.uvarint()
         return -(zigzag >> 1) - 1 if zigzag & 1 else zigzag >> 1
 
+    def second(self) -> int:
+        """A whole second since 1970, as a bucket of the native Types may have it."""
+        second = self.svarint()
+        if abs(second) > MAX_WHOLE:
+            raise CorruptBlob("a second beyond 2**53")
+        return second
+
     def string(self) -> bytes:
         """`uvarint length`, then as many bytes."""
         return self.take(self.uvarint())
@@ -170,6 +177,15 @@ class Reader:
         """Nothing may follow."""
         if self.offset != len(self.blob):
             raise CorruptBlob("bytes after the end")
+
+
+def present(state: bytes, first: int, version: int) -> bytes:
+    """The State itself, when its head says that it is of this Type and version; the empty one, too. WrongType and
+    UnknownVersion for another head. What follows the head is not looked at.
+    """
+    if state:
+        Reader.of_state(state, first, version)
+    return state
 
 
 def check_canonical(state: bytes, encoded: bytes) -> None:

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from taba import native
 from taba.errors import CorruptBlob
-from taba.handlers.encoding import Reader, check_canonical, encode_uvarint, head
+from taba.handlers.encoding import Reader, check_canonical, encode_uvarint, head, present
 from taba.handlers.expiring import Entry, arrived, decode_json, read_entries, written
 from taba.handlers.gauge import shown_value
 from taba.interfaces import IHandler, Style
@@ -53,22 +53,29 @@ def _decode(state: bytes) -> list[Entry]:
     return entries
 
 
+def _of_client(state: bytes) -> list[Entry]:
+    """The entry of one client, or none; ValueError for a State of several."""
+    entries = _decode(state)
+    if len(entries) > 1:
+        raise ValueError("a State of several clients is not folded into, nor merged as if it were of one")
+    return entries
+
+
 @implementer(IHandler)
 class ExpiryGauge:
-    """Events carry [VALUE, EXPIRY]: any JSON, and the time in seconds since 1970 until which it is shown. Events of
-    another shape change nothing.
+    """Events carry [VALUE, EXPIRY]: any JSON, and the time in seconds since 1970 until which it is shown. Agents refuse
+    events of another shape; one that came in all the same changes nothing.
     """
 
     name = "ExpiryGauge"
     kind = native.RAW
+    shape = native.RAW_EXPIRING
     running_aggregate = False
     version = VERSION
 
     def fold(self, state: bytes, partials: Sequence[bytes]) -> bytes:
         """See `IHandler.fold`; the State is of one client, ValueError for one of several."""
-        entries = _decode(state)
-        if len(entries) > 1:
-            raise ValueError("a State of several clients is not folded into")
+        entries = _of_client(state)
         for partial in partials:
             entries += arrived(partial, None)
         return _encode([max(entries, key=_lateness)] if entries else [])
@@ -90,5 +97,13 @@ class ExpiryGauge:
         return all(entry.expiry <= time for entry in _decode(state))
 
     def upgrade(self, state: bytes) -> bytes:
-        """There is one version so far."""
-        return state
+        """There is one version so far; CodecError for a State of another version or Type."""
+        return present(state, STATE, VERSION)
+
+    def newest(self, state: bytes) -> float:
+        """See `IHandler.newest`: the exact time, whether or not that event's value has expired."""
+        return max((entry.time for entry in _decode(state)), default=0.0)
+
+    def merge(self, older: bytes, newer: bytes) -> bytes:
+        """See `IHandler.merge`: the latest value; ValueError for a State of several clients."""
+        return _encode([max(entries, key=_lateness)] if (entries := _of_client(older) + _of_client(newer)) else [])

@@ -14,6 +14,7 @@ from typing import Any, Final
 from zope.interface import implementer
 
 from taba import native
+from taba.handlers.encoding import present
 from taba.handlers.expiring import written
 from taba.interfaces import IHandler, Style
 
@@ -28,6 +29,14 @@ def shown_value(value: Any) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     return str(value)
+
+
+def _lateness(state: bytes) -> tuple[float, int, bytes] | tuple[()]:
+    """By what the State of one client is later than another; the empty one is the earliest."""
+    entries = native.gauge_entries(state)
+    if len(entries) > 1:
+        raise ValueError("States of several clients are not merged into one of one client")
+    return (entries[0].time, entries[0].stamp, entries[0].value) if entries else ()
 
 
 @implementer(IHandler)
@@ -60,5 +69,13 @@ class Gauge:
         return all(entry.time + LIFETIME <= time for entry in native.gauge_entries(state))
 
     def upgrade(self, state: bytes) -> bytes:
-        """There is one version so far."""
-        return state
+        """There is one version so far; CodecError for a State of another version or Type."""
+        return present(state, self.kind, self.version)
+
+    def newest(self, state: bytes) -> float:
+        """See `IHandler.newest`: the exact time."""
+        return native.state_newest(self.upgrade(state))
+
+    def merge(self, older: bytes, newer: bytes) -> bytes:
+        """See `IHandler.merge`: the State with the later value; ValueError for a State of several clients."""
+        return max(older, newer, key=_lateness)

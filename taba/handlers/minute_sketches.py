@@ -32,6 +32,12 @@ def minute_sketches(partial: bytes) -> list[native.Sketch]:
     return sketches
 
 
+def newest_second(partial: bytes) -> int:
+    """The start of the newest second in which a CounterGroup's Partial has an event, in whole seconds since 1970."""
+    _, newest = native.partial_extent(partial)
+    return int(newest)
+
+
 def _pass_sketch(reader: Reader) -> None:
     """Go behind a sketch; its bytes are known to be sound."""
     head = reader.u8()

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from attrs import define, field
 from zope.interface import implementer
 
 from taba import native
 from taba.errors import CorruptBlob
-from taba.handlers.encoding import Reader, head
-from taba.handlers.minute_sketches import minute_sketches
+from taba.handlers.encoding import Reader, encode_svarint, head, present
+from taba.handlers.minute_sketches import minute_sketches, newest_second
 from taba.handlers.rendering import QUANTILES, percentiles
 from taba.interfaces import IHandler, Style
 
@@ -24,19 +25,40 @@ STATE: Final = 0x05
 VERSION: Final = 1
 
 
-def _decode(state: bytes) -> native.Sketch:
-    """The sketch of all time; CodecError for what is no State."""
-    if not state:
-        return native.Sketch()
-    reader = Reader.of_state(state, STATE, VERSION)
-    sketch = native.Sketch.decode(state[reader.offset :])
-    if not sketch.summary().count:
-        raise CorruptBlob("a State without events")
-    return sketch
+@define
+class Percentiles:
+    """What a State holds: the sketch of all time, and the start of the newest event's second, in whole seconds since
+    1970 (without a meaning while there are no events).
+    """
 
+    sketch: native.Sketch = field(factory=native.Sketch)
+    newest: int = 0
 
-def _encode(sketch: native.Sketch) -> bytes:
-    return head(STATE, VERSION) + sketch.encode() if sketch.summary().count else b""
+    @property
+    def empty(self) -> bool:
+        """Whether there are no events."""
+        return not self.sketch.summary().count
+
+    def add(self, sketch: native.Sketch, newest: int) -> None:
+        """Add a sketch that is not empty, and when its newest event was."""
+        self.newest = newest if self.empty else max(self.newest, newest)
+        self.sketch.merge(sketch)
+
+    def encode(self) -> bytes:
+        """The one encoding."""
+        return b"" if self.empty else head(STATE, VERSION) + encode_svarint(self.newest) + self.sketch.encode()
+
+    @classmethod
+    def decode(cls, state: bytes) -> Percentiles:
+        """What a State holds; CodecError for what is none."""
+        if not state:
+            return cls()
+        reader = Reader.of_state(state, STATE, VERSION)
+        newest = reader.second()
+        held = cls(native.Sketch.decode(state[reader.offset :]), newest)
+        if held.empty:
+            raise CorruptBlob("a State without events")
+        return held
 
 
 @implementer(IHandler)
@@ -50,22 +72,25 @@ class PercentileCounter:
 
     def fold(self, state: bytes, partials: Sequence[bytes]) -> bytes:
         """See `IHandler.fold`."""
-        sketch = _decode(state)
+        held = Percentiles.decode(state)
         for partial in partials:
-            for each in minute_sketches(partial):
-                sketch.merge(each)
-        return _encode(sketch)
+            sketches = minute_sketches(partial)
+            newest = newest_second(partial)
+            for each in sketches:
+                held.add(each, newest)
+        return held.encode()
 
     def reduce(self, states: Sequence[bytes]) -> bytes:
         """See `IHandler.reduce`."""
-        sketch = native.Sketch()
-        for state in states:
-            sketch.merge(_decode(state))
-        return _encode(sketch)
+        held = Percentiles()
+        for state in filter(None, states):
+            other = Percentiles.decode(state)
+            held.add(other.sketch, other.newest)
+        return held.encode()
 
     def render(self, state: bytes, time: float, style: Style) -> str:
         """Count, total and percentiles, the same in every style and at any time."""
-        sketch = _decode(state)
+        sketch = Percentiles.decode(state).sketch
         return percentiles(sketch.summary(), sketch.quantiles(QUANTILES))
 
     def expired(self, state: bytes, time: float) -> bool:
@@ -73,5 +98,13 @@ class PercentileCounter:
         return False
 
     def upgrade(self, state: bytes) -> bytes:
-        """There is one version so far."""
-        return state
+        """There is one version so far; CodecError for a State of another version or Type."""
+        return present(state, STATE, VERSION)
+
+    def newest(self, state: bytes) -> float:
+        """See `IHandler.newest`: the start of its newest second."""
+        return float(Percentiles.decode(state).newest)
+
+    def merge(self, older: bytes, newer: bytes) -> bytes:
+        """See `IHandler.merge`."""
+        return self.reduce([older, newer])

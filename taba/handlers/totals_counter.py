@@ -22,10 +22,12 @@ from taba.handlers.encoding import (
     add_counts,
     check_canonical,
     encode_number,
+    encode_svarint,
     encode_uvarint,
     head,
+    present,
 )
-from taba.handlers.minute_sketches import minute_sketches
+from taba.handlers.minute_sketches import minute_sketches, newest_second
 from taba.handlers.rendering import window
 from taba.interfaces import IHandler, Style
 
@@ -36,21 +38,36 @@ VERSION: Final = 1
 
 @frozen
 class Totals:
-    """What a State holds: the number of events and the sum of their values."""
+    """What a State holds: the number of events, the sum of their values, and the second of the newest one."""
 
     count: int = 0
     total: float = 0.0
+    newest: int = 0
+    """Its start, in whole seconds since 1970; without a meaning while there are no events."""
 
-    def plus(self, count: int, total: float) -> Totals:
+    def plus(self, other: Totals) -> Totals:
         """These and further events. ValueError for more than 2**61."""
-        return Totals(add_counts(self.count, count), add(self.total, total))
+        if not self.count or not other.count:
+            return self if self.count else other
+        total = add(self.total, other.total)
+        return Totals(add_counts(self.count, other.count), total, max(self.newest, other.newest))
+
+    def plus_partial(self, partial: bytes) -> Totals:
+        """These and the events of a CounterGroup's Partial. CodecError for other bytes."""
+        totals = self
+        sketches = minute_sketches(partial)
+        newest = newest_second(partial)
+        for sketch in sketches:
+            summary = sketch.summary()
+            totals = totals.plus(Totals(summary.count, summary.sum, newest))
+        return totals
 
     def encode(self) -> bytes:
         """The one encoding."""
         if not self.count:
             return b""
         kind, total = encode_number(self.total)
-        return head(STATE, VERSION) + bytes((kind,)) + encode_uvarint(self.count) + total
+        return head(STATE, VERSION) + bytes((kind,)) + encode_uvarint(self.count) + total + encode_svarint(self.newest)
 
     @classmethod
     def decode(cls, state: bytes) -> Totals:
@@ -59,7 +76,7 @@ class Totals:
             return cls()
         reader = Reader.of_state(state, STATE, VERSION)
         kind = reader.u8()
-        totals = cls(reader.uvarint(), reader.number(kind))
+        totals = cls(reader.uvarint(), reader.number(kind), reader.second())
         reader.end()
         if not 1 <= totals.count <= MAX_COUNT:
             raise CorruptBlob(f"a count of {totals.count}")
@@ -80,16 +97,14 @@ class TotalsCounter:
         """See `IHandler.fold`."""
         totals = Totals.decode(state)
         for partial in partials:
-            for sketch in minute_sketches(partial):
-                summary = sketch.summary()
-                totals = totals.plus(summary.count, summary.sum)
+            totals = totals.plus_partial(partial)
         return totals.encode()
 
     def reduce(self, states: Sequence[bytes]) -> bytes:
         """See `IHandler.reduce`."""
         totals = Totals()
         for each in map(Totals.decode, states):
-            totals = totals.plus(each.count, each.total)
+            totals = totals.plus(each)
         return totals.encode()
 
     def render(self, state: bytes, time: float, style: Style) -> str:
@@ -102,5 +117,13 @@ class TotalsCounter:
         return False
 
     def upgrade(self, state: bytes) -> bytes:
-        """There is one version so far."""
-        return state
+        """There is one version so far; CodecError for a State of another version or Type."""
+        return present(state, STATE, VERSION)
+
+    def newest(self, state: bytes) -> float:
+        """See `IHandler.newest`: the start of its newest second."""
+        return float(Totals.decode(state).newest)
+
+    def merge(self, older: bytes, newer: bytes) -> bytes:
+        """See `IHandler.merge`."""
+        return self.reduce([older, newer])

@@ -54,12 +54,14 @@ def goldens() -> dict[str, Golden]:
     several = [[LATE[0]], [LATE[1]], [LATE[0]], LATE[2:]]
     return {
         **{
-            f"totals-counter-{name}": Golden("TotalsCounter", f"Totals of {what}.", making.totals_state(values))
+            f"totals-counter-{name}": Golden(
+                "TotalsCounter", f"Totals of {what}.", making.totals_state(making.timed(values))
+            )
             for name, (what, values) in totals.items()
         },
         **{
             f"percentile-counter-{name}": Golden(
-                "PercentileCounter", f"Percentiles of {what}.", making.percentile_state(values)
+                "PercentileCounter", f"Percentiles of {what}.", making.percentile_state(making.timed(values))
             )
             for name, (what, values) in percentiles.items()
         },

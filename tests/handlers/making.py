@@ -22,7 +22,7 @@ from taba.interfaces import IHandler
 from tests import strategies
 from tests.twin import counter_group
 from tests.twin.gauge import GaugeEntry, RawPartial, encode_string
-from tests.twin.primitives import add, encode_f64, encode_number, encode_uvarint, kind_of
+from tests.twin.primitives import add, encode_f64, encode_number, encode_svarint, encode_uvarint, kind_of
 from tests.twin.sketch import Sketch
 
 NOW = 1_700_000_000.0
@@ -50,17 +50,25 @@ def expiring(value: Any, expiry: float, time: float = NOW, stamp: int = 1) -> by
 # ------------------------------------------------------------------------------------- States as the page has them
 
 
-def totals_state(values: Sequence[float]) -> bytes:
-    """A TotalsCounter's State of these values."""
-    if not values:
+def second_of(events: Sequence[Number]) -> bytes:
+    """The start of the newest event's second."""
+    return encode_svarint(max(math.floor(time) for time, _ in events))
+
+
+def totals_state(events: Sequence[Number]) -> bytes:
+    """A TotalsCounter's State of these events."""
+    if not events:
         return b""
-    total = functools.reduce(add, values, 0.0)
-    return bytes([4, 1, kind_of(total)]) + encode_uvarint(len(values)) + encode_number(total)
+    total = functools.reduce(add, (value for _, value in events), 0.0)
+    front = bytes([4, 1, kind_of(total)]) + encode_uvarint(len(events))
+    return front + encode_number(total) + second_of(events)
 
 
-def percentile_state(values: Sequence[float]) -> bytes:
-    """A PercentileCounter's State of these values."""
-    return b"\x05\x01" + Sketch.of(list(values)).encode() if values else b""
+def percentile_state(events: Sequence[Number]) -> bytes:
+    """A PercentileCounter's State of these events."""
+    if not events:
+        return b""
+    return b"\x05\x01" + second_of(events) + Sketch.of([value for _, value in events]).encode()
 
 
 @frozen
@@ -156,6 +164,11 @@ def partial_of(handler: IHandler, events: Sequence[Any]) -> bytes:
 def events_of(handler: IHandler) -> st.SearchStrategy[list[Any]]:
     """Events of a Type, by which its laws hold bit for bit."""
     return whole_numbers() if handler.name in NUMERIC else arrivals()
+
+
+def timed(values: Sequence[float]) -> list[Number]:
+    """Values that came one a second, the last one now."""
+    return [(NOW - at, value) for at, value in enumerate(reversed(values))][::-1]
 
 
 NUMERIC: dict[str, IHandler] = {"TotalsCounter": TotalsCounter(), "PercentileCounter": PercentileCounter()}

@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 from taba import native
 from taba.errors import CodecError, CorruptBlob, UnknownVersion, WrongType
 from taba.handlers.buffer import MAX_ENTRIES, Buffer
+from taba.handlers.percentile_counter import Percentiles
 from taba.handlers.registry import builtin
 from taba.interfaces import IHandler, Style
 from tests import strategies
@@ -20,7 +21,7 @@ from tests.handlers.making import HANDLERS, NOW, NUMERIC, Arrived, events_of, nu
 from tests.strategies import law
 from tests.twin import examples
 from tests.twin.blobs import COUNTER_GROUP, PERCENTILE_GROUP
-from tests.twin.primitives import encode_f64, encode_uvarint
+from tests.twin.primitives import encode_f64, encode_svarint, encode_uvarint
 
 Chance = Any
 
@@ -47,9 +48,9 @@ def state_of(handler: IHandler, events: list[Any]) -> bytes:
 def page_state(handler: IHandler, events: list[Any]) -> bytes:
     """The State of events as the reference page has it."""
     if handler.name == "TotalsCounter":
-        return making.totals_state([value for _, value in events])
+        return making.totals_state(events)
     if handler.name == "PercentileCounter":
-        return making.percentile_state([value for _, value in events])
+        return making.percentile_state(events)
     return making.gauge_state([events]) if handler.name == "ExpiryGauge" else making.buffer_state(events)
 
 
@@ -68,7 +69,7 @@ class RegistryTests(SynchronousTestCase):
         """Numbers are judged where they come in; what has an expiry travels as it came."""
         kinds = builtin().kinds()
         self.assertEqual([kinds[name] for name in NUMERIC], [native.COUNTER_GROUP] * 2)
-        self.assertEqual((kinds["ExpiryGauge"], kinds["Buffer"]), (native.RAW, native.RAW))
+        self.assertEqual((kinds["ExpiryGauge"], kinds["Buffer"]), (native.RAW_EXPIRING, native.RAW))
 
 
 class FoldingLaws(SynchronousTestCase):
@@ -178,7 +179,10 @@ class FoldingLaws(SynchronousTestCase):
         ]
         state = HANDLERS["PercentileCounter"].fold(b"", partials)
         group = native.fold(native.COUNTER_GROUP, b"", partials)
-        self.assertEqual(state[2:], group[2 : len(state)])
+        held = Percentiles.decode(state)
+        sketch = held.sketch.encode() if values else b""
+        self.assertEqual(sketch, group[2 : 2 + len(sketch)])
+        self.assertEqual(held.newest, native.state_newest(group))
 
 
 class BufferLimitTests(SynchronousTestCase):
@@ -288,8 +292,14 @@ class MalformedTests(SynchronousTestCase):
         one, two = Arrived(b"1", NOW + 9, NOW, 1).encode(), Arrived(b"2", NOW + 8, NOW, 1).encode()
         front = b"\x07\x01" + encode_f64(NOW)
         for name, state in {
-            "TotalsCounter": [b"\x04\x01\x00\x00\x00", b"\x04\x01\x01\x01\xd0\x0f", b"\x04\x01\x03\x01\x02"],
-            "PercentileCounter": [b"\x05\x01\x00", b"\x05\x01"],
+            "TotalsCounter": [
+                b"\x04\x01\x00\x00\x00\x00",
+                b"\x04\x01\x01\x01\xd0\x0f\x00",
+                b"\x04\x01\x03\x01\x02\x00",
+                b"\x04\x01\x00\x01\x02\x80\x00",
+                b"\x04\x01\x00\x01\x02" + encode_svarint(2**53 + 1),
+            ],
+            "PercentileCounter": [b"\x05\x01\x00\x00", b"\x05\x01\x00", b"\x05\x01", b"\x05\x01\x80\x00\x05\x01\x02"],
             "ExpiryGauge": [b"\x06\x01\x00", b"\x06\x01\x02" + two + one, b"\x06\x01\x81\x00" + one],
             "Buffer": [
                 front + b"\x02" + two + one,
@@ -303,17 +313,17 @@ class MalformedTests(SynchronousTestCase):
 
     def test_counts_stop_at_their_limit(self) -> None:
         """More than 2**61 events are not counted together."""
-        full = b"\x04\x01\x00" + encode_uvarint(2**61) + b"\x02"
+        full = b"\x04\x01\x00" + encode_uvarint(2**61) + b"\x02\x00"
         handler = HANDLERS["TotalsCounter"]
         self.assertEqual(handler.reduce([full]), full)
         self.assertRaises(ValueError, handler.reduce, [full, full])
-        over = b"\x04\x01\x00" + encode_uvarint(2**61 + 1) + b"\x02"
+        over = b"\x04\x01\x00" + encode_uvarint(2**61 + 1) + b"\x02\x00"
         self.assertRaises(CorruptBlob, handler.reduce, [over])
 
     def test_totals_stay_finite(self) -> None:
         """A total that would overflow stays at the largest double."""
         state = HANDLERS["TotalsCounter"].fold(b"", [numbers((NOW, 1.7e308)), numbers((NOW, 1.7e308))])
-        self.assertEqual(state, b"\x04\x01\x02\x02" + encode_f64(1.7976931348623157e308))
+        self.assertEqual(state, b"\x04\x01\x02\x02" + encode_f64(1.7976931348623157e308) + encode_svarint(int(NOW)))
 
     def test_payloads_that_are_no_json(self) -> None:
         """No agent lets such a payload through: its Partial is refused."""
