@@ -196,7 +196,9 @@ class SetAside:
     vbucket: int = -1
     """Whose log it was in; given by the store."""
     id: str = ""
-    """Its name in the store, for ever; given by the store."""
+    """Its name in the store, for ever, also where the store went back to an earlier moment: no blank, at most 64
+    characters; given by the store.
+    """
 
 
 @frozen
@@ -220,10 +222,18 @@ class Checkpoint:
     ledger: Mapping[str, int] = field(factory=dict)
     set_aside: Sequence[SetAside] = ()
     renames: Mapping[str, str] = field(factory=dict)
-    """Tab -> tab of the same vbucket, that there is not yet: its Type, States, retired State and Aggregate go there, after
-    everything else was written. Costs the same however many States there are."""
+    """Tab -> tab of the same vbucket, that there is not yet: its Type, States, retired State and Aggregate go there,
+    after everything else was written; one after the other, in the order of the mapping. Costs the same however many
+    States there are.
+
+    What there is nothing of is passed over. The new name must be free: a checkpoint that names it elsewhere (in its
+    States, Aggregates or Types), or gives it to two tabs, or where it has a Type, a State or an Aggregate in the store,
+    fails with LocalProtocolError, and nothing of it is written. A rename before it may have freed the name.
+    """
     refolded: Sequence[str] = ()
-    """The ids of Partials that were set aside and are not any more; those that are not there are passed over."""
+    """The ids of Partials that this vbucket had set aside and that are not set aside any more; those that are not there
+    are passed over.
+    """
 
 
 class Written(Enum):
@@ -350,7 +360,10 @@ class IStore(IService):
         """The running Aggregates of tabs of one vbucket; those that do not exist are missing."""
 
     def checkpoint(checkpoints: Sequence[Checkpoint]) -> Deferred[list[Written]]:
-        """Write each checkpoint, in one atomic step each, and drop its log up to the new position. Answers in order."""
+        """Write each checkpoint, in one atomic step each, and drop its log up to the new position. Answers in order.
+
+        Where one fails with LocalProtocolError for a rename, the others of the call may have been written, or not.
+        """
 
     def tabs(wanted: frozenset[str] | None = None) -> Deferred[dict[str, str]]:
         """Tab -> Type, of all tabs, or of those of `wanted` that there are."""
@@ -388,13 +401,19 @@ class IStore(IService):
         """Those of `ids` that a vbucket set aside and that are still there, in the order of `ids`."""
 
     def flush() -> Deferred[int]:
-        """Drop everything that waits in the logs, vbucket by vbucket, each in one atomic step: the position moves to the
-        end of the log, with one commit more, and the events go to the store's own ledger line `flushed`. Answers with
-        how many events that were. The lanes' numbers stay. Owners notice by their next checkpoint, which is STALE.
+        """Drop everything that waits in the logs, vbucket by vbucket, each in one atomic step: the position moves to
+        the end of the log, with one commit more, and the events go to the store's own ledger line `flushed`. Answers
+        with how many events that were. The lanes' numbers stay. Owners notice by their next checkpoint, which is STALE.
+
+        A vbucket whose log is empty stays as it is. When it fails, some may have been flushed; the ledger says so.
         """
 
     def publish(member: str, facts: Mapping[str, Any], ttl: float) -> Deferred[None]:
-        """Let `members` name this process, with facts that JSON can hold, for `ttl` seconds; a ttl of 0 takes it back."""
+        """Let `members` name this process, with facts that JSON can hold, for `ttl` seconds; a ttl of 0 takes it back.
+
+        A hint, which nothing that must be right rests on: a store that crashes or goes back may forget it, or bring it
+        back, until it is published again or its time is over. A store of one process names that process only.
+        """
 
     def members() -> Deferred[dict[str, Mapping[str, Any]]]:
         """The processes that published themselves and have not expired, by name."""

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, field
 
-from taba.interfaces import Checkpoint, Lease, Position, SetAside, Written
+from taba.errors import LocalProtocolError
+from taba.interfaces import Checkpoint, Lease, Position, Written
+from taba.store import aside_rows
 from taba.store.ids import Ids
-from taba.store.judge import LOST, judge_checkpoint
+from taba.store.judge import judge_checkpoint, name_taken, names_to_be_free, own_ledger
 from taba.store.limits import Limits
 from taba.store.log_rows import LogEnds, read_end
 from taba.store.schema import CLIENT_MASK, STATE_SHIFT, log_key
@@ -40,8 +42,11 @@ def write_checkpoints(
     written = [transaction.write(checkpoint, is_held) for checkpoint, is_held in zip(checkpoints, held, strict=True)]
     transaction.tidy()
     done = [checkpoint for checkpoint, answer in zip(checkpoints, written, strict=True) if answer is Written.DONE]
-    if any(checkpoint.set_aside for checkpoint in done):
-        _set_aside(database, [partial for checkpoint in done for partial in checkpoint.set_aside], limits)
+    for checkpoint in done:
+        if checkpoint.refolded:
+            aside_rows.drop(database, checkpoint.lease.vbucket, checkpoint.refolded)
+        if checkpoint.set_aside:
+            aside_rows.add(database, checkpoint.lease.vbucket, checkpoint.set_aside, lineage, limits)
     return written, {one.lease.vbucket: read_end(database, one.lease.vbucket) for one in done}
 
 
@@ -74,7 +79,24 @@ class _Transaction:
             self._write_states(vbucket, checkpoint.states)
             self._write_aggregates(vbucket, checkpoint.aggregates)
             self._write_position(checkpoint, last_id)
+            self._rename(vbucket, checkpoint.renames)
         return written
+
+    def _rename(self, vbucket: int, renames: Mapping[str, str]) -> None:
+        """Give tabs other names: everything of a tab goes by its id. Raises LocalProtocolError for a name that is not
+        free; the transaction must be rolled back then.
+        """
+        if not renames:
+            return
+        # A name that this transaction took the last thing from is free.
+        self.tidy()
+        self._ids = ids = Ids(self._database)
+        taken = [tab for tab in names_to_be_free(renames) if ids.find_tab(vbucket, tab) is not None]
+        if taken:
+            raise LocalProtocolError(name_taken(taken[0]))
+        for old, new in renames.items():
+            self._database.execute("UPDATE tabs SET tab = ? WHERE tab = ? AND vbucket = ?", (new, old, vbucket))
+        self._ids = Ids(self._database)
 
     def _write_types(self, vbucket: int, types: Mapping[str, str | None]) -> None:
         for tab, type_name in types.items():
@@ -115,14 +137,13 @@ class _Transaction:
         size = "0"
         if folded < last_id:
             size = "log_bytes - (SELECT coalesce(sum(length(body)), 0) FROM log WHERE key BETWEEN :first AND :last)"
-        ledger = {line: count for line, count in checkpoint.ledger.items() if line != LOST}
         self._database.execute(
             f"UPDATE vbuckets SET folded = :folded, commits = :commits, ledger = :ledger, log_bytes = {size}"
             " WHERE vbucket = :vbucket",
             {
                 "folded": folded,
                 "commits": checkpoint.position.commits,
-                "ledger": json.dumps(ledger),
+                "ledger": json.dumps(own_ledger(checkpoint)),
                 "first": trimmed[0],
                 "last": trimmed[1],
                 "vbucket": vbucket,
@@ -142,18 +163,4 @@ class _Transaction:
             [{"id": tab_id} for tab_id in self._emptied],
         )
         self._database.execute("DELETE FROM clients WHERE tabs = 0")
-
-
-def _set_aside(database: sqlite3.Connection, partials: Sequence[SetAside], limits: Limits) -> None:
-    """Keep Partials, and let the oldest go that are too many or too large together."""
-    database.executemany(
-        "INSERT INTO aside (reason, tab, client, type, events, partial) VALUES (?, ?, ?, ?, ?, ?)",
-        [(one.reason, one.tab, one.client, one.type, one.events, one.partial) for one in partials],
-    )
-    rows = database.execute("SELECT id, length(partial) FROM aside ORDER BY id").fetchall()
-    count, size = len(rows), sum(length for _, length in rows)
-    for partial_id, length in rows:
-        if count <= limits.aside_rows and size <= limits.aside_bytes:
-            break
-        database.execute("DELETE FROM aside WHERE id = ?", (partial_id,))
-        count, size = count - 1, size - length
+        self._emptied.clear()

@@ -1,7 +1,8 @@
 """The embedded store: one SQLite database in one folder, for a server of one process. The default without settings.
 
-In memory it keeps only how much waits in each log, and the leases: the folder is locked, so nobody outside this process
-can hold one. After any failure of a write it reads the former again, because what failed may have been done.
+In memory it keeps only how much waits in each log, the leases and the members: the folder is locked, so nobody outside
+this process can hold one, or be one. After any failure of a write it reads how much waits again, because what failed
+may have been done.
 
 An ok is durable: every transaction is synced before it is answered ("fsynced").
 """
@@ -38,12 +39,13 @@ from taba.interfaces import (
     Written,
 )
 from taba.process import Worker
-from taba.store import checkpoint_rows, log_rows, queries, schema
+from taba.store import aside_rows, checkpoint_rows, log_rows, queries, schema
 from taba.store.arrivals import Arrivals
 from taba.store.judge import breaks_rules
 from taba.store.leases import Leases
 from taba.store.limits import DAY, DEDUP_DAYS, Limits, check_dedup_days
 from taba.store.pages import Row, give_pages, take_page
+from taba.store.published import Published
 from taba.store.transactions import Transactions
 
 P = ParamSpec("P")
@@ -75,6 +77,7 @@ class EmbeddedStore(Service):
     _transactions: Transactions = field(init=False)
     _arrivals: Arrivals = field(init=False)
     _leases: Leases = field(init=False)
+    _published: Published = field(factory=Published, init=False)
     _ends: log_rows.LogEnds = field(factory=dict, init=False)
     _ends_in_doubt: bool = field(default=False, init=False)
     _first: int = field(default=0, init=False)
@@ -225,19 +228,20 @@ class EmbeddedStore(Service):
 
     def renew(self, leases: Sequence[Lease], ttl: float) -> Deferred[set[int]]:
         """See `IStore.renew`. It waits for no disk, so that a slow one costs no lease."""
-        return maybeDeferred(self._renew, leases, ttl)
-
-    def _renew(self, leases: Sequence[Lease], ttl: float) -> set[int]:
-        self._transactions.check()
-        return self._leases.renew(leases, ttl, self._clock.seconds())
+        return self._open(lambda: self._leases.renew(leases, ttl, self._clock.seconds()))
 
     def release(self, leases: Sequence[Lease]) -> Deferred[None]:
         """See `IStore.release`."""
-        return maybeDeferred(self._release, leases)
+        return self._open(lambda: self._leases.release(leases))
 
-    def _release(self, leases: Sequence[Lease]) -> None:
-        self._transactions.check()
-        self._leases.release(leases)
+    def _open(self, work: Callable[[], T]) -> Deferred[T]:
+        """The outcome of work that needs no disk, unless the store is not open."""
+
+        def check_and_work() -> T:
+            self._transactions.check()
+            return work()
+
+        return maybeDeferred(check_and_work)
 
     # ------------------------------------------------------------------------------------------------ checkpoints
 
@@ -275,6 +279,15 @@ class EmbeddedStore(Service):
                 self._leases.prolong(checkpoint.lease, self._clock.seconds())
         return written
 
+    def flush(self) -> Deferred[int]:
+        """See `IStore.flush`. A transaction for each vbucket, so that appends do not wait for all of them."""
+        return Deferred.fromCoroutine(self._flush())
+
+    async def _flush(self) -> int:
+        ends = await self._sure_ends()
+        waiting = [vbucket for vbucket, end in sorted(ends.items()) if end.entries]
+        return sum([await self._change_logs(self._transactions.write(log_rows.flush, vbucket)) for vbucket in waiting])
+
     # ---------------------------------------------------------------------------------------------------- queries
 
     def tabs(self, wanted: frozenset[str] | None = None) -> Deferred[dict[str, str]]:
@@ -307,16 +320,18 @@ class EmbeddedStore(Service):
 
     async def _give(
         self,
-        walk: Callable[[sqlite3.Connection, Any], Iterator[Row]],
+        walk: Callable[[sqlite3.Connection, Any, queries.Moment], Iterator[Row]],
         selected: Any,
         consume: Callable[[Sequence[Row]], Deferred[Any] | None],
     ) -> None:
         """Give what `walk` finds to `consume`, one transaction for each page."""
         rows: Iterator[Row] | None = None
+        pages = 0
 
         def next_page(database: sqlite3.Connection) -> list[Row]:
-            nonlocal rows
-            rows = walk(database, selected) if rows is None else rows
+            nonlocal rows, pages
+            pages += 1
+            rows = walk(database, selected, lambda: pages) if rows is None else rows
             return take_page(rows, self._limits.page_rows, self._limits.page_bytes)
 
         await give_pages(lambda: self._transactions.query(next_page), consume)
@@ -344,7 +359,19 @@ class EmbeddedStore(Service):
 
     def aside(self, limit: int) -> Deferred[list[SetAside]]:
         """See `IStore.aside`. The newest first."""
-        return self._transactions.query(queries.aside, limit)
+        return self._transactions.query(aside_rows.newest, limit)
+
+    def aside_of(self, vbucket: int, ids: Sequence[str]) -> Deferred[list[SetAside]]:
+        """See `IStore.aside_of`."""
+        return self._transactions.query(aside_rows.find, vbucket, ids)
+
+    def publish(self, member: str, facts: Mapping[str, Any], ttl: float) -> Deferred[None]:
+        """See `IStore.publish`. In memory: nobody but this process could ask."""
+        return self._open(lambda: self._published.publish(member, facts, ttl, self._clock.seconds()))
+
+    def members(self) -> Deferred[dict[str, Mapping[str, Any]]]:
+        """See `IStore.members`."""
+        return self._open(lambda: self._published.living(self._clock.seconds()))
 
     def prune(self, now: float) -> Deferred[int]:
         """See `IStore.prune`. In pieces, so that appends do not wait for all of it."""

@@ -11,7 +11,7 @@ is their own. The rules of lanes in short, for a lane with last number `last`:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field, frozen
 
@@ -19,7 +19,11 @@ from taba.interfaces import Append, Checkpoint, Outcome, Position, Verdict, Writ
 from taba.store.limits import DAY
 
 LOST = "lost"
-"""The line of the ledger that stores keep: events that lanes gave and the log never had. No checkpoint writes it."""
+"""A line of the ledger that stores keep: events that lanes gave and the log never had."""
+FLUSHED = "flushed"
+"""A line of the ledger that stores keep: events that an operator had dropped from the log."""
+OWN_LINES = frozenset({LOST, FLUSHED})
+"""The lines that no checkpoint writes."""
 TOO_OLD = "too old"
 """The reason of a batch that is REFUSED because a copy of it may have been forgotten."""
 NO_SUCH_VBUCKET = "no such vbucket"
@@ -195,4 +199,40 @@ def breaks_rules(checkpoint: Checkpoint) -> str:
         return "a checkpoint must raise the count of commits"
     if checkpoint.position.folded < checkpoint.expected.folded:
         return "a checkpoint must not go back in the log"
+    return _breaks_rules_of_renames(checkpoint)
+
+
+def _breaks_rules_of_renames(checkpoint: Checkpoint) -> str:
+    """What is wrong with the renames of a checkpoint, as far as it can be seen without the store."""
+    if not checkpoint.renames:
+        return ""
+    named = {tab for tab, _ in checkpoint.states} | checkpoint.aggregates.keys() | checkpoint.types.keys()
+    freed: set[str] = set()
+    taken: set[str] = set()
+    for old, new in checkpoint.renames.items():
+        if new == old or new in taken or (new in named and new not in freed):
+            return name_taken(new)
+        taken = taken - {old} | {new}
+        freed.add(old)
     return ""
+
+
+def names_to_be_free(renames: Mapping[str, str]) -> list[str]:
+    """The new names that must be free before the first rename: all that no rename before them frees."""
+    freed: set[str] = set()
+    needed = []
+    for old, new in renames.items():
+        if new not in freed:
+            needed.append(new)
+        freed.add(old)
+    return needed
+
+
+def name_taken(tab: str) -> str:
+    """The sentence about a rename to a tab that there is."""
+    return f"a tab cannot be renamed to {tab!r}: there is a tab of that name"
+
+
+def own_ledger(checkpoint: Checkpoint) -> dict[str, int]:
+    """The ledger row that a checkpoint writes: without the store's own lines."""
+    return {line: count for line, count in checkpoint.ledger.items() if line not in OWN_LINES}

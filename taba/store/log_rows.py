@@ -132,6 +132,22 @@ def read_entries(
     return entries
 
 
+def flush(database: sqlite3.Connection, vbucket: int) -> tuple[int, LogEnds]:
+    """`IStore.flush` of one vbucket: how many events were dropped; and the end of its log."""
+    key = log_key(vbucket, 0), last_log_key(vbucket)
+    entries, events = database.execute(
+        "SELECT count(*), coalesce(sum(events), 0) FROM log WHERE key BETWEEN ? AND ?", key
+    ).fetchone()
+    if entries:
+        database.execute(
+            "UPDATE vbuckets SET folded = last_id, commits = commits + 1, flushed = flushed + ?, log_bytes = 0"
+            " WHERE vbucket = ?",
+            (events, vbucket),
+        )
+        database.execute("DELETE FROM log WHERE key BETWEEN ? AND ?", key)
+    return events, {vbucket: read_end(database, vbucket)}
+
+
 def prune_lanes(
     database: sqlite3.Connection, after: Cursor, rows: int, now: float, dedup_seconds: float
 ) -> tuple[int, Cursor | None]:

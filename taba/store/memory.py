@@ -1,13 +1,10 @@
 """A store in the memory of the process: for tests, and for `--memory`.
 
-What it keeps is a `Contents`, apart from the store itself, so that a test can let a store "crash" and start another
-on the same contents, or on an older copy of them. Every call is done, in one step, before it returns.
+What it keeps is a `Contents`, apart from the store itself. Every call is done, in one step, before it returns.
 """
 
 from __future__ import annotations
 
-import copy
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -30,54 +27,22 @@ from taba.interfaces import (
     LogDepth,
     LogEntry,
     Outcome,
-    Position,
     Selection,
     SetAside,
     StateRow,
     Written,
 )
 from taba.store.arrivals import Arrivals
-from taba.store.judge import LOST, Lane, LaneRow, breaks_rules, is_idle, judge_checkpoint, judge_in_order
+from taba.store.contents import Contents, Vbucket, present, present_states
+from taba.store.judge import FLUSHED, LOST, breaks_rules, is_idle, judge_checkpoint, judge_in_order
 from taba.store.leases import Leases
 from taba.store.limits import DAY, DEDUP_DAYS, Limits, check_dedup_days
 from taba.store.pages import Row, give_pages, take_page
+from taba.store.published import Published
+
+__all__ = ["Contents", "MemoryStore"]
 
 T = TypeVar("T")
-
-
-@define
-class Vbucket:
-    """What is kept of one vbucket."""
-
-    log: deque[LogEntry] = field(factory=deque)
-    last_id: int = 0
-    position: Position = field(factory=lambda: Position(0, 0))
-    states: dict[str, dict[str, bytes]] = field(factory=dict)
-    """Tab -> client -> State."""
-    aggregates: dict[str, bytes] = field(factory=dict)
-    types: dict[str, str] = field(factory=dict)
-    ledger: dict[str, int] = field(factory=dict)
-    lost: int = 0
-
-
-@define
-class Contents:
-    """All that a memory store keeps. `copy` makes what a backup of it would be."""
-
-    cluster_id: str
-    vbuckets: list[Vbucket]
-    lanes: dict[Lane, LaneRow] = field(factory=dict)
-    epochs: dict[int, int] = field(factory=dict)
-    aside: deque[SetAside] = field(factory=deque)
-
-    @classmethod
-    def empty(cls, cluster_id: str, vbuckets: int) -> Contents:
-        """The contents of a new cluster."""
-        return cls(cluster_id, [Vbucket() for _ in range(vbuckets)])
-
-    def copy(self) -> Contents:
-        """An independent copy."""
-        return copy.deepcopy(self)
 
 
 @implementer(IStore)
@@ -99,6 +64,7 @@ class MemoryStore(Service):
     cluster: Cluster = field(init=False)
     _leases: Leases = field(init=False)
     _arrivals: Arrivals = field(init=False)
+    _published: Published = field(factory=Published, init=False)
     _first: int = field(default=0, init=False)
     """The vbucket that the next read begins with, so that a busy one keeps nobody else waiting."""
 
@@ -217,11 +183,11 @@ class MemoryStore(Service):
 
     def states(self, vbucket: int, keys: Sequence[tuple[str, str]]) -> Deferred[dict[tuple[str, str], bytes]]:
         """See `IStore.states`."""
-        return self._done(lambda: _states(self._at(vbucket).states, keys))
+        return self._done(lambda: present_states(self._at(vbucket).states, keys))
 
     def aggregates(self, vbucket: int, tabs: Sequence[str]) -> Deferred[dict[str, bytes]]:
         """See `IStore.aggregates`."""
-        return self._done(lambda: _present(self._at(vbucket).aggregates, tabs))
+        return self._done(lambda: present(self._at(vbucket).aggregates, tabs))
 
     def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> Deferred[list[Written]]:
         """See `IStore.checkpoint`."""
@@ -237,31 +203,15 @@ class MemoryStore(Service):
             checkpoint, held=held, lineage=self.cluster.lineage, position=kept.position, last_id=kept.last_id
         )
         if written is Written.DONE:
-            self._apply(kept, checkpoint)
+            kept.apply(checkpoint)
+            self._contents.drop_aside(lease.vbucket, checkpoint.refolded)
+            self._contents.set_aside(lease.vbucket, checkpoint.set_aside, self.cluster.lineage, self._limits)
             self._leases.prolong(lease, now)
         return written
 
-    def _apply(self, kept: Vbucket, checkpoint: Checkpoint) -> None:
-        kept.position = checkpoint.position
-        while kept.log and kept.log[0].id <= kept.position.folded:
-            kept.log.popleft()
-        for (tab, client), state in checkpoint.states.items():
-            _put(kept.states.setdefault(tab, {}), client, state)
-            if not kept.states[tab]:
-                del kept.states[tab]
-        for tab, aggregate in checkpoint.aggregates.items():
-            _put(kept.aggregates, tab, aggregate)
-        for tab, type_name in checkpoint.types.items():
-            _put(kept.types, tab, type_name)
-        kept.ledger = {line: count for line, count in checkpoint.ledger.items() if line != LOST}
-        self._set_aside(checkpoint.set_aside)
-
-    def _set_aside(self, partials: Sequence[SetAside]) -> None:
-        aside = self._contents.aside
-        aside.extend(partials)
-        size = sum(len(one.partial) for one in aside) if partials else 0
-        while len(aside) > self._limits.aside_rows or size > self._limits.aside_bytes:
-            size -= len(aside.popleft().partial)
+    def flush(self) -> Deferred[int]:
+        """See `IStore.flush`."""
+        return self._done(lambda: sum(kept.flush() for kept in self._contents.vbuckets))
 
     # -------------------------------------------------------------------------------------------------- queries
 
@@ -341,8 +291,9 @@ class MemoryStore(Service):
         return self._done(self._ledger)
 
     def _ledger(self) -> dict[str, int]:
-        total = {LOST: sum(kept.lost for kept in self._contents.vbuckets)}
-        for kept in self._contents.vbuckets:
+        vbuckets = self._contents.vbuckets
+        total = {LOST: sum(kept.lost for kept in vbuckets), FLUSHED: sum(kept.flushed for kept in vbuckets)}
+        for kept in vbuckets:
             for line, count in kept.ledger.items():
                 total[line] = total.get(line, 0) + count
         return total
@@ -367,6 +318,18 @@ class MemoryStore(Service):
         """See `IStore.aside`. The newest first."""
         return self._done(lambda: list(self._contents.aside)[::-1][: max(0, limit)])
 
+    def aside_of(self, vbucket: int, ids: Sequence[str]) -> Deferred[list[SetAside]]:
+        """See `IStore.aside_of`."""
+        return self._done(lambda: self._contents.aside_of(vbucket, ids))
+
+    def publish(self, member: str, facts: Mapping[str, Any], ttl: float) -> Deferred[None]:
+        """See `IStore.publish`."""
+        return self._done(lambda: self._published.publish(member, facts, ttl, self._clock.seconds()))
+
+    def members(self) -> Deferred[dict[str, Mapping[str, Any]]]:
+        """See `IStore.members`."""
+        return self._done(lambda: self._published.living(self._clock.seconds()))
+
     def prune(self, now: float) -> Deferred[int]:
         """See `IStore.prune`."""
         return self._done(lambda: self._prune(now))
@@ -377,21 +340,3 @@ class MemoryStore(Service):
         for lane in idle:
             del lanes[lane]
         return len(idle)
-
-
-def _put(mapping: dict[str, T], key: str, value: T | None) -> None:
-    """Set a value, or delete it when it is None."""
-    if value is None:
-        mapping.pop(key, None)
-    else:
-        mapping[key] = value
-
-
-def _present(mapping: Mapping[str, T], keys: Sequence[str]) -> dict[str, T]:
-    """The items of `mapping` under those of `keys` that it has."""
-    return {key: mapping[key] for key in keys if key in mapping}
-
-
-def _states(states: dict[str, dict[str, bytes]], keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
-    """Those of `keys` that there are, with their States."""
-    return {(tab, client): states[tab][client] for tab, client in keys if client in states.get(tab, ())}

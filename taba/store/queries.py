@@ -2,18 +2,18 @@
 
 Plain functions are for one transaction. The walks are generators that are resumed in later transactions: within one
 they see one moment, between two of them whatever was written. Ids of tabs and clients are never used twice, so what
-has gone is just not found.
+has gone is just not found; nor is a tab that got another name before its turn came.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from taba.interfaces import RETIRED, AggregateRow, Loaded, Position, Selection, SetAside, StateRow
+from taba.interfaces import RETIRED, AggregateRow, Loaded, Position, Selection, StateRow
 from taba.store.ids import Ids
-from taba.store.judge import LOST
+from taba.store.judge import FLUSHED, LOST
 from taba.store.schema import CLIENT_MASK, STATE_SHIFT
 
 _TABS_AT_A_TIME = 500
@@ -61,7 +61,7 @@ def all_tabs(database: sqlite3.Connection) -> dict[str, str]:
 
 def some_tabs(database: sqlite3.Connection, wanted: frozenset[str]) -> dict[str, str]:
     """Tab -> Type, of those of `wanted` that there are."""
-    return {tab: type_name for _, tab, type_name in _walk_tabs(database, wanted) if type_name}
+    return {tab: type_name for _, tab, type_name in _walk_tabs(database, wanted, _at_once) if type_name}
 
 
 def all_clients(database: sqlite3.Connection) -> set[str]:
@@ -72,36 +72,36 @@ def all_clients(database: sqlite3.Connection) -> set[str]:
 def clients_of(database: sqlite3.Connection, tabs: frozenset[str]) -> set[str]:
     """The clients with a State in any of `tabs`."""
     return {
-        client for tab_id, _, _ in _walk_tabs(database, tabs) for client, _ in _clients_of_tab(database, tab_id)
+        client for tab_id, _, _ in _walk_tabs(database, tabs, _at_once) for client, _ in _clients_of_tab(database, tab_id)
     } - {RETIRED}
 
 
+def _at_once() -> int:
+    return 0
+
+
 def ledger(database: sqlite3.Connection) -> dict[str, int]:
-    """The sum of all rows, with the line `lost`."""
-    rows = database.execute("SELECT lost, ledger FROM vbuckets").fetchall()
-    total = {LOST: sum(lost for lost, _ in rows)}
-    for _, row in rows:
+    """The sum of all rows, with the store's own lines."""
+    rows = database.execute("SELECT lost, flushed, ledger FROM vbuckets").fetchall()
+    total = {LOST: sum(lost for lost, _, _ in rows), FLUSHED: sum(flushed for _, flushed, _ in rows)}
+    for _, _, row in rows:
         for line, count in json.loads(row).items():
             total[line] = total.get(line, 0) + count
     return total
 
 
-def aside(database: sqlite3.Connection, limit: int) -> list[SetAside]:
-    """The newest set-aside Partials, the newest first."""
-    rows = database.execute(
-        "SELECT reason, tab, client, type, events, partial FROM aside ORDER BY id DESC LIMIT ?", (max(0, limit),)
-    )
-    return [SetAside(*row) for row in rows.fetchall()]
-
-
 # ------------------------------------------------------------------------------------------------------------ walks
 
 
-def walk_states(database: sqlite3.Connection, selection: Selection) -> Iterator[StateRow]:
+Moment = Callable[[], int]
+"""Which transaction a walk is in: another number for each."""
+
+
+def walk_states(database: sqlite3.Connection, selection: Selection, moment: Moment) -> Iterator[StateRow]:
     """The selected States, ascending by (tab, client)."""
     clients = None if selection.clients is None else _find_clients(database, selection.clients)
     lookup = database.cursor()  # one for all: this is the innermost loop of every query
-    for tab_id, tab, type_name in _walk_tabs(database, selection.tabs):
+    for tab_id, tab, type_name in _walk_tabs(database, selection.tabs, moment):
         first = tab_id << STATE_SHIFT
         for client, client_id in _clients_of_tab(database, tab_id) if clients is None else clients:
             row = lookup.execute("SELECT state FROM states WHERE key = ?", (first | client_id,)).fetchone()
@@ -109,31 +109,45 @@ def walk_states(database: sqlite3.Connection, selection: Selection) -> Iterator[
                 yield StateRow(tab, client, type_name, row[0])
 
 
-def walk_aggregates(database: sqlite3.Connection, tabs: frozenset[str] | None) -> Iterator[AggregateRow]:
+def walk_aggregates(
+    database: sqlite3.Connection, tabs: frozenset[str] | None, moment: Moment
+) -> Iterator[AggregateRow]:
     """The running Aggregates of `tabs`, ascending by tab."""
     lookup = database.cursor()
-    for tab_id, tab, type_name in _walk_tabs(database, tabs):
+    for tab_id, tab, type_name in _walk_tabs(database, tabs, moment):
         row = lookup.execute("SELECT aggregate FROM aggregates WHERE tab = ?", (tab_id,)).fetchone()
         if row:
             yield AggregateRow(tab, type_name, row[0])
 
 
-def _walk_tabs(database: sqlite3.Connection, tabs: frozenset[str] | None) -> Iterator[tuple[int, str, str]]:
+def _walk_tabs(
+    database: sqlite3.Connection, tabs: frozenset[str] | None, moment: Moment
+) -> Iterator[tuple[int, str, str]]:
     """(id, tab, Type) of the selected tabs, ascending by tab; a tab whose Type was not written has ""."""
-    if tabs is None:
-        yield from _walk_all_tabs(database)
-    else:
-        names = sorted(tabs)
-        for start in range(0, len(names), _TABS_AT_A_TIME):
-            some = names[start : start + _TABS_AT_A_TIME]
-            yield from database.execute(
-                f"SELECT id, tab, coalesce(type, '') FROM tabs WHERE tab IN ({','.join('?' * len(some))})"
-                " ORDER BY tab, vbucket",
-                some,
-            ).fetchall()
+    lists = _list_all_tabs(database) if tabs is None else _list_tabs(database, sorted(tabs))
+    for rows in lists:
+        listed = moment()
+        for tab_id, tab, type_name in rows:
+            if moment() == listed:
+                yield tab_id, tab, type_name
+                continue
+            # Since then it may have got another name, or Type.
+            now = database.execute("SELECT coalesce(type, '') FROM tabs WHERE id = ? AND tab = ?", (tab_id, tab))
+            for (present,) in now.fetchall():
+                yield tab_id, tab, present
 
 
-def _walk_all_tabs(database: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:
+def _list_tabs(database: sqlite3.Connection, names: Sequence[str]) -> Iterator[list[tuple[int, str, str]]]:
+    for start in range(0, len(names), _TABS_AT_A_TIME):
+        some = names[start : start + _TABS_AT_A_TIME]
+        yield database.execute(
+            f"SELECT id, tab, coalesce(type, '') FROM tabs WHERE tab IN ({','.join('?' * len(some))})"
+            " ORDER BY tab, vbucket",
+            some,
+        ).fetchall()
+
+
+def _list_all_tabs(database: sqlite3.Connection) -> Iterator[list[tuple[int, str, str]]]:
     after = "", -1
     while True:
         rows = database.execute(
@@ -141,11 +155,10 @@ def _walk_all_tabs(database: sqlite3.Connection) -> Iterator[tuple[int, str, str
             " ORDER BY tab, vbucket LIMIT ?",
             (*after, _TABS_AT_A_TIME),
         ).fetchall()
-        for tab_id, tab, type_name, vbucket in rows:
-            yield tab_id, tab, type_name
-            after = tab, vbucket
+        yield [(tab_id, tab, type_name) for tab_id, tab, type_name, _ in rows]
         if len(rows) < _TABS_AT_A_TIME:
             return
+        after = rows[-1][1], rows[-1][3]
 
 
 def _find_clients(database: sqlite3.Connection, clients: frozenset[str]) -> list[tuple[str, int]]:

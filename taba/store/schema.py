@@ -11,7 +11,10 @@ integer keys:
 
 Room that trimmed logs and deleted States leave is used again; the file does not shrink.
 
-The format number is SQLite's `user_version`, and its `application_id` says whose database it is.
+A tab is renamed by the name in its row of `tabs` alone: everything else goes by its id.
+
+The format number is SQLite's `user_version`, and its `application_id` says whose database it is. Older formats are
+brought to this one in place; an older version refuses the data from then on, and says so.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ from collections.abc import Callable
 from attrs import frozen
 
 from taba.errors import StartError
+from taba.store.aside_ids import NO_LINEAGE, vbucket_of
 
-FORMAT = 1
+FORMAT = 2
 """The version of the tables below."""
 APPLICATION_ID = 0x54616261
 """What SQLite's header says of our databases: "Taba" in ASCII."""
@@ -44,6 +48,19 @@ hot States and of log entries that come and go are moved once, not at every comm
 _CACHE_KIB = 32768
 """The page cache of each connection."""
 
+ASIDE = """CREATE TABLE aside (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,  -- rising: the oldest leave first; never used twice
+        lineage TEXT NOT NULL,                     -- the digits that stand before the number in the Partial's id
+        vbucket INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        tab TEXT NOT NULL,
+        client TEXT NOT NULL,
+        type TEXT NOT NULL,
+        events INTEGER NOT NULL,
+        partial BLOB NOT NULL
+    )"""
+"""The table of what is set aside."""
+
 _TABLES = (
     "CREATE TABLE cluster (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE vbuckets (
@@ -53,8 +70,9 @@ _TABLES = (
         folded INTEGER NOT NULL DEFAULT 0,     -- the position
         commits INTEGER NOT NULL DEFAULT 0,
         epoch INTEGER NOT NULL DEFAULT 0,      -- the highest that was granted
-        lost INTEGER NOT NULL DEFAULT 0,       -- the store's own line of the ledger
-        ledger TEXT NOT NULL DEFAULT '{}'      -- the row of the ledger as be wrote it, JSON
+        lost INTEGER NOT NULL DEFAULT 0,       -- one of the store's own lines of the ledger
+        ledger TEXT NOT NULL DEFAULT '{}',     -- the row of the ledger as be wrote it, JSON
+        flushed INTEGER NOT NULL DEFAULT 0     -- as `lost`
     )""",
     "CREATE TABLE log (key INTEGER PRIMARY KEY, appended REAL NOT NULL, events INTEGER NOT NULL, body BLOB NOT NULL)",
     """CREATE TABLE lanes (
@@ -89,15 +107,7 @@ _TABLES = (
         UPDATE clients SET tabs = tabs - 1 WHERE id = old.key & {CLIENT_MASK};
     END""",
     "CREATE TABLE aggregates (tab INTEGER PRIMARY KEY, aggregate BLOB NOT NULL)",
-    """CREATE TABLE aside (
-        id INTEGER PRIMARY KEY,                -- rising: the oldest leave first
-        reason TEXT NOT NULL,
-        tab TEXT NOT NULL,
-        client TEXT NOT NULL,
-        type TEXT NOT NULL,
-        events INTEGER NOT NULL,
-        partial BLOB NOT NULL
-    )""",
+    ASIDE,
 )
 
 
@@ -164,10 +174,13 @@ def _pragma(database: sqlite3.Connection, name: str) -> int:
 
 
 def establish(database: sqlite3.Connection, path: str, vbuckets: int, new_id: Callable[[], str]) -> Identity:
-    """Within a transaction: make the tables when there are none, and check that NUM_VBUCKETS is what it was."""
+    """Within a transaction: make the tables when there are none, check that NUM_VBUCKETS is what it was, and bring
+    tables of an older format to this one.
+    """
     if not 0 < vbuckets <= MAX_VBUCKETS:
         raise StartError(f"NUM_VBUCKETS must be from 1 to {MAX_VBUCKETS}, not {vbuckets}.")
-    if _pragma(database, "user_version") == 0:
+    version = _pragma(database, "user_version")
+    if version == 0:
         _create(database, Identity(new_id(), vbuckets))
     kept = dict(database.execute("SELECT name, value FROM cluster").fetchall())
     identity = Identity(kept["id"], int(kept["vbuckets"]))
@@ -177,6 +190,8 @@ def establish(database: sqlite3.Connection, path: str, vbuckets: int, new_id: Ca
             f" The number cannot change: set NUM_VBUCKETS to {identity.vbuckets}, or start anew in another folder"
             " (--data-dir)."
         )
+    if version == 1:
+        _migrate_from_1(database, vbuckets)
     return identity
 
 
@@ -189,3 +204,20 @@ def _create(database: sqlite3.Connection, identity: Identity) -> None:
     database.executemany("INSERT INTO vbuckets (vbucket) VALUES (?)", [(v,) for v in range(identity.vbuckets)])
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     database.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _migrate_from_1(database: sqlite3.Connection, vbuckets: int) -> None:
+    """Format 1 had no line `flushed`, and of what is set aside neither vbucket nor an id that is never used again.
+
+    In the transaction that opens the database: a crash leaves format 1, whole.
+    """
+    database.execute("ALTER TABLE vbuckets ADD COLUMN flushed INTEGER NOT NULL DEFAULT 0")
+    database.execute("ALTER TABLE aside RENAME TO aside_1")
+    database.execute(ASIDE)
+    for number, tab in database.execute("SELECT id, tab FROM aside_1 ORDER BY id").fetchall():
+        database.execute(
+            "INSERT INTO aside SELECT id, ?, ?, reason, tab, client, type, events, partial FROM aside_1 WHERE id = ?",
+            (NO_LINEAGE, vbucket_of(tab, vbuckets), number),
+        )
+    database.execute("DROP TABLE aside_1")
+    database.execute("PRAGMA user_version = 2")

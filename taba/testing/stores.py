@@ -193,6 +193,22 @@ class FaultyStore(Service):
         """See `IStore.aside`."""
         return self._call("aside", self._store.aside, limit)
 
+    def aside_of(self, vbucket: int, ids: Sequence[str]) -> Deferred[list[SetAside]]:
+        """See `IStore.aside_of`."""
+        return self._call("aside_of", self._store.aside_of, vbucket, ids)
+
+    def flush(self) -> Deferred[int]:
+        """See `IStore.flush`."""
+        return self._call("flush", self._store.flush)
+
+    def publish(self, member: str, facts: Mapping[str, Any], ttl: float) -> Deferred[None]:
+        """See `IStore.publish`."""
+        return self._call("publish", self._store.publish, member, facts, ttl)
+
+    def members(self) -> Deferred[dict[str, Mapping[str, Any]]]:
+        """See `IStore.members`."""
+        return self._call("members", self._store.members)
+
     def prune(self, now: float) -> Deferred[int]:
         """See `IStore.prune`."""
         return self._call("prune", self._store.prune, now)

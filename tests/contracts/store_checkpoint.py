@@ -1,17 +1,12 @@
-"""The contract of `IStore.load`, `states`, `aggregates`, `checkpoint` and `aside`: what owners write and find again."""
+"""The contract of `IStore.load`, `states`, `aggregates` and `checkpoint`: what owners write and find again."""
 
 from __future__ import annotations
 
 from attrs import evolve
 
 from taba.errors import LocalProtocolError
-from taba.interfaces import RETIRED, Checkpoint, Position, SetAside, Written
-from tests.contracts.store_harness import ASIDE_BYTES, ASIDE_ROWS, StoreSuite, V, W, batch
-
-
-def partial(number: int, size: int = 10) -> SetAside:
-    """A Partial to set aside."""
-    return SetAside(f"reason {number}", "tab", "client", "CounterGroup", number, bytes([number % 256]) * size)
+from taba.interfaces import RETIRED, Checkpoint, Position, Written
+from tests.contracts.store_harness import StoreSuite, V, W, batch
 
 
 class CheckpointContract(StoreSuite):
@@ -230,33 +225,5 @@ class CheckpointContract(StoreSuite):
         self.append(batch(3, after=0))
         lease = self.lease()
         self.assertEqual(dict(self.get(self.store.load(lease)).ledger), {})
-        self.write(self.next_checkpoint(lease, 1, ledger={"folded": 10, "lost": 7}))
-        self.assertEqual(self.get(self.store.ledger()), {"folded": 10, "lost": 20})
-
-    # -------------------------------------------------------------------------------------------------------- aside
-
-    def test_set_aside_partials_are_found_again(self) -> None:
-        """What could not be folded is kept whole, the newest first."""
-        self.put(set_aside=[partial(1), partial(2)])
-        self.put(set_aside=[partial(3)])
-        self.assertEqual(self.get(self.store.aside(10)), [partial(3), partial(2), partial(1)])
-        self.assertEqual(self.get(self.store.aside(2)), [partial(3), partial(2)])
-        self.assertEqual(self.get(self.store.aside(0)), [])
-
-    def test_number_of_set_aside_partials_is_bounded(self) -> None:
-        """Beyond the bound the oldest leave."""
-        self.put(set_aside=[partial(number) for number in range(ASIDE_ROWS + 2)])
-        self.assertEqual([one.events for one in self.get(self.store.aside(100))], list(range(ASIDE_ROWS + 1, 1, -1)))
-
-    def test_bytes_of_set_aside_partials_are_bounded(self) -> None:
-        """Large ones leave sooner."""
-        self.put(set_aside=[partial(1, ASIDE_BYTES // 2), partial(2, ASIDE_BYTES // 2), partial(3, ASIDE_BYTES // 2)])
-        self.assertEqual([one.events for one in self.get(self.store.aside(100))], [3, 2])
-
-    def test_refused_checkpoint_sets_nothing_aside(self) -> None:
-        """Setting aside is a part of the checkpoint like all the rest."""
-        lease = self.lease()
-        checkpoint = self.next_checkpoint(lease, set_aside=[partial(1)])
-        self.write(evolve(checkpoint, set_aside=()))
-        self.assertEqual(self.write(checkpoint), [Written.STALE])
-        self.assertEqual(self.get(self.store.aside(10)), [])
+        self.write(self.next_checkpoint(lease, 1, ledger={"folded": 10, "lost": 7, "flushed": 7}))
+        self.assertEqual(self.get(self.store.ledger()), {"folded": 10, "lost": 20, "flushed": 0})

@@ -87,7 +87,7 @@ class QueryContract(StoreSuite):
         self.assertEqual(self.get(self.store.tabs()), {})
         self.assertEqual(self.get(self.store.clients(None)), set())
         self.assertEqual((self.select_states(), self.select_aggregates()), ([], []))
-        self.assertEqual(self.get(self.store.ledger()), {"lost": 0})
+        self.assertEqual(self.get(self.store.ledger()), {"lost": 0, "flushed": 0})
         self.assertEqual((self.get(self.store.depth()), self.get(self.store.aside(10))), ([], []))
 
     # --------------------------------------------------------------------------------------------------- each_state
@@ -276,4 +276,4 @@ class QueryContract(StoreSuite):
     def test_ledger_is_the_sum_of_the_rows(self) -> None:
         """Line by line, over all vbuckets."""
         self.fill()
-        self.assertEqual(self.get(self.store.ledger()), {"folded": 7, "refused: future": 1, "lost": 0})
+        self.assertEqual(self.get(self.store.ledger()), {"folded": 7, "refused: future": 1, "lost": 0, "flushed": 0})

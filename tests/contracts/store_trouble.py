@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from taba.interfaces import IStore, Position, Verdict, Written
-from tests.contracts.store_checkpoint import partial
+from tests.contracts.store_aside import partial
 from tests.contracts.store_harness import TTL, VBUCKETS, B, StoreSuite, V, W, batch, look, selection
 
 
@@ -37,6 +37,10 @@ class TroubleContract(StoreSuite):
             self.store.ledger(),
             self.store.depth(),
             self.store.aside(1),
+            self.store.aside_of(V, []),
+            self.store.flush(),
+            self.store.publish("be-0", {}, 0),
+            self.store.members(),
             self.store.prune(0.0),
         ]
 

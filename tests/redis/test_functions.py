@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.contracts.functions import (
     DAY,
+    AsideId,
     Both,
     FunctionContract,
     Lineage,
@@ -24,6 +25,7 @@ from tests.contracts.functions import (
     guard,
     load,
 )
+from tests.contracts.functions_rare import RareFunctionContract, flush, refolded, rename
 from tests.redis.real import RedisProcess, Servers, missing
 from tests.strategies import law, mostly
 
@@ -69,7 +71,11 @@ asides = st.tuples(
     st.integers(0, 4),
     st.integers(0, 60),
     st.lists(st.tuples(st.just("why"), tabs, clients, st.just("Gauge"), st.integers(0, 9), st.binary(max_size=40))),
+    st.sampled_from([(), (1,), (2,)]),
 )
+members = st.sampled_from(["one", "two:2"])
+lineages = st.sampled_from([Lineage(8), "0" * 8])
+aside_ids = st.one_of(st.integers(0, 3).map(AsideId), st.sampled_from(["1-1", "0-0", "99999999999999-1"]))
 folds = st.tuples(vbuckets, st.integers(0, 4))
 
 appends = mostly(
@@ -112,7 +118,22 @@ others = st.one_of(
             "tidy", ["T:1", "A:1", *(f"H:1:{tab}" for tab, _ in some)], *(each for pair in some for each in pair)
         )
     ),
-    asides.map(lambda one: call("set_aside", ["X", "XM"], one[0], one[1], *(each for row in one[2] for each in row))),
+    asides.map(
+        lambda one: call("set_aside", ["X", "XM"], one[0], one[1], *(each for row in one[2] for each in row), *one[3])
+    ),
+    st.tuples(st.integers(0, 2), st.lists(st.tuples(lineages, aside_ids), max_size=3)).map(
+        lambda one: refolded(one[0], *(each for pair in one[1] for each in pair))
+    ),
+    st.integers(1, 9).map(lambda size: ("RPUSH", "XM", size)),
+    st.tuples(tabs, tabs).map(lambda one: rename(*one)),
+    st.tuples(tabs, tabs).map(lambda one: rename(*one)),
+    vbuckets.map(flush),
+    vbuckets.map(lambda vbucket: ("RPUSH", f"M:{vbucket}", "1.500000:4:4")),
+    st.tuples(members, st.sampled_from([0, 5000, 90_000]), st.sampled_from(["{}", "a:b"])).map(
+        lambda one: call("publish", ["P"], *one)
+    ),
+    st.sampled_from(["1.5:9:{}", "99999999999.5:9:{}"]).map(lambda value: ("HSET", "P", "one", value)),
+    st.just(call("members", ["P"])),
     st.tuples(st.sampled_from(["one", "two"]), st.integers(0, 1)).map(
         lambda one: call("found", ["meta", "O:1", "O:3"], one[0], 3, "memory", "shard", one[1])
     ),
@@ -143,6 +164,12 @@ class FunctionTests(Compared, FunctionContract, SynchronousTestCase):
     skip = missing()
 
 
+class RareFunctionTests(Compared, RareFunctionContract, SynchronousTestCase):
+    """So do those that are called now and then."""
+
+    skip = missing()
+
+
 class FullServerTests(Compared, SynchronousTestCase):
     """A redis-server without memory left."""
 
@@ -166,6 +193,16 @@ class FullServerTests(Compared, SynchronousTestCase):
         self.assertEqual(server.ask(*call("tidy", ["T:1", "A:1", "H:1:t"], "t", 1)), 1)
         self.assertEqual(server.ask(*call("set_aside", ["X", "XM"], 3, 99, "why", "t", "c", "X", 1, b"p")), 0)
         self.assertEqual(server.ask(*call("prune", ["D:1"], Time(0), 14 * DAY, "old")), 1)
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+        server.ask("HSET", "T:1", "tab", "X")
+        server.ask("HSET", "H:1:tab", "c", 1)
+        server.ask(*append(batch, vbuckets=[1], epochs=[1]))
+        server.ask("CONFIG", "SET", "maxmemory", "1")
+        self.assertEqual(server.ask(*rename("tab", "new")), 1)
+        self.assertEqual(server.ask(*refolded(1, "0" * 8, AsideId(0))), 0)
+        self.assertEqual(server.ask(*call("publish", ["P"], "one", 5000, "{}")), 1)
+        self.assertEqual(server.ask(*call("members", ["P"])), [b"one", b"{}"])
+        self.assertEqual(server.ask(*flush(1)), 1)
 
 
 class RandomTests(Compared, SynchronousTestCase):

@@ -230,7 +230,16 @@ class AclTests(OperationCase):
         self.assertEqual(self.get(store.aggregates(0, ["t"])), {"t": b"aggregate"})
         self.assertEqual(self.get(store.ledger())["lost"], 2)
         self.assertEqual(len(self.get(store.depth())), 1)
-        self.assertEqual(len(self.get(store.aside(10))), 1)
+        (aside,) = self.get(store.aside(10))
+        self.assertEqual(self.get(store.aside_of(0, [aside.id])), [aside])
+        third = Checkpoint(
+            leases[0], loaded.lineage, Position(1, 2), Position(1, 3), renames={"t": "r"}, refolded=[aside.id]
+        )
+        self.assertEqual(self.get(store.checkpoint([third])), [Written.DONE])
+        self.assertEqual((self.get(store.tabs()), self.get(store.aside(10))), ({"r": "Gauge"}, []))
+        self.get(store.publish("me", {"weight": 1}, 30.0))
+        self.assertEqual(self.get(store.members()), {"me": {"weight": 1}})
+        self.assertEqual(self.get(store.flush()), 1)
         self.get(store.prune(time.time() + 20 * DAY))
         self.get(store.release(list(leases.values())))
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from taba.errors import LocalProtocolError
 from taba.interfaces import RETIRED, Append, Checkpoint, Lease, Loaded, LogDepth, LogEntry, Position, SetAside
 from taba.store.memory import Contents
 from taba.testing.disk import MemoryDisk
@@ -29,6 +30,7 @@ VBUCKETS = 3
 
 vbuckets = st.integers(0, VBUCKETS - 1)
 tabs = st.sampled_from(["a", "b", "B"])
+names = st.sampled_from(["a", "b", "B", "a deleted 1"])
 clients = st.sampled_from(["c1", "c2", RETIRED])
 values = st.none() | st.binary(max_size=3)
 batches = st.tuples(
@@ -48,6 +50,8 @@ changes = st.fixed_dictionaries(
         "types": st.dictionaries(tabs, st.none() | st.sampled_from(["Gauge", "Buffer"]), max_size=2),
         "ledger": st.dictionaries(st.sampled_from(["folded", "refused", "lost"]), st.integers(0, 9), max_size=2),
         "aside": st.lists(st.binary(max_size=600), max_size=3),
+        "refolded": st.lists(st.integers(0, 9), max_size=2),
+        "renames": mostly(st.just({}), st.dictionaries(names, names, max_size=3)),
     }
 )
 checkpoints = st.tuples(vbuckets, mostly(st.booleans(), st.none()), changes)
@@ -62,6 +66,8 @@ others = st.one_of(
     st.tuples(st.just("prune"), st.none()),
     st.tuples(st.just("release"), owners),
     st.tuples(st.just("crash"), st.none()),
+    st.tuples(st.just("flush"), st.none()),
+    st.tuples(st.just("publish"), st.tuples(owners, st.sampled_from([1e6, 1e6, 0.0]))),
 )
 steps = st.one_of(appends, writes, appends, writes, others)
 
@@ -77,6 +83,8 @@ class Side:
     loaded: dict[tuple[int, str], tuple[Loaded, Lease]] = field(factory=dict)
     given: dict[tuple[str, int], tuple[int, int | None, int]] = field(factory=dict)
     """(incarnation, vbucket) -> number, checksum and events of the lane's last batch in the log."""
+    ids: list[str] = field(factory=list)
+    """The ids of what was set aside, in that order: each store has its own."""
 
     def get(self, deferred: Deferred[Any]) -> Any:
         results: list[Any] = []
@@ -131,9 +139,38 @@ class Side:
             if folds and waiting:
                 position = Position(waiting[len(waiting) // 2], position.commits)
             aside = [SetAside("why", "a", "c1", "Gauge", 1, body) for body in change["aside"]]
-            rest = {name: value for name, value in change.items() if name != "aside"}
-            asked.append(Checkpoint(lease, loaded.lineage, loaded.position, position, set_aside=aside, **rest))
-        return self.get(self.store.checkpoint(asked))
+            refolded = [self.ids[place] if place < len(self.ids) else "unknown" for place in change["refolded"]]
+            rest = {name: value for name, value in change.items() if name not in ("aside", "refolded")}
+            asked.append(
+                Checkpoint(
+                    lease, loaded.lineage, loaded.position, position, set_aside=aside, refolded=refolded, **rest
+                )
+            )
+        if not any(each.renames for each in asked):
+            return self.get(self.store.checkpoint(asked)), self.aside()
+        # Of a call that fails it is open what was written, and of which store.
+        return [self.written(each) for each in asked], self.aside()
+
+    def written(self, checkpoint: Checkpoint) -> Any:
+        """What becomes of one checkpoint that may be a defect."""
+        try:
+            return self.get(self.store.checkpoint([checkpoint]))
+        except LocalProtocolError as problem:
+            return str(problem)
+
+    def aside(self) -> list[SetAside]:
+        """What is set aside, with numbers for ids."""
+        found = self.get(self.store.aside(100))
+        self.ids += [one.id for one in reversed(found) if one.id not in self.ids]
+        assert all(self.get(self.store.aside_of(one.vbucket, [one.id])) == [one] for one in found)
+        return [evolve(one, id=str(self.ids.index(one.id))) for one in found]
+
+    def do_flush(self, _: None) -> Any:
+        return self.get(self.store.flush())
+
+    def do_publish(self, drawn: tuple[str, float]) -> Any:
+        member, ttl = drawn
+        return self.get(self.store.publish(member, {"ttl": ttl}, ttl)), self.get(self.store.members())
 
     def do_pass_time(self, seconds: float) -> Any:
         self.surroundings.clock.advance(seconds)
@@ -146,6 +183,8 @@ class Side:
 
     def do_crash(self, _: None) -> Any:
         self.store = self.restart()
+        for member in ("be-1", "be-2"):  # a store in one process has forgotten them
+            self.get(self.store.publish(member, {}, 0))
 
     def log(self, vbucket: int) -> Any:
         return [evolve(each, lineage="") for each in self.get(self.store.read({vbucket: 0}, 1 << 20, 0))]
@@ -163,7 +202,7 @@ class Side:
         self.get(self.store.each_aggregate(selection(), lambda page: aggregates.extend(page)))
         some: list[Any] = []
         self.get(self.store.each_state(selection({"a", "B"}, {"c1", RETIRED}), lambda page: some.extend(page)))
-        keys = [(tab, client) for tab in ("a", "b", "B") for client in ("c1", "c2", RETIRED)]
+        keys = [(tab, client) for tab in ("a", "b", "B", "a deleted 1") for client in ("c1", "c2", RETIRED)]
         return {
             "logs": [self.log(vbucket) for vbucket in range(VBUCKETS)],
             "states": sorted(states, key=repr),
@@ -177,7 +216,8 @@ class Side:
             "ledger": self.get(self.store.ledger()),
             "depth": self.get(self.store.depth()),
             "log_bytes": self.log_bytes(),
-            "aside": self.get(self.store.aside(100)),
+            "aside": self.aside(),
+            "members": self.get(self.store.members()),
             "loaded": [
                 (loaded.position, dict(loaded.types), dict(loaded.ledger))
                 for loaded in (self.load(vbucket, "nobody") for vbucket in range(VBUCKETS))

@@ -20,7 +20,7 @@ from taba.store.embedded import EmbeddedStore
 from taba.store.folder import RealFolder, open_folder
 from taba.store.transactions import DATABASE
 from taba.testing.disk import MemoryDisk
-from tests.contracts.store_checkpoint import partial
+from tests.contracts.store_aside import partial
 from tests.contracts.store_harness import DAY, DEDUP_DAYS, START, VBUCKETS, A, V, W, batch, look, selection
 from tests.store.harnesses import InlineWorker, QueuedWorker, Surroundings, started
 

@@ -11,6 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from taba.interfaces import Append, Checkpoint, Lease, Position, Verdict, Written
 from taba.store.judge import (
     BAD_NUMBER,
+    FLUSHED,
+    LOST,
     NO_SUCH_VBUCKET,
     TOO_OLD,
     Judgement,
@@ -20,6 +22,8 @@ from taba.store.judge import (
     judge,
     judge_checkpoint,
     judge_in_order,
+    names_to_be_free,
+    own_ledger,
 )
 from tests.contracts.store_harness import A, batch, look
 from tests.strategies import law
@@ -306,3 +310,48 @@ class CheckpointTests(SynchronousTestCase):
         self.assertEqual(breaks_rules(evolve(CHECKPOINT, position=Position(10, 5))), "")
         self.assertIn("count", breaks_rules(evolve(CHECKPOINT, position=Position(12, 4))))
         self.assertIn("back", breaks_rules(evolve(CHECKPOINT, position=Position(9, 5))))
+
+
+names = st.sampled_from(["a", "b", "c", "d"])
+
+
+class RenameTests(SynchronousTestCase):
+    """Whether tabs may get other names."""
+
+    def problem(self, renames: dict[str, str], **fields: Any) -> str:
+        return breaks_rules(evolve(CHECKPOINT, renames=renames, **fields))
+
+    def test_names_that_the_checkpoint_uses(self) -> None:
+        """A name that is written to, in any way, or given twice, is not free."""
+        self.assertEqual(self.problem({"a": "b", "c": "d"}, states={("a", "x"): b""}, types={"c": None}), "")
+        for fields in ({"states": {("b", "x"): None}}, {"aggregates": {"b": b""}}, {"types": {"b": "X"}}):
+            self.assertIn("'b'", self.problem({"a": "b"}, **fields))
+        self.assertIn("'c'", self.problem({"a": "c", "b": "c"}))
+        self.assertIn("'a'", self.problem({"a": "a"}))
+
+    def test_names_that_are_freed(self) -> None:
+        """A name is free once its tab has another one, and taken again by the next who gets it."""
+        self.assertEqual(self.problem({"b": "c", "a": "b"}, types={"b": "X"}), "")
+        self.assertEqual(self.problem({"a": "b", "b": "c", "d": "b"}), "")
+        self.assertIn("'b'", self.problem({"b": "c", "a": "b", "d": "b"}))
+        self.assertEqual(names_to_be_free({"b": "c", "a": "b", "d": "a"}), ["c"])
+        self.assertEqual(names_to_be_free({"a": "b", "b": "c"}), ["b", "c"])
+
+    @law(st.dictionaries(names, names, max_size=4), st.sets(names), st.sets(names))
+    def test_as_if_one_after_the_other(self, renames: dict[str, str], there: set[str], written: set[str]) -> None:
+        """The rules find just what somebody would who did one rename after the other, on top of what is written."""
+        taken, wrong = there | written, False
+        for old, new in renames.items():
+            wrong = wrong or new == old or new in taken
+            taken = taken - {old} | {new}
+        found = bool(self.problem(renames, types=dict.fromkeys(written, "X")))
+        self.assertEqual(found or bool(set(names_to_be_free(renames)) & there), wrong)
+
+
+class LedgerTests(SynchronousTestCase):
+    """The row that a checkpoint writes."""
+
+    def test_own_lines_are_left_out(self) -> None:
+        """The store keeps its own lines itself."""
+        row = {"folded": 1, LOST: 2, FLUSHED: 3, "refused.future": 4}
+        self.assertEqual(own_ledger(evolve(CHECKPOINT, ledger=row)), {"folded": 1, "refused.future": 4})

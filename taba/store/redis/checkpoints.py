@@ -15,10 +15,12 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
-from taba.interfaces import Checkpoint, SetAside, Written
-from taba.store.judge import LOST
+from taba.errors import LocalProtocolError
+from taba.interfaces import Checkpoint, Written
+from taba.store.judge import name_taken, names_to_be_free, own_ledger
 from taba.store.limits import Limits
 from taba.store.redis import rows
+from taba.store.redis.aside import set_aside_commands
 from taba.store.redis.asking import Command, ask_all, unavailable
 from taba.store.redis.keys import (
     AGGREGATES,
@@ -66,6 +68,18 @@ class Known:
 
 
 @define(eq=False)
+class _Looked:
+    """What is there before some checkpoints are written; by the id() of each of them."""
+
+    answers: list[Written]
+    """Of taba_guard, in order."""
+    present: dict[int, dict[tuple[str, str], bool]] = field(factory=dict)
+    """(tab, client) -> whether there is a State, of those of which that was not known."""
+    taken: dict[int, list[str]] = field(factory=dict)
+    """The names that are to be given to tabs, and are not free."""
+
+
+@define(eq=False)
 class Checkpoints:
     """The checkpoints of one process on one shard."""
 
@@ -109,33 +123,48 @@ class Checkpoints:
     async def _try(self, checkpoints: Sequence[Checkpoint]) -> list[Written | None]:
         """Write what may be written in one transaction; None for what a watched key that changed kept from it."""
         link = self._shard.link("be")
-        unsure = [(each, self._unsure(each)) for each in checkpoints]
-        asked = [(each, part) for each, names in unsure for part in _by_tab(names, NAMES_PER_CALL)]
-        watched = [self._keys.of(letter, v) for v in _vbuckets(checkpoints) for letter in (MARKERS, LEASE, POSITION)]
-        replies = await ask_all(
-            self._shard,
-            link,
-            [("WATCH", *watched), self._guard(checkpoints), *(self._present(each, part) for each, part in asked)],
-        )
-        present: dict[int, dict[tuple[str, str], bool]] = {}
-        for (each, part), digits in zip(asked, replies[2:], strict=True):
-            names = [(tab, client) for tab, clients in part.items() for client in clients]
-            found = present.setdefault(id(each), {})
-            found.update(zip(names, (digit == ord("1") for digit in digits), strict=True))
-        answers: list[Written | None] = [Written(answer.decode()) for answer in replies[1]]
+        looked = await self._look(link, checkpoints)
+        answers: list[Written | None] = list(looked.answers)
         good = [each for each, answer in zip(checkpoints, answers, strict=True) if answer is Written.DONE]
         for each, answer in zip(checkpoints, answers, strict=True):
             if answer is not Written.DONE:
                 self.forget(each.lease.vbucket)
-        if not good:
+        taken = [name for each in good for name in looked.taken.get(id(each), ())]
+        if taken or not good:
             await ask_all(self._shard, link, [("UNWATCH",)])
+        if taken:
+            raise LocalProtocolError(name_taken(taken[0]))
+        if not good:
             return answers
-        commands = [command for each in good for command in self._commands(each, present.get(id(each), {}))]
+        commands = [command for each in good for command in self._commands(each, looked.present.get(id(each), {}))]
         if not await self._execute(link, commands):
             return [None if answer is Written.DONE else answer for answer in answers]
         for each in good:
             self._learn(each)
         return answers
+
+    async def _look(self, link: Link, checkpoints: Sequence[Checkpoint]) -> _Looked:
+        """Watch the keys that decide, and see what may be written, and what is there of it."""
+        unsure = [(each, self._unsure(each)) for each in checkpoints]
+        asked = [(each, part) for each, names in unsure for part in _by_tab(names, NAMES_PER_CALL)]
+        renaming = [(each, names_to_be_free(each.renames)) for each in checkpoints if each.renames]
+        watched = [self._keys.of(letter, v) for v in _vbuckets(checkpoints) for letter in (MARKERS, LEASE, POSITION)]
+        commands = [
+            ("WATCH", *watched),
+            self._guard(checkpoints),
+            *(self._present(each, part) for each, part in asked),
+            # T lists every tab that there is.
+            *(("HMGET", self._keys.of(TYPES, each.lease.vbucket), *names) for each, names in renaming),
+        ]
+        _, answers, *found = await ask_all(self._shard, link, commands)
+        looked = _Looked([Written(answer.decode()) for answer in answers])
+        for (each, part), digits in zip(asked, found[: len(asked)], strict=True):
+            names = [(tab, client) for tab, clients in part.items() for client in clients]
+            present = looked.present.setdefault(id(each), {})
+            present.update(zip(names, (digit == ord("1") for digit in digits), strict=True))
+        for (each, free), types in zip(renaming, found[len(asked) :], strict=True):
+            looked.taken[id(each)] = [tab for tab, name in zip(free, types, strict=True) if name is not None]
+        return looked
 
     async def _execute(self, link: Link, commands: Sequence[Command]) -> bool:
         """Whether the transaction was done."""
@@ -175,6 +204,9 @@ class Checkpoints:
 
     def _learn(self, checkpoint: Checkpoint) -> None:
         vbucket = checkpoint.lease.vbucket
+        if checkpoint.renames:  # States that were known by their names have others now
+            self.forget(vbucket)
+            return
         known = self._known[vbucket] = self._known.pop(vbucket) if vbucket in self._known else Known()
         known.states.update(hash(name) for name, state in checkpoint.states.items() if state is not None)
         known.states.difference_update(hash(name) for name, state in checkpoint.states.items() if state is None)
@@ -194,7 +226,8 @@ class Checkpoints:
             *self._types(checkpoint),
             *self._clients(vbucket, checkpoint.states, present),
             *self._tidy(checkpoint),
-            *self._aside(checkpoint),
+            *self._renames(checkpoint),
+            *set_aside_commands(self._keys, checkpoint, self._limits),
         ]
         return commands + self._position(checkpoint)
 
@@ -245,35 +278,21 @@ class Checkpoints:
         arguments = [argument for tab in tabs for argument in (tab, int(tab in gone))]
         return [("FCALL", "taba_tidy", len(keys), *keys, *arguments)]
 
-    def _aside(self, checkpoint: Checkpoint) -> list[Command]:
-        if not checkpoint.set_aside:
-            return []
-        limits = self._limits
-        kept: list[SetAside] = []
-        total = 0
-        for each in reversed(checkpoint.set_aside):
-            total += len(each.partial)
-            if len(kept) == limits.aside_rows or total > limits.aside_bytes:
-                break
-            kept.append(each)
-        commands: list[Command] = []
-        if len(kept) < len(checkpoint.set_aside):  # what leaves no room for older ones need not be sent, nor they stay
-            commands.append(("DEL", *self._keys.aside))
-        arguments = [
-            argument
-            for each in reversed(kept)
-            for argument in (each.reason, each.tab, each.client, each.type, each.events, each.partial)
+    def _renames(self, checkpoint: Checkpoint) -> list[Command]:
+        """One call for each; by now the names are known to be free."""
+        vbucket, keys = checkpoint.lease.vbucket, self._keys
+        first = keys.of(TYPES, vbucket), keys.of(AGGREGATES, vbucket)
+        return [
+            ("FCALL", "taba_rename", 4, *first, keys.states(vbucket, old), keys.states(vbucket, new), old, new)
+            for old, new in checkpoint.renames.items()
         ]
-        call = ("FCALL", "taba_set_aside", 2, *self._keys.aside, limits.aside_rows, limits.aside_bytes, *arguments)
-        return [*commands, call]
 
     def _position(self, checkpoint: Checkpoint) -> list[Command]:
         """Position, ledger, lease; and the log without what is folded."""
         lease, of = checkpoint.lease, self._keys.of
-        ledger = {line: count for line, count in checkpoint.ledger.items() if line != LOST}
         commands: list[Command] = [
             ("SET", of(POSITION, lease.vbucket), rows.position_value(checkpoint.position, lease.epoch)),
-            ("HSET", of(LEDGER, lease.vbucket), "row", rows.ledger_value(ledger)),
+            ("HSET", of(LEDGER, lease.vbucket), "row", rows.ledger_value(own_ledger(checkpoint))),
             ("PEXPIRE", of(LEASE, lease.vbucket), max(1, round(self._ttl.get(lease.vbucket, 2.0) * 1000))),
         ]
         folded = checkpoint.position.folded

@@ -2,10 +2,25 @@
 -- The functions of Taba's Redis store: what has to be decided and done in one step. The keys and the strings in them are
 -- those of keys.py and rows.py; taba.store.judge has the rules of lanes and checkpoints, which are the same here.
 --
+-- The library is this file, aside.lua and members.lua, one after the other, loaded as one text: they use what is defined
+-- here. What is registered stands at the end of each.
+--
 -- Checksums, numbers and counts travel as decimal strings; they stay below 2^53, where Lua's numbers are exact.
 
-local VERSION = 1
+local VERSION = 2
+local FORMAT = 1
 local DAY = 86400
+
+-- What only reads may be called while the server refuses writes. What may run without memory either frees some, or takes
+-- next to none: leases must not end because a server is full, and what a transaction calls must not fail where its other
+-- commands, which were looked at before it began, have taken the last of it.
+local function reads(name, callback)
+  redis.register_function{function_name = name, callback = callback, flags = {'no-writes'}}
+end
+
+local function always(name, callback)
+  redis.register_function{function_name = name, callback = callback, flags = {'allow-oom'}}
+end
 
 local function split(text)
   local parts = {}
@@ -80,10 +95,11 @@ local function append_one(keys, first, epoch, dedup, time, args, at)
   local stamp = string.format('%.6f', time)
   -- What can fail does so before anything is written: a batch in the log without its dedup row would be taken twice. So
   -- the log is written first, and of the other keys all but the ledger have been read by then.
-  local newest = redis.call('LINDEX', entries, -1)
-  local total = newest and tonumber(split(newest)[3]) or 0
+  local newest = split(redis.call('LINDEX', entries, -1) or '')
+  local total, events_before = tonumber(newest[3] or 0), tonumber(newest[5] or 0)
   redis.call('XADD', log, '0-*', 't', stamp, 'n', args[at + 6], 'b', body)
-  redis.call('RPUSH', entries, stamp .. ':' .. #body .. ':' .. whole(total + #body))
+  redis.call('RPUSH', entries, stamp .. ':' .. #body .. ':' .. whole(total + #body)
+    .. ':' .. whole(count) .. ':' .. whole(events_before + count))
   touched = string.format('%.6f', math.max(time, touched))
   redis.call('HSET', lanes, incarnation, number .. ':' .. checksum .. ':' .. whole(before + count) .. ':' .. touched)
   if before > events then
@@ -187,7 +203,49 @@ local function guard(keys, args)
   return answers
 end
 
--- keys: M of each vbucket. Answers with place (from 1), number of entries, first and last item of each that is not empty.
+-- How many events wait in a log that is not empty: from M, or, where the first entries were appended by an older version
+-- that did not note it there, from the entries themselves, a few at a time.
+local function waiting_events(log, entries)
+  local first, last = split(redis.call('LINDEX', entries, 0)), split(redis.call('LINDEX', entries, -1))
+  if first[5] and last[5] then
+    return tonumber(last[5]) - tonumber(first[5]) + tonumber(first[4])
+  end
+  local events, start = 0, '-'
+  while true do
+    local some = redis.call('XRANGE', log, start, '+', 'COUNT', 8)
+    for at = 1, #some do
+      local fields = some[at][2]
+      for field = 1, #fields, 2 do
+        if fields[field] == 'n' then
+          events = events + tonumber(fields[field + 1])
+        end
+      end
+      start = '(' .. some[at][1]
+    end
+    if #some == 0 then
+      return events
+    end
+  end
+end
+
+-- keys: O, L, Q, C, M of a vbucket. Drops what waits; answers with how many events that were. What can fail does so before
+-- anything is written: the ledger comes first, all the rest has been read by then.
+local function flush(keys, args)
+  local marker, waiting = redis.call('GET', keys[1]), redis.call('LLEN', keys[5])
+  if waiting == 0 or not marker or string.sub(marker, 1, 2) == 'I:' then
+    return 0
+  end
+  local events, position = waiting_events(keys[2], keys[5]), split(redis.call('GET', keys[3]) or '0:0:0')
+  local folded = whole(tonumber(position[1]) + waiting)
+  redis.call('HINCRBY', keys[4], 'flushed', whole(events))
+  redis.call('SET', keys[3], folded .. ':' .. whole(tonumber(position[2]) + 1) .. ':' .. position[3])
+  redis.call('XTRIM', keys[2], 'MINID', '0-' .. whole(tonumber(folded) + 1))
+  redis.call('DEL', keys[5])
+  return events
+end
+
+-- keys: M of each vbucket. Answers with place (from 1), number of entries, `TIME:SIZE:SUM` of the first and of the last
+-- entry, of each that is not empty.
 local function depth(keys, args)
   local found = {}
   for at = 1, #keys do
@@ -195,8 +253,8 @@ local function depth(keys, args)
     if entries > 0 then
       found[#found + 1] = at
       found[#found + 1] = entries
-      found[#found + 1] = redis.call('LINDEX', keys[at], 0)
-      found[#found + 1] = redis.call('LINDEX', keys[at], -1)
+      found[#found + 1] = string.match(redis.call('LINDEX', keys[at], 0), '^[^:]*:[^:]*:[^:]*')
+      found[#found + 1] = string.match(redis.call('LINDEX', keys[at], -1), '^[^:]*:[^:]*:[^:]*')
     end
   end
   return found
@@ -240,28 +298,27 @@ local function tidy(keys, args)
   return #args / 2
 end
 
--- keys: X, XM. args: most rows, most bytes, then reason, tab, client, Type, events, Partial of each. The oldest go.
-local function set_aside(keys, args)
-  local rows, bytes = tonumber(args[1]), tonumber(args[2])
-  for at = 3, #args, 6 do
-    redis.call('XADD', keys[1], '*', 'r', args[at], 't', args[at + 1], 'c', args[at + 2], 'y', args[at + 3],
-      'n', args[at + 4], 'p', args[at + 5])
-    redis.call('RPUSH', keys[2], #args[at + 5])
+-- keys: T, A, H of the tab, H of its new name. args: tab, new name. What there is nothing of is passed over; T lists all
+-- that there is. Costs the same however many States there are.
+local function rename(keys, args)
+  local kind = redis.call('HGET', keys[1], args[1])
+  if not kind then
+    return 0
   end
-  local sizes, total = redis.call('LRANGE', keys[2], 0, -1), 0
-  for at = 1, #sizes do
-    total = total + tonumber(sizes[at])
+  if redis.call('HEXISTS', keys[1], args[2]) == 1 or redis.call('EXISTS', keys[4]) == 1 then
+    return redis.error_reply('ERR there is a tab of the new name')
   end
-  local gone = 0
-  while #sizes - gone > rows or total > bytes do
-    gone = gone + 1
-    total = total - tonumber(sizes[gone])
+  local aggregate = redis.call('HGET', keys[2], args[1])
+  redis.call('HSET', keys[1], args[2], kind)
+  redis.call('HDEL', keys[1], args[1])
+  if aggregate then
+    redis.call('HSET', keys[2], args[2], aggregate)
+    redis.call('HDEL', keys[2], args[1])
   end
-  if gone > 0 then
-    redis.call('XTRIM', keys[1], 'MAXLEN', '=', #sizes - gone)
-    redis.call('LTRIM', keys[2], gone, -1)
+  if redis.call('EXISTS', keys[3]) == 1 then
+    redis.call('RENAME', keys[3], keys[4])
   end
-  return gone
+  return 1
 end
 
 -- keys: meta, then O of each vbucket of the shard. args: cluster, vbuckets, durability, shard, 1 where markers that are
@@ -276,7 +333,7 @@ local function found(keys, args)
   redis.call('HSETNX', meta, 'vbuckets', args[2])
   redis.call('HSETNX', meta, 'durability', args[3])
   redis.call('HSETNX', meta, 'shard', args[4])
-  redis.call('HSETNX', meta, 'format', VERSION)
+  redis.call('HSETNX', meta, 'format', FORMAT)
   redis.call('HSETNX', meta, 'state', 'founding')
   local state = redis.call('HGET', meta, 'state')
   if state == 'founding' or args[5] == '1' then
@@ -285,17 +342,6 @@ local function found(keys, args)
     end
   end
   return {cluster, state}
-end
-
--- What only reads may be called while the server refuses writes. What may run without memory either frees some, or takes
--- next to none: leases must not end because a server is full, and what a transaction calls must not fail where its other
--- commands, which were looked at before it began, have taken the last of it.
-local function reads(name, callback)
-  redis.register_function{function_name = name, callback = callback, flags = {'no-writes'}}
-end
-
-local function always(name, callback)
-  redis.register_function{function_name = name, callback = callback, flags = {'allow-oom'}}
 end
 
 reads('taba_version', version)
@@ -309,5 +355,6 @@ reads('taba_depth', depth)
 reads('taba_present', present)
 always('taba_count_clients', count_clients)
 always('taba_tidy', tidy)
-always('taba_set_aside', set_aside)
+always('taba_rename', rename)
+always('taba_flush', flush)
 redis.register_function('taba_found', found)

@@ -6,7 +6,8 @@ is the number of a vbucket; before every key goes the prefix of the settings.
     meta       hash    who the shard belongs to: cluster, vbuckets, format, state, durability, shard, writes
     O:v        string  marker `A:EPOCH` (active), `S:EPOCH` (sealed) or `I:EPOCH` (importing); checked by every append
     L:v        stream  the log: ids 0-1, 0-2, ... without gaps; fields `t` (time of append), `n` (events), `b` (batch)
-    M:v        list    for each entry of L:v, in order: `TIME:SIZE:SUM`, where SUM grows by each SIZE
+    M:v        list    for each entry of L:v, in order: `TIME:SIZE:SUM:EVENTS:SUM`, where each SUM grows by what is
+                       before it (older versions wrote the first three)
     D:v        hash    incarnation -> the lane's dedup row, `LAST:CHECKSUM:EVENTS:TOUCHED`
     E:v        string  the lease, `OWNER:EPOCH`; expires
     Q:v        string  the position, `FOLDED:COMMITS:EPOCH`; EPOCH is the highest that was granted
@@ -14,9 +15,12 @@ is the number of a vbucket; before every key goes the prefix of the settings.
     H:v:TAB    hash    client -> State; the field of one blank is the retired State
     A:v        hash    tab -> running Aggregate
     N:v        hash    client -> number of its States in this vbucket
-    C:v        hash    the ledger: `row` (be's lines, JSON), `lost` (the store's own line)
-    X          stream  Partials set aside by vbuckets of this shard, bounded; fields r, t, c, y, n, p
-    XM         list    for each entry of X, in order: the size of its Partial
+    C:v        hash    the ledger: `row` (be's lines, JSON), `lost` and `flushed` (the store's own lines)
+    X          stream  Partials set aside by vbuckets of this shard, bounded; fields r, t, c, y, n, p, and v (vbucket)
+                       and l (digits of the lineage), which older versions did not write
+    XM         list    for each entry of X, in order: `SIZE:ID` (older versions: `SIZE`)
+    P          hash    name -> `EXPIRES:MILLISECONDS:FACTS` of each process that published itself; on the shard of
+                       vbucket 0 only
 """
 
 from __future__ import annotations
@@ -59,3 +63,8 @@ class Keys:
     def aside(self) -> tuple[bytes, bytes]:
         """What is set aside, and the sizes of it."""
         return f"{self.prefix}X".encode(), f"{self.prefix}XM".encode()
+
+    @property
+    def members(self) -> bytes:
+        """The processes that published themselves."""
+        return f"{self.prefix}P".encode()

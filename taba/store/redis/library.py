@@ -13,13 +13,18 @@ from taba.store.redis.asking import unavailable
 from taba.store.redis.link import Link, RedisRefused
 from taba.store.redis.shard import Shard
 
-VERSION = 1
+VERSION = 2
 """Of functions.lua, which says the same."""
+FORMAT = 1
+"""Of the data, as functions.lua notes it in `meta`."""
+PARTS = ("functions.lua", "aside.lua", "members.lua")
+"""The files that the library is made of, in order."""
 
 
 def source() -> str:
     """The text of the library."""
-    return files("taba.store.redis").joinpath("functions.lua").read_text("utf-8")
+    folder = files("taba.store.redis")
+    return "\n".join(folder.joinpath(part).read_text("utf-8") for part in PARTS)
 
 
 async def present_version(shard: Shard, link: Link) -> int:
@@ -64,5 +69,6 @@ async def _load(shard: Shard, link: Link) -> None:
             raise unavailable(shard, link, refused) from refused
         raise StartError(
             f"The Redis user of the settings may not load functions on shard {shard.name}: {refused.sentence}. Allow it"
-            " FUNCTION LOAD, or load taba/store/redis/functions.lua yourself with `redis-cli -x FUNCTION LOAD REPLACE`."
+            f" FUNCTION LOAD, or load them yourself, in taba/store/redis: `cat {' '.join(PARTS)} | redis-cli -x"
+            " FUNCTION LOAD REPLACE`."
         ) from refused

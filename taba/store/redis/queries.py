@@ -1,20 +1,20 @@
 """What queries read of the shards. Names are held whole, States only page by page.
 
 Rows come sorted by (tab, client), from all shards together; a page is of as many tabs as make it full. What a page
-has of one tab is of one moment; the States of a tab with more clients than a page holds come in several. How many rows
-make `page_bytes` is guessed from the pages before.
+has of one tab is of one moment, and so is its Type; the States of a tab with more clients than a page holds come in
+several. How many rows make `page_bytes` is guessed from the pages before.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from taba.interfaces import RETIRED, AggregateRow, LogDepth, Selection, SetAside, StateRow
-from taba.store.judge import LOST
+from taba.interfaces import RETIRED, AggregateRow, LogDepth, Selection, StateRow
+from taba.store.judge import FLUSHED, LOST
 from taba.store.limits import Limits
 from taba.store.redis import rows
 from taba.store.redis.asking import Command, ask, ask_all
@@ -23,12 +23,17 @@ from taba.store.redis.shard import Shard
 from taba.store.redis.shard_map import ShardMap
 from taba.store.redis.side_by_side import together
 
+T = TypeVar("T")
+
 TABS_PER_CALL = 200
 """How many tabs one round trip asks the size of."""
 NAMES_PER_CALL = 100
 """Of so many tabs, at most, every vbucket is asked by name."""
 FIRST_GUESS = 4096.0
 """The bytes of a row before one was seen."""
+
+OWN = (LOST, FLUSHED)
+"""The store's own lines of the ledger; they are fields beside be's row."""
 
 Tab = tuple[str, int, str]
 """(tab, vbucket, Type)."""
@@ -133,10 +138,11 @@ class Queries:
 
     async def ledger(self) -> dict[str, int]:
         """See `IStore.ledger`."""
-        found = await self._of_vbuckets(lambda vbucket: ("HMGET", self._keys.of(LEDGER, vbucket), "row", "lost"))
-        total = {LOST: 0}
-        for row, lost in found.values():
-            total[LOST] += int(lost or 0)
+        found = await self._of_vbuckets(lambda vbucket: ("HMGET", self._keys.of(LEDGER, vbucket), "row", *OWN))
+        total = dict.fromkeys(OWN, 0)
+        for row, *own in found.values():
+            for line, count in zip(OWN, own, strict=True):
+                total[line] += int(count or 0)
             for line, count in rows.read_ledger(row or b"{}").items():
                 total[line] = total.get(line, 0) + count
         return total
@@ -153,20 +159,6 @@ class Queries:
 
         some = await together(of_shard(name) for name in self._map.names())
         return sorted((each for of_one in some for each in of_one), key=lambda each: each.vbucket)
-
-    async def aside(self, limit: int) -> list[SetAside]:
-        """See `IStore.aside`."""
-        if limit <= 0:
-            return []
-
-        async def of_shard(shard: Shard) -> list[tuple[tuple[int, int], SetAside]]:
-            command = ("XREVRANGE", self._keys.aside[0], "+", "-", "COUNT", limit)
-            (found,) = await ask_all(shard, shard.link("query"), [command])
-            return [_aside(stream_id, fields) for stream_id, fields in found]
-
-        some = await together(of_shard(shard) for shard in self._shards.values())
-        newest = sorted((one for of_one in some for one in of_one), key=lambda one: one[0], reverse=True)
-        return [each for _, each in newest[:limit]]
 
     # --------------------------------------------------------------------------------------------------------- pages
 
@@ -193,15 +185,17 @@ class Queries:
 
     async def _whole_tabs(self, tabs: Sequence[Tab], clients: Sequence[str] | None, pace: _Pace) -> list[StateRow]:
         """All wanted States of some tabs."""
-        if clients is not None:
-            found = await self._of_tabs(tabs, lambda tab: ("HMGET", self._keys.states(tab[1], tab[0]), *clients))
-            named = [dict(zip(clients, states, strict=True)) for states in found]
-        else:
-            found = await self._of_tabs(tabs, lambda tab: ("HGETALL", self._keys.states(tab[1], tab[0])))
-            named = [dict(sorted(rows.pairs(flat).items())) for flat in found]
+
+        async def read(some: Sequence[Tab]) -> list[dict[str, bytes | None]]:
+            if clients is not None:
+                found = await self._of_tabs(some, lambda tab: ("HMGET", self._keys.states(tab[1], tab[0]), *clients))
+                return [dict(zip(clients, states, strict=True)) for states in found]
+            found = await self._of_tabs(some, lambda tab: ("HGETALL", self._keys.states(tab[1], tab[0])))
+            return [dict(sorted(rows.pairs(flat).items())) for flat in found]
+
         page = [
             StateRow(tab, client, name, state)
-            for (tab, _, name), states in zip(tabs, named, strict=True)
+            for (tab, _, name), states in await self._with_types(tabs, read)
             for client, state in states.items()
             if state is not None
         ]
@@ -231,29 +225,55 @@ class Queries:
         while start < len(tabs):
             some = tabs[start : start + pace.rows]
             start += len(some)
-            found = await self._aggregates(some)
             page = [
                 AggregateRow(tab, name, aggregate)
-                for (tab, _, name), aggregate in zip(some, found, strict=True)
+                for (tab, _, name), aggregate in await self._with_types(some, self._aggregates)
                 if aggregate is not None
             ]
             if page:
                 pace.seen([len(row.aggregate) for row in page])
                 await _give(page, consume)
 
+    async def _with_types(
+        self, tabs: Sequence[Tab], read: Callable[[Sequence[Tab]], Awaitable[list[T]]]
+    ) -> list[tuple[Tab, T]]:
+        """What `read` finds of tabs that are there, with the Types that they have then.
+
+        Since they were listed, a tab may have got another name, and its own may be that of a new one, of another Type.
+        So the Types are read once more, behind what `read` sent; what is not of the Type that it had is read again.
+        """
+        found: dict[tuple[str, int], tuple[Tab, T]] = {}
+        left = list(tabs)
+        while left:
+            values, types = await together([read(left), self._fields(TYPES, left)])
+            again: list[Tab] = []
+            for (tab, vbucket, name), value, present in zip(left, values, types, strict=True):
+                if present == name.encode():
+                    found[tab, vbucket] = (tab, vbucket, name), value
+                elif present is not None:
+                    again.append((tab, vbucket, present.decode()))
+            left = again
+        return [found[tab, vbucket] for tab, vbucket, _ in tabs if (tab, vbucket) in found]
+
     async def _aggregates(self, tabs: Sequence[Tab]) -> list[bytes | None]:
-        """The Aggregates of some tabs, in order; one command for all tabs of a vbucket."""
+        """The Aggregates of some tabs, in order."""
+        return await self._fields(AGGREGATES, tabs)
+
+    async def _fields(self, letter: str, tabs: Sequence[Tab]) -> list[bytes | None]:
+        """What stands under the names of some tabs in one of the hashes of their vbuckets, in order; one command for
+        all tabs of a vbucket.
+        """
         by_vbucket: dict[int, list[str]] = {}
         for tab, vbucket, _ in tabs:
             by_vbucket.setdefault(vbucket, []).append(tab)
         groups = [(names[0], vbucket, "") for vbucket, names in by_vbucket.items()]
         found = await self._of_tabs(
-            groups, lambda group: ("HMGET", self._keys.of(AGGREGATES, group[1]), *by_vbucket[group[1]])
+            groups, lambda group: ("HMGET", self._keys.of(letter, group[1]), *by_vbucket[group[1]])
         )
         named = {
-            (vbucket, tab): aggregate
-            for (_, vbucket, _), aggregates in zip(groups, found, strict=True)
-            for tab, aggregate in zip(by_vbucket[vbucket], aggregates, strict=True)
+            (vbucket, tab): value
+            for (_, vbucket, _), values in zip(groups, found, strict=True)
+            for tab, value in zip(by_vbucket[vbucket], values, strict=True)
         }
         return [named[vbucket, tab] for tab, vbucket, _ in tabs]
 
@@ -268,13 +288,6 @@ def _runs(sizes: Sequence[int], most: Callable[[], int]) -> Iterator[tuple[int, 
         total += size
     if first < len(sizes):
         yield first, len(sizes)
-
-
-def _aside(stream_id: bytes, fields: Sequence[bytes]) -> tuple[tuple[int, int], SetAside]:
-    named = rows.pairs(fields)
-    milliseconds, number = stream_id.split(b"-")
-    reason, tab, client, type_name = (named[key].decode() for key in "rtcy")
-    return (int(milliseconds), int(number)), SetAside(reason, tab, client, type_name, int(named["n"]), named["p"])
 
 
 async def _give(page: Sequence[Any], consume: Consume) -> None:

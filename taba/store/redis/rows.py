@@ -57,7 +57,7 @@ def read_ledger(value: bytes) -> dict[str, int]:
 
 @frozen
 class EntrySize:
-    """An item of M:v: what of a log entry can be known without reading it."""
+    """An item of M:v: what of a log entry can be known without reading it, but for its events."""
 
     appended: float
     size: int
@@ -67,8 +67,13 @@ class EntrySize:
 
 def read_entry_size(value: bytes) -> EntrySize:
     """An item of M:v."""
-    appended, size, total = value.split(b":")
+    appended, size, total = value.split(b":")[:3]
     return EntrySize(float(appended), int(size), int(total))
+
+
+def entry_size_value(appended: float, size: int, total: int, events: int, total_events: int) -> bytes:
+    """An item of M:v. Both totals are of all entries up to this one, since the log was empty for the last time."""
+    return f"{appended:.6f}:{size}:{total}:{events}:{total_events}".encode()
 
 
 def depth(vbucket: int, entries: int, oldest: bytes, newest: bytes) -> LogDepth:

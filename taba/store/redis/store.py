@@ -35,6 +35,9 @@ from taba.interfaces import (
 )
 from taba.store.judge import NO_SUCH_VBUCKET, breaks_rules
 from taba.store.limits import DAY
+from taba.store.redis import membership
+from taba.store.redis.aside import Asides
+from taba.store.redis.flushing import flush_shard
 from taba.store.redis.queries import Queries
 from taba.store.redis.reads import LogReader, ShardReader
 from taba.store.redis.side_by_side import together
@@ -53,12 +56,14 @@ class RedisStore(TendedShards):
 
     _reader: LogReader = field(init=False)
     _queries: Queries = field(init=False)
+    _asides: Asides = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         readers = {name: ShardReader(shard, self._keys) for name, shard in self._shards.items()}
         self._reader = LogReader(readers, self._process.reactor)
         self._queries = Queries(self._shards, self._map, self._keys, self._limits)
+        self._asides = Asides(self._shards, self._map, self._keys)
 
     # ---------------------------------------------------------------------------------------------------------- log
 
@@ -176,6 +181,15 @@ class RedisStore(TendedShards):
                 written[place] = answers[number] if answers is not None else Written.STALE
         return written
 
+    def flush(self) -> Deferred[int]:
+        """See `IStore.flush`. Fails when one shard cannot be flushed; the others are, all the same."""
+        return self._ask(self._flush)
+
+    async def _flush(self) -> int:
+        shards = {name: parts.shard for name, parts in self._parts.items()}
+        flushing = [flush_shard(shards[n], self._keys, self._durability, self._map.vbuckets_of(n)) for n in shards]
+        return sum(await together(flushing))
+
     # ------------------------------------------------------------------------------------------------------ queries
 
     def tabs(self, wanted: frozenset[str] | None = None) -> Deferred[dict[str, str]]:
@@ -210,7 +224,11 @@ class RedisStore(TendedShards):
 
     def aside(self, limit: int) -> Deferred[list[SetAside]]:
         """See `IStore.aside`."""
-        return self._ask(lambda: self._queries.aside(limit))
+        return self._ask(lambda: self._asides.newest(limit))
+
+    def aside_of(self, vbucket: int, ids: Sequence[str]) -> Deferred[list[SetAside]]:
+        """See `IStore.aside_of`."""
+        return self._ask(lambda: self._asides.find(vbucket, ids))
 
     def _ask(self, query: Callable[[], Awaitable[T]]) -> Deferred[T]:
         def asked() -> Awaitable[T]:
@@ -218,6 +236,14 @@ class RedisStore(TendedShards):
             return query()
 
         return _later(asked)
+
+    def publish(self, member: str, facts: Mapping[str, Any], ttl: float) -> Deferred[None]:
+        """See `IStore.publish`."""
+        return self._ask(lambda: membership.publish(self._at(0).shard, self._keys, member, facts, ttl))
+
+    def members(self) -> Deferred[dict[str, Mapping[str, Any]]]:
+        """See `IStore.members`."""
+        return self._ask(lambda: membership.members(self._at(0).shard, self._keys))
 
     def prune(self, now: float) -> Deferred[int]:
         """See `IStore.prune`."""

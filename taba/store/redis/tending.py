@@ -270,6 +270,10 @@ class TendedShards(Service):
             self._last_lineage = lineages[0] if len(lineages) == 1 else several
         return Cluster(identity.cluster, self._map.vbuckets, self._last_lineage, self._durability.level.value)
 
+    def shard_of(self, vbucket: int) -> str:
+        """The name of the shard that has a vbucket, which must exist."""
+        return self._map.shard_of(vbucket)
+
     @property
     def missing(self) -> Mapping[str, list[int]]:
         """Shard -> the vbuckets whose data it has lost, until that is accepted."""

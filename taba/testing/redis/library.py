@@ -13,41 +13,20 @@ from typing import Any
 from taba.interfaces import Append
 from taba.store.judge import is_idle, judge
 from taba.store.redis import rows
-from taba.store.redis.library import VERSION
+from taba.store.redis.library import FORMAT, VERSION
 from taba.testing.redis.functions import FunctionCall, FunctionLibrary
-from taba.testing.redis.resp import Reply
+from taba.testing.redis.library_aside import refolded, set_aside
+from taba.testing.redis.library_calls import Arguments
+from taba.testing.redis.library_calls import get as _get
+from taba.testing.redis.library_calls import items as _list
+from taba.testing.redis.library_calls import lineage as _lineage
+from taba.testing.redis.library_calls import now as _now
+from taba.testing.redis.library_calls import whole as _whole
+from taba.testing.redis.library_members import members, publish
+from taba.testing.redis.resp import Reply, ReplyError
 
-Arguments = list[bytes]
 _BATCH = 10
 """The arguments of one batch."""
-
-
-def _now(call: FunctionCall) -> float:
-    seconds, microseconds = _list(call("TIME"))
-    return int(seconds) + int(microseconds) / 1e6
-
-
-def _whole(reply: Reply) -> int:
-    assert isinstance(reply, int)
-    return reply
-
-
-def _list(reply: Reply) -> list[Any]:
-    assert isinstance(reply, list)
-    return reply
-
-
-def _lineage(call: FunctionCall) -> bytes:
-    info = call("INFO", "replication")
-    assert isinstance(info, bytes)
-    start = info.index(b"\nmaster_replid:") + len(b"\nmaster_replid:")
-    return info[start : start + 32]
-
-
-def _get(call: FunctionCall, *argv: bytes | str | int) -> bytes | None:
-    value = call(*argv)
-    assert value is None or isinstance(value, bytes)
-    return value
 
 
 def _version(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
@@ -82,10 +61,11 @@ def _append_one(
     if judged.appended:
         assert batch.body is not None
         stamp = f"{now:.6f}"
-        newest = _get(call, "LINDEX", entries, -1)
-        total = rows.read_entry_size(newest).total if newest is not None else 0
-        call("XADD", log, "0-*", "t", stamp, "n", batch.events, "b", batch.body)
-        call("RPUSH", entries, f"{stamp}:{len(batch.body)}:{total + len(batch.body)}")
+        newest = _entry_parts(call, entries, -1)
+        total, before = (int(newest[place]) if len(newest) > place else 0 for place in (2, 4))
+        size, count = len(batch.body), batch.events
+        call("XADD", log, "0-*", "t", stamp, "n", count, "b", batch.body)
+        call("RPUSH", entries, rows.entry_size_value(now, size, total + size, count, before + count))
     if judged.row is not None:
         row = judged.row
         call("HSET", lanes, batch.incarnation, rows.lane_value(row))
@@ -184,11 +164,40 @@ def _guard(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
     return answers
 
 
+def _entry_parts(call: FunctionCall, entries: bytes, place: int) -> list[bytes]:
+    """An item of M; [] where there is none."""
+    item = _get(call, "LINDEX", entries, place)
+    return item.split(b":") if item is not None else []
+
+
+def _waiting_events(call: FunctionCall, log: bytes, entries: bytes) -> int:
+    first, last = _entry_parts(call, entries, 0), _entry_parts(call, entries, -1)
+    if len(first) > 4 and len(last) > 4:
+        return int(last[4]) - int(first[4]) + int(first[3])
+    found = _list(call("XRANGE", log, "-", "+"))
+    return sum(int(rows.pairs(fields)["n"]) for _, fields in found)
+
+
+def _flush(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    markers, log, position, ledger, entries = keys
+    marker, waiting = _get(call, "GET", markers), _whole(call("LLEN", entries))
+    if not waiting or not marker or marker.startswith(b"I:"):
+        return 0
+    events = _waiting_events(call, log, entries)
+    folded, commits, epoch = (_get(call, "GET", position) or b"0:0:0").split(b":")
+    end = int(folded) + waiting
+    call("HINCRBY", ledger, "flushed", events)
+    call("SET", position, b"%d:%d:%s" % (end, int(commits) + 1, epoch))
+    call("XTRIM", log, "MINID", rows.log_id(end + 1))
+    call("DEL", entries)
+    return events
+
+
 def _depth(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
     found: list[Reply] = []
     for place, key in enumerate(keys, 1):
         if entries := call("LLEN", key):
-            found += [place, entries, _get(call, "LINDEX", key, 0), _get(call, "LINDEX", key, -1)]
+            found += [place, entries, *(b":".join(_entry_parts(call, key, at)[:3]) for at in (0, -1))]
     return found
 
 
@@ -224,22 +233,26 @@ def _tidy(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
     return len(args) // 2
 
 
-def _set_aside(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
-    most_rows, most_bytes = int(args[0]), int(args[1])
-    for at in range(2, len(args), 6):
-        reason, tab, client, type_name, events, partial = args[at : at + 6]
-        call(
-            "XADD", keys[0], "*", "r", reason, "t", tab, "c", client, "y", type_name, "n", events, "p", partial
-        )
-        call("RPUSH", keys[1], len(partial))
-    sizes = [int(size) for size in _list(call("LRANGE", keys[1], 0, -1))]
-    gone = 0
-    while len(sizes) - gone > most_rows or sum(sizes[gone:]) > most_bytes:
-        gone += 1
-    if gone:
-        call("XTRIM", keys[0], "MAXLEN", "=", len(sizes) - gone)
-        call("LTRIM", keys[1], gone, -1)
-    return gone
+def _rename(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    types, aggregates, states, new_states = keys
+    tab, new = args
+    kind = _get(call, "HGET", types, tab)
+    if kind is None:
+        return 0
+    if call("HEXISTS", types, new) or call("EXISTS", new_states):
+        return ReplyError("ERR there is a tab of the new name")
+    aggregate = _get(call, "HGET", aggregates, tab)
+    call("HSET", types, new, kind)
+    call("HDEL", types, tab)
+    if aggregate is not None:
+        call("HSET", aggregates, new, aggregate)
+        call("HDEL", aggregates, tab)
+    if call("EXISTS", states):
+        call("RENAME", states, new_states)
+    return 1
+
+
+# ------------------------------------------------------------------------------------------------------------ founding
 
 
 def _found(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
@@ -251,7 +264,7 @@ def _found(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
         return [owner, b"other"]
     for name, value in (("vbuckets", vbuckets), ("durability", durability), ("shard", shard)):
         call("HSETNX", meta, name, value)
-    call("HSETNX", meta, "format", VERSION)
+    call("HSETNX", meta, "format", FORMAT)
     call("HSETNX", meta, "state", "founding")
     state = _get(call, "HGET", meta, "state")
     if state == b"founding" or begin_anew == b"1":
@@ -260,27 +273,48 @@ def _found(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
     return [owner, state]
 
 
+_FUNCTIONS = {
+    "taba_version": _version,
+    "taba_append": _append,
+    "taba_prune": _prune,
+    "taba_acquire": _acquire,
+    "taba_renew": _renew,
+    "taba_load": _load,
+    "taba_guard": _guard,
+    "taba_depth": _depth,
+    "taba_present": _present,
+    "taba_count_clients": _count_clients,
+    "taba_tidy": _tidy,
+    "taba_rename": _rename,
+    "taba_flush": _flush,
+    "taba_set_aside": set_aside,
+    "taba_refolded": refolded,
+    "taba_publish": publish,
+    "taba_members": members,
+    "taba_found": _found,
+}
+
+
 def taba_library() -> FunctionLibrary:
     """The twin of functions.lua, to be given to servers under its name, `taba`."""
     return FunctionLibrary(
         "taba",
-        {
-            "taba_version": _version,
-            "taba_append": _append,
-            "taba_prune": _prune,
-            "taba_acquire": _acquire,
-            "taba_renew": _renew,
-            "taba_load": _load,
-            "taba_guard": _guard,
-            "taba_depth": _depth,
-            "taba_present": _present,
-            "taba_count_clients": _count_clients,
-            "taba_tidy": _tidy,
-            "taba_set_aside": _set_aside,
-            "taba_found": _found,
-        },
-        read_only=frozenset({"taba_version", "taba_load", "taba_guard", "taba_depth", "taba_present"}),
+        _FUNCTIONS,
+        read_only=frozenset(
+            {"taba_version", "taba_load", "taba_guard", "taba_depth", "taba_present", "taba_members"}
+        ),
         allow_oom=frozenset(
-            {"taba_prune", "taba_acquire", "taba_renew", "taba_count_clients", "taba_tidy", "taba_set_aside"}
+            {
+                "taba_prune",
+                "taba_acquire",
+                "taba_renew",
+                "taba_count_clients",
+                "taba_tidy",
+                "taba_rename",
+                "taba_flush",
+                "taba_set_aside",
+                "taba_refolded",
+                "taba_publish",
+            }
         ),
     )

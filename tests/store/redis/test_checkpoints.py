@@ -373,8 +373,9 @@ class AsideTests(CheckpointsCase):
     def kept(self) -> Sequence[int]:
         entries: Any = self.stage.server.ask("XRANGE", self.stage.keys.aside[0], "-", "+")
         sizes: Any = self.stage.server.ask("LRANGE", self.stage.keys.aside[1], 0, -1)
-        self.assertEqual([int(size) for size in sizes], [len(fields[-1]) for _, fields in entries])
-        return [len(fields[-1]) for _, fields in entries]
+        partials = [len(fields[fields.index(b"p") + 1]) for _, fields in entries]
+        self.assertEqual([int(item.partition(b":")[0]) for item in sizes], partials)
+        return partials
 
     def test_newest_are_kept(self) -> None:
         """The oldest go, whether they came before or now."""

@@ -7,10 +7,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from taba.store.redis.library import VERSION, source
 from taba.testing.redis.library import taba_library
 from tests.contracts.functions import FunctionContract, TwinServer
+from tests.contracts.functions_rare import RareFunctionContract
 
 
 class FunctionTests(FunctionContract, SynchronousTestCase):
     """The functions in Python do what they must."""
+
+    def make_server(self) -> TwinServer:
+        return TwinServer()
+
+
+class RareFunctionTests(RareFunctionContract, SynchronousTestCase):
+    """So do those that are called now and then."""
 
     def make_server(self) -> TwinServer:
         return TwinServer()

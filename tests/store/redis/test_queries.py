@@ -157,12 +157,14 @@ class QueriesTests(SynchronousTestCase):
             self.stage.get(self.queries.each_state(selection(), consume))
 
     def test_ledger(self) -> None:
-        """Lines are summed over vbuckets; the store's own line is there without any."""
-        self.assertEqual(self.stage.get(self.queries.ledger()), {"lost": 0})
+        """Lines are summed over vbuckets; the store's own lines are there without any."""
+        self.assertEqual(self.stage.get(self.queries.ledger()), {"lost": 0, "flushed": 0})
         self.ask(0, "HSET", self.stage.keys.of("C", 0), "row", '{"folded": 3, "refused.future": 1}', "lost", 2)
         self.ask(7, "HSET", self.stage.keys.of("C", 7), "row", '{"folded": 4}')
-        self.ask(6, "HSET", self.stage.keys.of("C", 6), "lost", 5)
-        self.assertEqual(self.stage.get(self.queries.ledger()), {"lost": 7, "folded": 7, "refused.future": 1})
+        self.ask(6, "HSET", self.stage.keys.of("C", 6), "lost", 5, "flushed", 40)
+        self.ask(1, "HSET", self.stage.keys.of("C", 1), "flushed", 2)
+        expected = {"lost": 7, "flushed": 42, "folded": 7, "refused.future": 1}
+        self.assertEqual(self.stage.get(self.queries.ledger()), expected)
 
     def test_depth(self) -> None:
         """What waits, by vbucket, in one call for each shard."""
@@ -172,22 +174,45 @@ class QueriesTests(SynchronousTestCase):
         self.assertEqual(self.stage.get(self.queries.depth()), expected)
         self.assertEqual([shard.words() for shard in self.stage.shards.values()], [["taba_depth"]] * 2)
 
-    def test_aside(self) -> None:
-        """The newest of all shards, the newest first, no more than asked for."""
-        for number, vbucket in enumerate([0, 7, 0, 7]):
-            fields = ["r", "why", "t", f"t{number}", "c", "ç", "y", "X", "n", number, "p", "bytes"]
-            self.ask(vbucket, "XADD", self.stage.keys.aside[0], f"{100 + number}-0", *fields)
-        found = self.stage.get(self.queries.aside(3))
-        self.assertEqual([(each.tab, each.events, each.client) for each in found],
-                         [("t3", 3, "ç"), ("t2", 2, "ç"), ("t1", 1, "ç")])  # fmt: skip
-        self.assertEqual(self.stage.get(self.queries.aside(0)), [])
+    def test_tab_that_got_another_name_between_pages(self) -> None:
+        """A tab under the name of one that was listed before is shown with its own Type, not with the other's."""
+        self.tab("a", 1, *[f"c{number}" for number in range(PAGE)], aggregate=0)
+        self.tab("b", 1, "c", type="Old")
+        pages: list[Sequence[StateRow]] = []
+        aggregates: list[Any] = []
+
+        def rename(page: Sequence[StateRow]) -> None:
+            pages.append(page)
+            if len(pages) == 1:
+                self.ask(1, "HSET", self.stage.keys.of("T", 1), "b", "New")
+
+        self.stage.get(self.queries.each_state(selection(), rename))
+        self.assertEqual([(row.tab, row.type) for row in pages[-1]], [("b", "New")])
+        self.stage.shards[self.stage.map.shard_of(1)].before(
+            "HMGET", lambda: self.ask(1, "HSET", self.stage.keys.of("T", 1), "b", "Newer")
+        )
+        self.stage.get(self.queries.each_aggregate(selection(), aggregates.extend))
+        self.assertEqual([(row.tab, row.type) for row in aggregates], [("b", "Newer")])
+
+    def test_tab_that_went_between_pages(self) -> None:
+        """What was listed, and has gone, is left out."""
+        self.tab("a", 1, *[f"c{number}" for number in range(PAGE)])
+        self.tab("b", 1, "c")
+        rows: list[StateRow] = []
+
+        def delete(page: Sequence[StateRow]) -> None:
+            rows.extend(page)
+            self.ask(1, "HDEL", self.stage.keys.of("T", 1), "b")
+
+        self.stage.get(self.queries.each_state(selection(), delete))
+        self.assertEqual({row.tab for row in rows}, {"a"})
 
     def test_shard_that_is_down(self) -> None:
         """A query that cannot have all of it fails."""
         self.tab("a", 1, "c")
         self.stage.servers["shard2"].kill()
         self.stage.world.advance(1.0)
-        for query in (self.queries.tabs(), self.queries.depth(), self.queries.ledger(), self.queries.aside(1)):
+        for query in (self.queries.tabs(), self.queries.depth(), self.queries.ledger()):
             with self.assertRaises(StoreUnavailable):
                 self.stage.get(query)
         self.stage.servers["shard2"].restart(With.ITS_DATA)

@@ -122,7 +122,7 @@ class AllUpTests(StoreCase):
         """Every query goes to all shards."""
         self.assertEqual(self.stage.get(self.store.tabs()), {})
         self.assertEqual(self.stage.get(self.store.clients(None)), set())
-        self.assertEqual(self.stage.get(self.store.ledger()), {"lost": 0})
+        self.assertEqual(self.stage.get(self.store.ledger()), {"lost": 0, "flushed": 0})
         self.assertEqual(self.stage.get(self.store.depth()), [])
         self.assertEqual(self.stage.get(self.store.aside(3)), [])
         self.assertEqual(self.stage.get(self.store.prune(START)), 0)
@@ -162,6 +162,10 @@ class AllUpTests(StoreCase):
             self.store.aggregates(HERE, []),
             self.store.checkpoint([checkpoint]),
             self.store.tabs(),
+            self.store.aside_of(HERE, []),
+            self.store.flush(),
+            self.store.publish("be", {}, 1.0),
+            self.store.members(),
             self.store.prune(0.0),
             self.store.accept_loss("shard1"),
         ):
