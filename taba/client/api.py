@@ -60,7 +60,7 @@ class Client:
         self._monotonic = monotonic
         self._sender: Sender | None = None
         self._engine: Engine | None = None
-        self._identity: dict[str, Any] = {}
+        self._identity: dict[str, Any] = {"client_id": None, "event_post_url": None}
         # Bound here and not defined as methods: a second call would be half of the price of recording.
         self.counter = self._recorder.counter
         self.percentile = self._recorder.percentile
@@ -101,13 +101,14 @@ class Client:
             raise ValueError(f"a client id is 1 to 512 characters of A-Za-z0-9._~:/?@!$()*+;=-, not {client_id!r:.100}")
         if not 0 < flush_period < math.inf:
             raise ValueError(f"flush_period is in seconds and above 0, not {flush_period!r:.100}")
-        parse_url(event_post_url)
+        endpoint = parse_url(event_post_url)
         sender = Sender(
             self._recorder,
             client_id,
             jitter=self._jitter or _chance(),
             flush_period=float(flush_period),
             token=_token_source(token, token_file, self._monotonic),
+            columns=endpoint.columns is not None,
         )
         if engine_class is None:
             engine_class = next(iter(ENGINES))
@@ -131,21 +132,34 @@ class Client:
         return True if engine is None else engine.stop(timeout)
 
     def get_status(self) -> dict[str, Any]:
-        """How the client does, as a dict that JSON can hold. All counts are of events since `initialize`.
+        """How the client does: a dict that JSON can hold, always with these members. It may be asked for at any time.
 
-        * `state` (`uninitialized`, `running` or `stopped`), `client_id`, `event_post_url`;
+        Counts are of events since `initialize`, or, in a forked child, since the fork; times are in seconds since 1970.
+
+        * `state` (`uninitialized`, `running` or `stopped`), `running` (whether events are recorded), `since` (when that
+          began, or None), `client_id`, `event_post_url`;
         * `buffered_events`, `buffered_bytes`: recorded, not yet acknowledged; `in_flight_events`: of these, the ones in
-          the batch that is being sent; `instance`, `number`: where the numbering of batches stands;
-        * `batches`, `acknowledged`: what the agent took; `rejected`: events of these that it found invalid;
-        * `refused`: events of batches that it did not take; `unknown`: of batches that it may or may not have taken;
-        * `full`: dropped for lack of room; `dropped`: tab -> reason (`full`, `name`, `value`) -> events never sent;
-          `not_running`: recorded while the client did not run;
-        * `failed_attempts`, `last_error`.
+          the batch that is being sent;
+        * `sent`: events in batches that were sent at least once; `acknowledged`: those that the agent took, durably;
+          `rejected`: events of these that it found invalid;
+        * `dropped`: reason -> events that are not counted by any agent, or may not be, and `dropped_by_tab`: tab ->
+          reason -> events, of a thousand tabs by name and of all others as `<others>`. Reasons: `full` (there was no
+          room), `name` (it cannot name a tab), `value` (it cannot be sent), `refused` (the agent did not take the
+          batch), `unknown` (it may have taken it, or not). `full`, `refused`, `unknown`: these counts by themselves;
+        * `not_running`: recorded while the client did not run, which is nowhere else in this account;
+        * `agent_reachable`: whether the agent answered the last request as an agent that takes events (None before the
+          first answer), and `agent_since`: since when that is so; `last_error`, which stays after it is over, or None;
+        * `batches`: acknowledged ones; `failed_attempts`: requests that had to be repeated; `protocol`: 2, or 1 for an
+          older agent; `instance`, `number`: where the numbering of batches stands.
         """
         if self._sender is None:
-            return {"state": "uninitialized", "not_running": self._recorder.not_running}
-        state = "stopped" if self._engine is None else "running"
-        return {"state": state, **self._identity, **self._sender.status()}
+            account = Sender(Recorder(time.time), "", jitter=float).status()  # of a client that has done nothing
+            account["not_running"] = self._recorder.not_running
+        else:
+            account = self._sender.status()
+        running = self._engine is not None
+        state = "running" if running else "uninitialized" if self._sender is None else "stopped"
+        return {"state": state, "running": running, **self._identity, **account}
 
     def tab(self, name: str, type: str = COUNTER_GROUP) -> Tab:
         """The tab `name` of the given Type, to record in."""

@@ -1,13 +1,22 @@
-"""Events as lines of protocol 1, and lines as bodies. Pure functions; docs/reference/protocol-1.md has the format.
+"""What is recorded, as columns; and columns as frames of protocol 2, which are posted. Pure functions;
+docs/reference/protocol-2.md has the format.
 
 A log of events is flat, `[time, value, time, value, ...]`: to extend a list by two is one step that no other thread can
-come into, and a flat list fills a template of many lines in one call.
+come into, and a flat list becomes an array of doubles in one call. So is a whole batch made of few calls, whatever the
+number of its events.
+
+Numbers travel as doubles: whole ones are exact up to 2**53, others are rounded to the nearest double, as an agent would
+round them. What is not finite, or beyond the largest double, is left out and counted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+import sys
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from json.encoder import encode_basestring_ascii
 from math import isfinite
 from typing import Any, NamedTuple
@@ -18,33 +27,222 @@ CHUNK_EVENTS = 2000
 MAX_PAYLOAD_BYTES = 1 << 20
 """The longest payload that an agent takes, in bytes of its JSON."""
 
+MAX_DEPTH = 64
+"""The deepest nesting that an agent takes in a payload."""
 
-class Block(NamedTuple):
-    """Encoded events of one tab."""
+LINE_BYTES = 32
+"""What a line of protocol 1 has beside the name of its Type and its payload, at most."""
+NUMBER_BYTES = 24
+"""The longest number there."""
+
+
+class Numbers(NamedTuple):
+    """Events of one tab whose payloads are numbers, as two columns of little-endian float64."""
 
     tab: str
     type: str
     events: int
-    lines: bytes
+    size: int
+    """Bytes."""
+    longest: int
+    """Bytes that it comes to at most in a request of either protocol."""
+    times: bytes
+    values: bytes
+
+
+class Structured(NamedTuple):
+    """Events of one tab with any payloads, as JSON: `[time, payload],[time, payload],...`."""
+
+    tab: str
+    type: str
+    events: int
+    size: int
+    longest: int
+    """As of Numbers. Protocol 1 has the JSON within a string."""
+    rows: str
+
+
+Block = Numbers | Structured
+"""Encoded events of one tab."""
 
 
 class UnusableValue(ValueError):
     """A value that cannot travel; the text says why."""
 
 
-def encode_payload(value: object) -> bytes:
-    """The payload of `value` as it stands in an event: a JSON string that holds JSON. ASCII.
+def encode_payload(value: object) -> str:
+    """The JSON of `value`, in ASCII.
 
-    Numbers of classes that JSON does not know travel as the integer or float they convert to. Raises UnusableValue for
-    what JSON cannot hold, NaN and infinities among it, and for more than MAX_PAYLOAD_BYTES.
+    Numbers of classes that JSON does not know become the integer or float that they convert to. Raises UnusableValue
+    for what JSON cannot hold, NaN and infinities among it, and for what no agent takes: more than MAX_PAYLOAD_BYTES or
+    levels than MAX_DEPTH, numbers beyond the largest double, and an object with a member twice.
     """
     try:
         text = _to_json(value)
+        if "{" in text or text.count("[") > MAX_DEPTH or _MANY_DIGITS.search(text):
+            _check(text)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UnusableValue(str(error)) from None
     if len(text) > MAX_PAYLOAD_BYTES:
         raise UnusableValue(f"{len(text)} bytes of JSON; the most is {MAX_PAYLOAD_BYTES}")
-    return encode_basestring_ascii(text).encode("ascii")
+    return text
+
+
+def encode_numbers(
+    tab: str, type_name: str, log: list[Any], swap: bool = sys.byteorder == "big"
+) -> tuple[list[Block], int, int]:
+    """The Blocks of a flat log of times and plain ints and floats; how many events of it were looked at, from its
+    front; and how many of these were left out as not finite.
+
+    Other threads may extend the log meanwhile: it is read in one step. `swap` says that this machine's doubles are
+    big-endian.
+    """
+    try:
+        both = array("d", log)
+    except OverflowError:  # integers beyond a double
+        part = log[:]
+        seen = len(part) // 2
+        both = _finite(part)
+    else:
+        seen = len(both) // 2
+        # The sum shows every NaN and infinity. It may overflow without them, too.
+        if not isfinite(sum(both[1::2])):
+            both = _finite(both)
+    if swap:
+        both.byteswap()
+    left_out = seen - len(both) // 2
+    if 0 < len(both) <= 2 * CHUNK_EVENTS:
+        return [_numbers(tab, type_name, both)], seen, left_out
+    starts = range(0, len(both), 2 * CHUNK_EVENTS)
+    return [_numbers(tab, type_name, both[at : at + 2 * CHUNK_EVENTS]) for at in starts], seen, left_out
+
+
+def _numbers(tab: str, type_name: str, both: array[float]) -> Numbers:
+    count = len(both) // 2
+    longest = (LINE_BYTES + NUMBER_BYTES + len(type_name)) * count
+    return Numbers(tab, type_name, count, 16 * count, longest, both[::2].tobytes(), both[1::2].tobytes())
+
+
+def _finite(log: Sequence[Any]) -> array[float]:
+    """Those events of a flat log whose values are finite."""
+    pairs = zip(log[::2], log[1::2], strict=True)
+    return array("d", [part for pair in pairs if _is_finite(pair[1]) for part in pair])
+
+
+def encode_payloads(tab: str, type_name: str, log: list[Any]) -> list[Block]:
+    """The Blocks of a flat log of times and encoded payloads: one payload of any length, or several short ones."""
+    blocks: list[Block] = []
+    rows: list[str] = []
+    size = 0
+    for time, payload in zip(log[::2], log[1::2], strict=True):
+        if rows and (size + len(payload) > _CHUNK_BYTES or len(rows) >= CHUNK_EVENTS):
+            blocks.append(_structured(tab, type_name, rows))
+            rows, size = [], 0
+        rows.append(f"[{time!r},{payload}]")
+        size += len(payload)
+    if rows:
+        blocks.append(_structured(tab, type_name, rows))
+    return blocks
+
+
+def _structured(tab: str, type_name: str, rows: list[str]) -> Structured:
+    text = ",".join(rows)
+    longest = len(text) + text.count('"') + text.count("\\") + (LINE_BYTES + len(type_name)) * len(rows)
+    return Structured(tab, type_name, len(rows), len(text), longest, text)
+
+
+def encode_frame(
+    client_id: str,
+    instance: str | None,
+    number: int,
+    blocks: Sequence[Block] = (),
+    unsent: Mapping[str, Mapping[str, int]] | None = None,
+) -> bytes:
+    """The frame of batch `number`, with one row for each tab and Type in the order of their first Blocks.
+
+    Batch 0 has no instance: it opens one. `unsent` is reason -> tab -> events that were dropped.
+    """
+    if len({block.tab for block in blocks}) < len(blocks):
+        blocks = _joined(blocks)
+    numbers = [block for block in blocks if isinstance(block, Numbers)]
+    named = "" if instance is None else f'"instance":"{instance}",'
+    # Names have no character that JSON would escape.
+    rows = ",".join([f'["{tab}","{type_name}",{events}]' for tab, type_name, events, *_ in numbers])
+    header = [f'{{"client":"{client_id}",{named}"batch":{number},"tabs":[{rows}]']
+    if len(numbers) < len(blocks):
+        structured = [block for block in blocks if isinstance(block, Structured)]
+        rows = ",".join([f'["{block.tab}","{block.type}",[{block.rows}]]' for block in structured])
+        header.append(f'"structured":[{rows}]')
+    if unsent:
+        header.append(f'"unsent":{json.dumps(unsent, separators=(",", ":"))}')
+    text = (",".join(header) + "}").encode("ascii")
+    columns = [column for block in numbers for column in (block.times, block.values)]
+    return b"".join((len(text).to_bytes(4, "little"), text, *columns))
+
+
+def _joined(blocks: Sequence[Block]) -> list[Block]:
+    """One Block for each tab and Type."""
+    parts: dict[tuple[str, str, type], list[Any]] = {}
+    for block in blocks:
+        parts.setdefault((block.tab, block.type, type(block)), []).append(block)
+    joined: list[Block] = []
+    for (tab, type_name, kind), found in parts.items():
+        events, size, longest = (sum(each) for each in zip(*(block[2:5] for block in found), strict=True))
+        if kind is Numbers:
+            times, values = b"".join([block.times for block in found]), b"".join([block.values for block in found])
+            joined.append(Numbers(tab, type_name, events, size, longest, times, values))
+        else:
+            rows = ",".join([block.rows for block in found])
+            joined.append(Structured(tab, type_name, events, size, longest, rows))
+    return joined
+
+
+def encode_body(frame: bytes) -> bytes:
+    """The protocol 1 body with the events of a frame, for agents that do not know protocol 2. It says nothing of batch
+    and drops, which are in headers there. Times are given to the microsecond.
+    """
+    header, columns = decode_frame(frame)
+    parts = [b"1\n\n", header["client"].encode("ascii"), b"\n\n"]
+    for (tab, type_name, count), (times, values) in zip(header["tabs"], columns, strict=True):
+        line = b'["%b", %%.6f, "%%a"]\n' % type_name.encode("ascii")
+        both = tuple(chain.from_iterable(zip(times, values, strict=True)))
+        parts += (tab.encode("ascii"), b"\n", (line * count) % both, b"\n")
+    for tab, type_name, rows in header.get("structured", ()):
+        line = b'["%b", %%.6f, %%b]\n' % type_name.encode("ascii")
+        lines = [line % (time, encode_basestring_ascii(_to_json(value)).encode("ascii")) for time, value in rows]
+        parts += (tab.encode("ascii"), b"\n", *lines, b"\n")
+    parts.append(b"\n")
+    return b"".join(parts)
+
+
+def tabs_of(frame: bytes) -> list[tuple[str, int]]:
+    """The tabs of a frame, each as often as it has rows, and how many events these have."""
+    header, _ = decode_frame(frame)
+    numbers = [(tab, count) for tab, _, count in header["tabs"]]
+    return numbers + [(tab, len(rows)) for tab, _, rows in header.get("structured", ())]
+
+
+def decode_frame(frame: bytes) -> tuple[dict[str, Any], list[tuple[array[float], array[float]]]]:
+    """Header and columns (times, values) of a frame that `encode_frame` made."""
+    end = 4 + int.from_bytes(frame[:4], "little")
+    header = json.loads(frame[4:end])
+
+    def column(at: int, count: int) -> array[float]:
+        found = array("d", frame[at : at + 8 * count])
+        if sys.byteorder == "big":
+            found.byteswap()
+        return found
+
+    def columns(at: int) -> Iterator[tuple[array[float], array[float]]]:
+        for _, _, count in header["tabs"]:
+            yield column(at, count), column(at + 8 * count, count)
+            at += 16 * count
+
+    return header, list(columns(end))
+
+
+_CHUNK_BYTES = 1 << 18
+_MANY_DIGITS = re.compile("[0-9]{309}")  # of a number beyond the largest double, or in a text
 
 
 def _as_number(value: Any) -> int | float:
@@ -56,68 +254,32 @@ def _as_number(value: Any) -> int | float:
     raise TypeError(f"{type(value).__name__} values cannot be written as JSON")
 
 
-def encode_numbers(tab: str, type_name: str, log: list[Any]) -> tuple[list[Block], int]:
-    """The Blocks of a flat log of times and plain ints and floats, and how many were left out as not finite."""
-    blocks, left_out = [], 0
-    for start in range(0, len(log), 2 * CHUNK_EVENTS):
-        chunk = log[start : start + 2 * CHUNK_EVENTS]
-        line = b'["%b", %%.6f, "%%a"]\n' % type_name.encode("ascii")
-        lines = _fill_if_finite(line, chunk)
-        if lines is None:
-            kept = [part for pair in zip(chunk[::2], chunk[1::2], strict=True) if _is_finite(pair[1]) for part in pair]
-            left_out += (len(chunk) - len(kept)) // 2
-            chunk, lines = kept, _fill(line, kept)
-        if chunk:
-            blocks.append(Block(tab, type_name, len(chunk) // 2, lines))
-    return blocks, left_out
+_to_json = json.JSONEncoder(allow_nan=False, default=_as_number).encode  # made once
 
 
-def encode_payloads(tab: str, type_name: str, log: list[Any]) -> list[Block]:
-    """The Blocks of a flat log of times and encoded payloads: one payload of any length, or several short ones."""
-    blocks: list[Block] = []
-    line = b'["%b", %%.6f, %%b]\n' % type_name.encode("ascii")
-    chunk: list[Any] = []
-    size = 0
-    for time, payload in zip(log[::2], log[1::2], strict=True):
-        if chunk and (size + len(payload) > _CHUNK_BYTES or len(chunk) >= 2 * CHUNK_EVENTS):
-            blocks.append(Block(tab, type_name, len(chunk) // 2, _fill(line, chunk)))
-            chunk, size = [], 0
-        chunk += (time, payload)
-        size += len(payload)
-    if chunk:
-        blocks.append(Block(tab, type_name, len(chunk) // 2, _fill(line, chunk)))
-    return blocks
+def _check(text: str) -> None:
+    """ValueError where JSON is what no agent takes."""
+    if _depth(json.loads(text, object_pairs_hook=_members, parse_int=_within_doubles)) > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
 
 
-def encode_body(client_id: str, blocks: Iterable[Block]) -> bytes:
-    """A protocol 1 body with one block for each tab and Type, in the order of their first Blocks."""
-    by_tab: dict[tuple[str, str], list[bytes]] = {}
-    for block in blocks:
-        by_tab.setdefault((block.tab, block.type), []).append(block.lines)
-    parts = [b"1\n\n", client_id.encode("ascii"), b"\n\n"]
-    for (tab, _), lines in by_tab.items():
-        parts += (tab.encode("ascii"), b"\n", *lines, b"\n")
-    parts.append(b"\n")
-    return b"".join(parts)
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("an object has a member twice")
+    return members
 
 
-_CHUNK_BYTES = 1 << 18
-
-_to_json = json.JSONEncoder(allow_nan=False, default=_as_number).encode  # `json.dumps` would make one at each call
-
-
-def _fill(line: bytes, chunk: list[Any]) -> bytes:
-    """One line for each event. A single formatting call for all of them costs a third less than a loop does."""
-    return (line * (len(chunk) // 2)) % tuple(chunk)
+def _within_doubles(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise ValueError("a number is beyond the largest double")
+    return number
 
 
-def _fill_if_finite(line: bytes, chunk: list[Any]) -> bytes | None:
-    """The lines, or None where a value may not be finite: the sum shows every NaN and infinity, at a tenth of the price
-    of a look at each."""
-    try:
-        return _fill(line, chunk) if isfinite(float(sum(chunk[1::2]))) else None
-    except (OverflowError, ValueError):  # integers beyond a double, or of more digits than Python prints
-        return None
+def _depth(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
 
 
 def _is_finite(value: int | float) -> bool:

@@ -13,19 +13,19 @@ Invariants:
   stay within `max_bytes`, give or take the sizes of objects. A call that finds no room drops its own event: the newest.
 * No method that records raises, logs, does IO, or waits for anything but a lock that is held for microseconds.
 
-Any thread may record. `open`, `close`, `collect`, `take`, `release` and `restart` are for the one engine.
+Any thread may record. `open`, `close`, `collect`, `release` and `restart` are for the one engine.
 """
 
 from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat, starmap
 from threading import RLock
 from typing import Any
 
-from taba.client.drops import Drops
+from taba.client.drops import FULL, NAME, VALUE, Drops
 from taba.client.encoding import Block, UnusableValue, encode_numbers, encode_payload, encode_payloads
 from taba.client.names import is_valid_name
 
@@ -39,15 +39,16 @@ DEFAULT_MAX_BYTES = 16 << 20
 BUFFER_SECONDS = 86_400.0  # how long an entry of a Buffer stays where the client has to say it
 
 EVENT_BYTES = 72  # two places in a list and the boxes of two numbers
-PAYLOAD_BYTES = EVENT_BYTES + 33  # and the head of a bytes object, before the payload itself
+PAYLOAD_BYTES = EVENT_BYTES + 49  # and the head of a string, before the payload itself
 TAB_BYTES = 300  # an empty list, its entry in a dict, the head of its name
-BLOCK_BYTES = 160  # the objects around the lines of an encoded Block
+BLOCK_BYTES = 200  # the objects around the columns of an encoded Block
 
 _STAGES = 8  # parts that the room is handed out in
 _SWEEP_COLLECTS = 60  # tabs without an event during so many collects are forgotten
 
 _Log = list[Any]  # time, value, time, value, ...
-_Cut = Callable[[str, str, _Log, list[Block]], None]
+_Cut = Callable[[str, str, _Log, list[Block]], int]
+"""Takes the events of a tab and adds their Blocks; the room that the events used up."""
 
 
 class Recorder:
@@ -71,10 +72,9 @@ class Recorder:
         "_tab_bytes",
         "_uncollected",
         "_used",
-        "_wall",
         "drops",
-        "full",
         "not_running",
+        "wall",
     )
 
     _on_revival: Callable[[], None] | None
@@ -82,7 +82,7 @@ class Recorder:
 
     def __init__(self, wall: Callable[[], float], max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         """`wall` gives the time in seconds since 1970 and must not raise. `max_bytes` bounds all that is kept."""
-        self._wall = wall
+        self.wall = wall
         self._max_bytes = max_bytes
         self._on_pressure: Callable[[], None] = _nothing
         self.restart()
@@ -130,7 +130,7 @@ class Recorder:
         list or tuple gets an expiration of one day here: bare, it could be taken for a value with its expiration.)
         """
         if expiration is None and isinstance(value, (list, tuple)):
-            expiration = self._wall() + BUFFER_SECONDS
+            expiration = self.wall() + BUFFER_SECONDS
         self._record(name, BUFFER, value if expiration is None else (value, expiration))
 
     def record_event(self, name: str, type: str, value: object) -> None:
@@ -151,15 +151,15 @@ class Recorder:
                 self.not_running += 1
             elif not is_valid_name(name) or not is_valid_name(type_name):
                 text = f"dropped: {name!r:.100} cannot name a tab, or {type_name!r:.100} a Type"
-                self.drops.count(name, "name", notice=text)
+                self.drops.count(name, NAME, notice=text)
             elif type_name in self._numbers and (type(value) is int or type(value) is float):
                 self._add_number(name, self._numbers[type_name], value)
             else:
                 self._add_payload(name, type_name, encode_payload(value))
         except UnusableValue as error:
-            self.drops.count(name, "value", notice=f"dropped: a value of {name} cannot be sent: {error}")
+            self.drops.count(name, VALUE, notice=f"dropped: a value of {name} cannot be sent: {error}")
         except Exception as error:  # nothing that is wrong with a metric may harm the application
-            self.drops.count("", "value", notice=f"dropped: an event could not be recorded: {error!r:.200}")
+            self.drops.count("", VALUE, notice=f"dropped: an event could not be recorded: {error!r:.200}")
 
     def _revive(self) -> bool:
         """In a forked child the first event starts the engine. Whether the Recorder is open after that."""
@@ -179,7 +179,7 @@ class Recorder:
             else:
                 log.extend((stamp, value))
 
-    def _add_payload(self, name: str, type_name: str, payload: bytes) -> None:
+    def _add_payload(self, name: str, type_name: str, payload: str) -> None:
         with self._lock:
             size = PAYLOAD_BYTES + len(payload)
             log = self._log(self._payloads.setdefault(type_name, {}), name)
@@ -187,7 +187,7 @@ class Recorder:
                 self._drop_full(name)
             else:
                 self._reserve -= size
-                log.extend((self._wall(), payload))
+                log.extend((self.wall(), payload))
                 self._relieve(size)
 
     def _log(self, logs: dict[str, _Log], name: str) -> _Log | None:
@@ -208,14 +208,15 @@ class Recorder:
         if stamp is None and self._open and self._reserve >= EVENT_BYTES:
             events = max(1, min(self._max_bytes // _STAGES, self._reserve) // EVENT_BYTES)
             self._reserve -= events * EVENT_BYTES
-            self._set_stage(events)
+            # One is this event's: others, who take no lock, may use up a stage before a thread comes to its turn.
+            self._set_stage(events - 1)
             self._relieve(events * EVENT_BYTES)
-            stamp = next(self._stamps)
+            stamp = self.wall()
         return stamp
 
     def _set_stage(self, events: int) -> None:
         self._stage = repeat((), events)
-        self._stamps: Iterator[float] = starmap(self._wall, self._stage)
+        self._stamps: Iterator[float] = starmap(self.wall, self._stage)
 
     def _relieve(self, size: int) -> None:
         """Ask the engine to come early when a quarter of the room was used since it came: encoded, events take less."""
@@ -225,9 +226,8 @@ class Recorder:
             self._on_pressure()
 
     def _drop_full(self, name: str) -> None:
-        self.full += 1
-        self.drops.count(name, "full")
-        self.drops.notice("full", "the buffer is full: new events are dropped until there is room again")
+        self.drops.count(name, FULL)
+        self.drops.notice(FULL, "the buffer is full: new events are dropped until there is room again")
 
     # -- for the engine and the sender -----------------------------------------------------------------------------
 
@@ -266,36 +266,30 @@ class Recorder:
         self._reserve = self._max_bytes
         self._set_stage(0)
         self.drops = Drops()
-        self.full = 0
-        """How many events were dropped because there was no room."""
         self.not_running = 0
         """How many were recorded while closed. No lock guards it: threads may count over each other."""
 
     def collect(self) -> list[Block]:
         """All events recorded up to now, encoded. Their Blocks use up room until they are given to `release`."""
         blocks: list[Block] = []
-        self._collect_leaving(blocks)
+        freed = self._collect_leaving(blocks)
         self._collects += 1
         self._uncollected = 0
         for cut, tab, type_name, log in self._logs():
             if log:
                 self._used.add(id(log))
-                cut(tab, type_name, log, blocks)
+                freed += cut(tab, type_name, log, blocks)
+        self.release(freed - room_of(blocks))
         if self._collects % _SWEEP_COLLECTS == 0 or self._tab_bytes > self._max_bytes // 4:
             self._sweep()
         return blocks
 
-    def take(self, size: int) -> None:
-        """Count `size` more bytes as used; they are there already, so there need not be room."""
-        with self._lock:
-            self._reserve -= size
-
     def release(self, size: int) -> None:
-        """Count `size` bytes as free again."""
+        """Count `size` bytes as free again; less than nothing is that much taken, for which there need not be room."""
         with self._lock:
             self._reserve += size
             if self._reserve > self._max_bytes // 2:
-                self.drops.forget("full")
+                self.drops.forget(FULL)
 
     def buffered(self) -> int:
         """How many events are recorded and not collected."""
@@ -318,24 +312,19 @@ class Recorder:
                 for tab, log in list(logs.items()):
                     yield cut, tab, type_name, log
 
-    def _cut_numbers(self, tab: str, type_name: str, log: _Log, blocks: list[Block]) -> None:
-        part = log[:]
-        del log[: len(part)]
-        encoded, left_out = encode_numbers(tab, type_name, part)
+    def _cut_numbers(self, tab: str, type_name: str, log: _Log, blocks: list[Block]) -> int:
+        encoded, events, left_out = encode_numbers(tab, type_name, log)
+        del log[: 2 * events]
         if left_out:
-            self.drops.count(tab, "value", left_out, f"dropped: a value of {tab} is not finite")
-        self._exchange(len(part) // 2 * EVENT_BYTES, encoded, blocks)
+            self.drops.count(tab, VALUE, left_out, f"dropped: a value of {tab} is not finite")
+        blocks += encoded
+        return events * EVENT_BYTES
 
-    def _cut_payloads(self, tab: str, type_name: str, log: _Log, blocks: list[Block]) -> None:
+    def _cut_payloads(self, tab: str, type_name: str, log: _Log, blocks: list[Block]) -> int:
         part = log[:]
         del log[: len(part)]
-        size = len(part) // 2 * PAYLOAD_BYTES + sum(map(len, part[1::2]))
-        self._exchange(size, encode_payloads(tab, type_name, part), blocks)
-
-    def _exchange(self, size: int, encoded: list[Block], blocks: list[Block]) -> None:
-        """Count what was recorded as what is encoded."""
-        blocks += encoded
-        self.release(size - sum(map(block_bytes, encoded)))
+        blocks += encode_payloads(tab, type_name, part)
+        return len(part) // 2 * PAYLOAD_BYTES + sum(map(len, part[1::2]))
 
     def _sweep(self) -> None:
         """Set aside the tabs without an event since the last sweep: names that come and go must not use up the room."""
@@ -348,25 +337,29 @@ class Recorder:
                 self._leaving.append((cut, tab, type_name, log))
         self._used.clear()
 
-    def _collect_leaving(self, blocks: list[Block]) -> None:
-        """Forget the tabs set aside, but for those whose list a thread still holds; collect what came in meanwhile."""
+    def _collect_leaving(self, blocks: list[Block]) -> int:
+        """Forget the tabs set aside, but for those whose list a thread still holds; collect what came in meanwhile.
+        The room that was used up by all of these.
+        """
+        freed = 0
         leaving, self._leaving = self._leaving, []
         for entry in leaving:
             cut, tab, type_name, log = entry
             alone = sys.getrefcount(log) <= 3  # by the entry, by the name `log`, by the argument
             if log:
-                cut(tab, type_name, log, blocks)
+                freed += cut(tab, type_name, log, blocks)
             if alone:
                 size = TAB_BYTES + len(tab)
                 self._tab_bytes -= size
-                self.release(size)
+                freed += size
             else:
                 self._leaving.append(entry)
+        return freed
 
 
-def block_bytes(block: Block) -> int:
-    """The room that a Block uses up."""
-    return BLOCK_BYTES + len(block.lines)
+def room_of(blocks: Sequence[Block]) -> int:
+    """The room that Blocks use up."""
+    return BLOCK_BYTES * len(blocks) + sum([block.size for block in blocks])
 
 
 def _nothing() -> None:

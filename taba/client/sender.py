@@ -14,20 +14,28 @@ Exactly once, on the hop to the agent, rests on these rules (docs/reference/prot
   attempt that went unanswered counts as `unknown`, and not as `refused`. Only 401 is tried again: nothing was taken,
   and it will be when the tokens agree.
 * *An idle instance is left in time.* After INSTANCE_IDLE the next batch goes under a new one, before the agent forgets.
+* *Two protocols, one number.* Batches are frames of protocol 2. To an agent that does not know it (404 or 405, which
+  say that nothing was taken) a batch goes in protocol 1, and so do the next ones; a batch that was sent before keeps
+  its instance, number and events, so that an agent that has it knows it for a duplicate. Once the agent fails to
+  answer, as when it is replaced, the next new batch tries protocol 2 again.
 
 What the agent has acknowledged is not kept. What could not be recorded for lack of room, or is unknown, is told to the
-agent in `Taba-Unsent` with the next batch, and again until a batch that tells it is acknowledged.
+agent with the next batch, and again until a batch that tells it is acknowledged.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-from taba.client.encoding import Block, encode_body
-from taba.client.recorder import Recorder, block_bytes
+from taba.client.drops import FULL, REASONS, REFUSED, UNKNOWN
+from taba.client.encoding import Block
+from taba.client.exchange import COLUMNS, TEXT, Answer, Batch, Post, Wait, describe, opening, whole_number
+from taba.client.recorder import Recorder, room_of
+
+__all__ = ["Answer", "Batch", "Post", "Sender", "Wait"]
 
 DEFAULT_FLUSH_PERIOD = 1.0  # seconds
 MAX_BATCH_EVENTS = 50_000
@@ -42,46 +50,7 @@ DRAIN_RETRY = 0.5  # seconds between attempts, at most, once the client stops
 _INSTANCE = re.compile(r"[0-9a-f]{32}\Z")
 _LATER = frozenset((401, 408, 425, 429))  # the 4xx that mean "again later"; 401: when tokens agree again
 _NOT_TAKEN = frozenset((401, 503))  # of these, and of 5xx, those that say for sure that the batch was not taken
-
-
-class Post(NamedTuple):
-    """A request to carry out."""
-
-    attempt: int
-    headers: dict[str, str]
-    body: bytes
-
-
-class Wait(NamedTuple):
-    """Nothing to do for so long, unless `flush_soon` or `drain` is called."""
-
-    seconds: float
-
-
-class Answer(NamedTuple):
-    """What came back for a Post."""
-
-    status: int
-    headers: Mapping[str, str]
-    """With names in lower case."""
-    text: str
-    """The body, or the beginning of it."""
-
-
-class Batch:
-    """A body on its way. It has a number from its first attempt on."""
-
-    __slots__ = ("body", "events", "full", "number", "uncertain", "unknown")
-
-    def __init__(self, body: bytes, events: int, full: int, unknown: int) -> None:
-        self.body = body
-        self.events = events
-        self.full = full
-        """What the batch tells of events dropped for lack of room; `unknown` likewise."""
-        self.unknown = unknown
-        self.number: int | None = None
-        self.uncertain = False
-        """Whether an attempt ended without an answer, so that the agent may have the batch."""
+_NO_SUCH_PLACE = frozenset((404, 405))  # of an agent that does not know protocol 2
 
 
 class Sender:
@@ -100,9 +69,10 @@ class Sender:
         max_batch_events: int = MAX_BATCH_EVENTS,
         max_batch_bytes: int = MAX_BATCH_BYTES,
         token: Callable[[], str | None] = lambda: None,
+        columns: bool = True,
     ) -> None:
         """`jitter` gives numbers in [0, 1); `flush_period` is in seconds; `token` is asked at every request for the
-        token to show, if there is one.
+        token to show, if there is one; `columns` says whether there is a place that protocol 2 can be posted to.
         """
         self._recorder = recorder
         self._client_id = client_id
@@ -111,6 +81,7 @@ class Sender:
         self._max_batch_events = max_batch_events
         self._max_batch_bytes = max_batch_bytes
         self._token = token
+        self._best = COLUMNS if columns else TEXT
         self.restart()
 
     def restart(self, on_revival: Callable[[], None] | None = None) -> None:
@@ -131,18 +102,22 @@ class Sender:
         self._retry_at = float("-inf")
         self._failures = 0  # since the last acknowledgement
         self._unreachable = False
+        self._protocol = self._best
         self._report_due = False
         self._draining = self._flushed = False
-        self._full_told = self._unknown_told = 0
-        self._acknowledged = self._rejected = self._refused = self._unknown = 0
+        self._sent = self._acknowledged = self._rejected = self._refused = self._unknown = 0
         self._batches = self._attempts_failed = 0
         self._last_error: str | None = None
+        self._since: float | None = None
+        self._reachable: bool | None = None
+        self._reachable_since: float | None = None
 
     # -- what to do next -------------------------------------------------------------------------------------------
 
     def open(self, on_pressure: Callable[[], None]) -> None:
         """Start to record. `on_pressure` is called, in any thread, when the engine should come before the flush period
         is over; it must return at once."""
+        self._since = self._recorder.wall()
         self._recorder.open(on_pressure)
 
     def next_action(self, now: float) -> Post | Wait:
@@ -178,7 +153,7 @@ class Sender:
     def _flush(self, now: float) -> None:
         self._flush_at = now + self._flush_period  # first, so that a `flush_soon` meanwhile stands
         self._pending += self._recorder.collect()
-        self._report_due = self._unsent() != (0, 0)
+        self._report_due = self._recorder.drops.untold
         self._flushed = self._draining
 
     def _cut(self) -> Batch | None:
@@ -190,19 +165,12 @@ class Sender:
         while self._pending:
             block = self._pending[0]
             events += block.events
-            size += len(block.lines) + len(block.tab) + 2
+            size += block.longest + len(block.tab) + 2
             if blocks and (events > self._max_batch_events or size > self._max_batch_bytes):
                 break
             blocks.append(self._pending.popleft())
-        body = encode_body(self._client_id, blocks)
-        self._recorder.release(sum(map(block_bytes, blocks)))
-        self._recorder.take(len(body))
         self._report_due = False
-        return Batch(body, sum(block.events for block in blocks), *self._unsent())
-
-    def _unsent(self) -> tuple[int, int]:
-        """Events dropped for lack of room, and unknown ones, that no acknowledged batch told of."""
-        return self._recorder.full - self._full_told, self._unknown - self._unknown_told
+        return Batch(blocks, self._recorder.drops.take_untold())
 
     def _post(self, batch: Batch, now: float) -> Post:
         self._forget_idle_instance(batch, now)
@@ -212,22 +180,23 @@ class Sender:
         token = self._token()
         shown = {} if token is None else {"Authorization": f"Bearer {token}"}
         if self._instance is None:
-            return Post(self._attempt, {**self._opening(), **shown}, b"")
-        self._give_number(batch)
-        headers = {"Taba-Batch": f"{self._instance}/{batch.number}", **shown}
-        if batch.full or batch.unknown:
-            headers["Taba-Unsent"] = f"full={batch.full}, unknown={batch.unknown}"
-        return Post(self._attempt, headers, batch.body)
+            headers, body = self._opening()
+            return Post(self._attempt, {**headers, **shown}, body, self._protocol)
+        self._give_number(batch, self._instance)
+        return Post(self._attempt, {**batch.headers(), **shown}, batch.body, batch.protocol)
 
-    def _opening(self) -> dict[str, str]:
-        """The headers that ask for an instance."""
-        return {"Taba-Batch": "0"}
+    def _opening(self) -> tuple[dict[str, str], bytes]:
+        """Headers and body that ask for an instance."""
+        return opening(self._client_id, self._protocol)
 
-    def _give_number(self, batch: Batch) -> None:
-        """Give a batch the number that it keeps."""
+    def _give_number(self, batch: Batch, instance: str) -> None:
+        """Give a batch the number that it keeps, and its bytes."""
         if batch.number is None:
             self._number += 1
-            batch.number = self._number
+            self._sent += batch.events
+            room = room_of(batch.blocks)
+            batch.encode(self._client_id, instance, self._number, self._protocol)
+            self._recorder.release(room - len(batch.body))
 
     def _forget_idle_instance(self, batch: Batch, now: float) -> None:
         """Leave an instance that the agent may soon forget, if the batch was never sent under it."""
@@ -242,6 +211,9 @@ class Sender:
         if post.attempt != self._in_flight or batch is None:
             return
         self._in_flight = None
+        if post.protocol == COLUMNS and answer.status in _NO_SUCH_PLACE:
+            self._fall_back(batch)
+            return
         again = answer.status in _LATER or not (answer.status == 200 or 400 <= answer.status < 500)
         if self._instance is None:
             self._opened(answer, now)
@@ -249,7 +221,7 @@ class Sender:
             self._acknowledge(batch, answer)
         elif again:
             batch.uncertain = batch.uncertain or answer.status not in _NOT_TAKEN
-            self._fail(_describe(answer), now, _whole_number(answer, "retry-after"))
+            self._fail(describe(answer), now, whole_number(answer, "retry-after"))
         elif answer.status == 409:
             self._instance_unknown(batch, now)
         else:
@@ -266,25 +238,32 @@ class Sender:
             self._batch.uncertain = True
         self._in_flight = None
 
+    def _fall_back(self, batch: Batch) -> None:
+        """The agent does not know protocol 2, and has taken nothing of this attempt: say the same in protocol 1."""
+        self._protocol = TEXT
+        before = len(batch.body)
+        batch.fall_back()
+        self._recorder.release(before - len(batch.body))
+
     def _opened(self, answer: Answer, now: float) -> None:
         instance = answer.headers.get("taba-instance", "")
         if answer.status == 200 and _INSTANCE.match(instance):
             self._instance, self._number = instance, 0
             self._heard = self._sent_at
+            self._reached(True)
         elif answer.status == 200:
             self._fail("the answer names no instance: is this a Taba agent of version 1.0 or later?", now)
         else:
-            self._fail(_describe(answer), now, _whole_number(answer, "retry-after"))
+            self._fail(describe(answer), now, whole_number(answer, "retry-after"))
 
     def _acknowledge(self, batch: Batch, answer: Answer) -> None:
         self._heard = self._sent_at
-        self._full_told += batch.full
-        self._unknown_told += batch.unknown
         self._acknowledged += batch.events
-        rejected = _whole_number(answer, "taba-rejected")
+        rejected = whole_number(answer, "taba-rejected")
         if rejected:
             self._rejected += rejected
-            self._notice("rejected", f"the agent refused {rejected} events of a batch: {_describe(answer)}")
+            self._notice("rejected", f"the agent refused {rejected} events of a batch: {describe(answer)}")
+        self._reached(True)
         if self._unreachable:
             self._unreachable = False
             self._recorder.drops.forget("unreachable")
@@ -296,6 +275,7 @@ class Sender:
     def _instance_unknown(self, batch: Batch, now: float) -> None:
         """409: open a new instance. A second 409 in a row (several agents behind one address?) makes it wait."""
         self._instance = None
+        self._reached(True)
         self._last_error = "409: the agent does not know the instance"
         if batch.events:
             self._notice("unknown", "the agent does not know this client's instance: events in flight are unknown")
@@ -307,17 +287,27 @@ class Sender:
     def _count_unknown(self, batch: Batch) -> None:
         """The agent may have taken the batch, or not: never send it again."""
         self._unknown += batch.events
+        self._count(batch, UNKNOWN)
         self._report_due = self._draining  # there is no later flush that would see to it
         self._done(batch)
 
+    def _count(self, batch: Batch, reason: str) -> None:
+        """Count the events of a batch that is not acknowledged, and tell again what it tells."""
+        drops = self._recorder.drops
+        for tab, events in batch.tabs():
+            drops.count(tab, reason, events)
+        drops.tell_again(batch.unsent)
+
     def _refuse(self, batch: Batch, answer: Answer) -> None:
-        self._last_error = _describe(answer)
-        text = f"the agent refused a batch of {batch.events} events: {_describe(answer)}"
+        self._reached(True)
+        self._last_error = describe(answer)
+        text = f"the agent refused a batch of {batch.events} events: {describe(answer)}"
         self._notice(("refused", answer.status), text)
         if batch.uncertain:
             self._count_unknown(batch)
         else:
             self._refused += batch.events
+            self._count(batch, REFUSED)
             self._done(batch)
 
     def _done(self, batch: Batch) -> None:
@@ -329,10 +319,16 @@ class Sender:
         self._last_error = reason
         self._attempts_failed += 1
         self._unreachable = True
+        self._reached(False)
+        self._protocol = self._best  # another agent may come in its place
         self._recorder.drops.forget("recovered")
         self._notice("unreachable", f"cannot send, will go on trying: {reason}")
         self._back_off(now, retry_after)
         self._failures += 1
+
+    def _reached(self, reachable: bool) -> None:
+        if reachable is not self._reachable:
+            self._reachable, self._reachable_since = reachable, self._recorder.wall()
 
     def _back_off(self, now: float, retry_after: float = 0.0) -> None:
         delay = min(MAX_RETRY, FIRST_RETRY * 2.0 ** min(self._failures, 16)) * (1.0 + self._jitter()) / 2.0
@@ -348,35 +344,36 @@ class Sender:
         """What is to be logged, each text once; the engine does it, outside of the application's calls."""
         return self._recorder.drops.take_notices()
 
+    def buffered_events(self) -> int:
+        """How many events are recorded and not acknowledged."""
+        batch = self._batch
+        pending = sum(block.events for block in self._pending.copy())
+        return self._recorder.buffered() + pending + (batch.events if batch is not None else 0)
+
     def status(self) -> dict[str, Any]:
         """The account of this life of the client, for `GetStatus`."""
         batch, recorder = self._batch, self._recorder
-        in_flight = batch.events if batch is not None else 0
+        dropped = {reason: recorder.drops.total(reason) for reason in REASONS}
         return {
-            "buffered_events": recorder.buffered() + sum(block.events for block in self._pending.copy()) + in_flight,
+            "since": self._since,
+            "buffered_events": self.buffered_events(),
             "buffered_bytes": recorder.used_bytes(),
-            "in_flight_events": in_flight,
-            "instance": self._instance,
-            "number": self._number,
-            "batches": self._batches,
+            "in_flight_events": batch.events if batch is not None and batch.number is not None else 0,
+            "sent": self._sent,
             "acknowledged": self._acknowledged,
             "rejected": self._rejected,
             "refused": self._refused,
             "unknown": self._unknown,
-            "full": recorder.full,
+            "full": dropped[FULL],
             "not_running": recorder.not_running,
-            "dropped": recorder.drops.by_tab(),
+            "dropped": {reason: events for reason, events in dropped.items() if events},
+            "dropped_by_tab": recorder.drops.by_tab(),
+            "batches": self._batches,
             "failed_attempts": self._attempts_failed,
             "last_error": self._last_error,
+            "agent_reachable": self._reachable,
+            "agent_since": self._reachable_since,
+            "protocol": self._protocol,
+            "instance": self._instance,
+            "number": self._number,
         }
-
-
-def _describe(answer: Answer) -> str:
-    text = " ".join(answer.text.split())
-    return f"{answer.status}: {text:.300}" if text else f"{answer.status}"
-
-
-def _whole_number(answer: Answer, header: str) -> int:
-    """The number that `header` holds; 0 for none. (Retry-After may hold a date: the back-off is about as good.)"""
-    text = answer.headers.get(header, "").strip()
-    return int(text) if text.isdecimal() and len(text) < 10 else 0

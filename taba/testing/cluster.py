@@ -73,6 +73,8 @@ class MemoryCluster:
     checkpoint_seconds: float = 0.5
     """How often servers write changed States."""
     keep_trace: bool = False
+    server_settings: dict[str, Any] = field(factory=dict)
+    """Further fields of the servers' `ServerSettings`."""
     world: World = field(init=False)
     servers: list[ServerMember] = field(factory=list, init=False)
     agents: list[AgentMember] = field(factory=list, init=False)
@@ -108,6 +110,7 @@ class MemoryCluster:
             database=self.database(),
             checkpoint_seconds=self.checkpoint_seconds,
             insecure=True,
+            **self.server_settings,
         )
         self.servers.append(ServerMember(self.world.node(name), running(partial(make_server, settings))))
 

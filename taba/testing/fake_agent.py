@@ -7,14 +7,14 @@
         assert agent.values("checkouts") == [1]
         client.stop()
 
-It listens on a real socket of the loopback interface, in threads of its own, so that any client of protocol 1 can be
-tested in any framework, and needs the standard library only. It answers as a real agent does (a test of Taba asks both
-the same), keeps what it counted in memory, and can be told to misbehave: `refuse`, `be_full`, `hang_up`, `be_slow`, and
-`stop` and `start` for a crash and a return.
+It listens on a real socket of the loopback interface, in threads of its own, so that any client of protocol 1 or 2 can
+be tested in any framework, and needs the standard library only. It answers as a real agent does (a test of Taba asks
+both the same), keeps what it counted in memory, and can be told to misbehave: `refuse`, `be_full`, `hang_up`,
+`be_slow`, and `stop` and `start` for a crash and a return.
 
 It does not simulate commits (what is answered is counted at once), servers, limits of memory, tokens and TLS,
-INSTANCE_DAYS, other paths than /post and /post_zip, or bodies in chunks, which it answers 411. Of a Type that is not
-one of Taba's own it has to be told.
+INSTANCE_DAYS, other paths than /post, /post_zip and /v2/events, or bodies in chunks, which it answers 411. Of a Type
+that is not one of Taba's own it has to be told.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from taba.testing import fake_columns
+from taba.testing.fake_columns import Counts, Frame, FrameRefused, read_frame
 from taba.testing.fake_port import MAX_BODY_BYTES, FakeAnswer, FakePort, text, too_large
 from taba.testing.fake_reading import (
     MAX_SAMPLES,
     REASONS,
     BodyRefused,
     HeaderRefused,
+    Place,
     Reading,
     RecordedEvent,
     read_batch,
@@ -40,6 +43,7 @@ from taba.testing.fake_reading import (
     read_unsent,
 )
 
+COLUMNS = "/v2/events"
 MAX_CLOCK_SKEW = 60.0  # seconds that an event may be ahead of the clock
 PATIENCE = 10.0  # seconds that a test waits for events, unless it says otherwise
 
@@ -66,21 +70,27 @@ class FakeAgent:
     """
 
     def __init__(
-        self, host: str = "127.0.0.1", *, types: Iterable[str] = (), wall: Callable[[], float] = time.time
+        self,
+        host: str = "127.0.0.1",
+        *,
+        types: Iterable[str] = (),
+        wall: Callable[[], float] = time.time,
+        columns: bool = True,
     ) -> None:
         """`types` are your own Types, beside Taba's; `wall` gives the time in seconds since 1970, by which events from
-        the future are refused.
+        the future are refused. Without `columns` it is an agent of before protocol 2.
         """
         self._host = host
         self._types = tuple(types)
         self._wall = wall
+        self._paths = ("/post", "/post_zip", COLUMNS) if columns else ("/post", "/post_zip")
         self._changed = threading.Condition()
         self._server: FakePort | None = None
         self._thread: threading.Thread | None = None
         self._port = 0
         self._events: list[RecordedEvent] = []
         self._refused: list[str] = []
-        self._unsent: dict[str, int] = {}
+        self._unsent: Counts = {}
         self._requests = 0
         self._names = itertools.count(1)
         self._numbers: dict[str, int] = {}
@@ -147,8 +157,13 @@ class FakeAgent:
     @property
     def unsent(self) -> dict[str, int]:
         """Reason -> how many events clients said they had dropped."""
+        return {reason: sum(tabs.values()) for reason, tabs in self.unsent_by_tab.items()}
+
+    @property
+    def unsent_by_tab(self) -> dict[str, dict[str, int]]:
+        """Reason -> tab -> how many events; what a client told without tabs, in protocol 1, stands under ""."""
         with self._changed:
-            return self._unsent.copy()
+            return {reason: tabs.copy() for reason, tabs in self._unsent.items()}
 
     @property
     def requests(self) -> int:
@@ -238,65 +253,85 @@ class FakeAgent:
         return None if fault.silent else fault.answer or taken
 
     def _take(self, path: str, headers: Mapping[str, str], body: bytes) -> FakeAnswer:
-        if path not in ("/post", "/post_zip"):
-            return text(404, f"There is no {path} here; there are /post, /post_zip.\n")
+        if path not in self._paths:
+            return text(404, f"There is no {path} here; there are {', '.join(self._paths)}.\n")
+        if len(body) > MAX_BODY_BYTES:
+            return too_large()
         try:
-            if len(body) > MAX_BODY_BYTES:
-                return too_large()
-            batch = read_batch(headers.get("taba-batch"))
-            unsent = read_unsent(headers.get("taba-unsent"))
-            whole = _inflate(body) if path == "/post_zip" and body else body
-            if whole is None:
-                return too_large()
-            reading = self._read(whole) if body else Reading([], [])
+            return self._take_columns(headers, body) if path == COLUMNS else self._take_text(path, headers, body)
         except HeaderRefused as problem:
             return text(400, f"{problem}\n")
         except BodyRefused as problem:
             return text(400, f"Protocol 1: {problem}. Nothing of this body was counted.\n")
+        except FrameRefused as problem:
+            return text(400, f"Protocol 2: {problem}. Nothing of this body was counted.\n")
         except zlib.error as problem:
             return text(400, f"The body is not a whole zlib stream: {problem}. Nothing of it was counted.\n")
+
+    def _take_text(self, path: str, headers: Mapping[str, str], body: bytes) -> FakeAnswer:
+        batch = read_batch(headers.get("taba-batch"))
+        unsent = {reason: {"": events} for reason, events in read_unsent(headers.get("taba-unsent")).items()}
+        whole = _inflate(body) if path == "/post_zip" and body else body
+        if whole is None:
+            return too_large()
+        reading = self._read(whole) if body else Reading([], [])
         if not body and batch is None:
             return text(400, "Protocol 1: line 1: the body is empty; its first line must be 1.\n")
-        return self._apply(reading, batch, unsent)
+        return self._apply(Frame(batch, unsent, reading))
+
+    def _take_columns(self, headers: Mapping[str, str], body: bytes) -> FakeAnswer:
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "deflate"):
+            return text(415, "Content-Encoding must be identity or deflate.\n")
+        whole = _inflate(body) if encoding == "deflate" else body
+        if whole is None:
+            return too_large()
+        if "taba-batch" in headers or "taba-unsent" in headers:
+            raise FrameRefused("number and unsent stand in the header of the frame")
+        return self._apply(read_frame(whole, self._wall() + MAX_CLOCK_SKEW, self._types), fake_columns.REASONS)
 
     def _read(self, body: bytes) -> Reading:
         return read_body(body, self._wall() + MAX_CLOCK_SKEW, self._types)
 
-    def _apply(self, reading: Reading, batch: tuple[str | None, int] | None, unsent: dict[str, int]) -> FakeAnswer:
+    def _apply(self, said: Frame, reasons: Mapping[str, str] = REASONS) -> FakeAnswer:
         """Count a request's events, unless its number says that they are."""
-        instance, number = batch or (None, 0)
-        if batch is not None and instance is None:
-            return self._open_instance(reading)
+        instance, number = said.batch or (None, 0)
+        reading = said.reading
+        if said.batch is not None and instance is None:
+            return self._open_instance(said)
         headers = {}
         if instance is not None and instance not in self._numbers:
-            return text(409, "This agent does not know the instance; open a new one with Taba-Batch: 0.\n")
+            return text(409, "This agent does not know the instance; open a new one with batch 0.\n")
         if instance is not None and number <= self._numbers[instance]:
             headers["Taba-Duplicate"] = "1"
         else:
             if instance is not None:
                 self._numbers[instance] = number
-            self._count(reading, unsent)
+            self._count(reading, said.unsent)
         if not reading.refused:
             return text(200, "", headers)
         errors = [
-            {"line": line, "reason": f"{reason}: {REASONS[reason]}"} for line, reason in reading.refused[:MAX_SAMPLES]
+            {**_place(place), "reason": f"{reason}: {reasons[reason]}"}
+            for place, reason in reading.refused[:MAX_SAMPLES]
         ]
         headers |= {"Taba-Rejected": str(len(reading.refused)), "Content-Type": "application/json"}
         result = {"accepted": len(reading.events), "rejected": len(reading.refused), "errors": errors}
         return text(200, json.dumps(result), headers)
 
-    def _open_instance(self, reading: Reading) -> FakeAnswer:
-        if reading.events:
+    def _open_instance(self, said: Frame) -> FakeAnswer:
+        if said.reading.events:
             return text(400, "Batch 0 opens an instance and must not carry events.\n")
         instance = f"{next(self._names):032x}"
         self._numbers[instance] = 0
         return text(200, "", {"Taba-Instance": instance})
 
-    def _count(self, reading: Reading, unsent: dict[str, int]) -> None:
+    def _count(self, reading: Reading, unsent: Counts) -> None:
         self._events += reading.events
         self._refused += (reason for _, reason in reading.refused)
-        for reason in filter(unsent.get, unsent):
-            self._unsent[reason] = self._unsent.get(reason, 0) + unsent[reason]
+        for reason, tabs in unsent.items():
+            for tab in filter(tabs.get, tabs):
+                counts = self._unsent.setdefault(reason, {})
+                counts[tab] = counts.get(tab, 0) + tabs[tab]
 
 
 class FakeAgentMixin:
@@ -314,6 +349,11 @@ class FakeAgentMixin:
         self.taba_agent = FakeAgent().start()
         add_cleanup: Callable[[Callable[[], None]], Any] = case.addCleanup
         add_cleanup(self.taba_agent.stop)
+
+
+def _place(place: Place) -> dict[str, Any]:
+    """Where an event stands, as an answer says it."""
+    return {"line": place} if isinstance(place, int) else {"tab": place[0], "event": place[1]}
 
 
 def _inflate(body: bytes) -> bytes | None:

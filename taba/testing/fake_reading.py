@@ -22,12 +22,15 @@ YEAR_10000 = 253_402_300_800.0  # seconds since 1970
 
 NUMERIC = ("CounterGroup", "PercentileGroup", "TotalsCounter", "PercentileCounter")
 """Types whose payload is a number, a truth value, or an array that begins with one."""
-STRUCTURED = ("Gauge", "ExpiryGauge", "Buffer")
-"""Types that take any JSON."""
+EXPIRING = "ExpiryGauge"
+"""The Type whose payload is an array of a value and a number."""
+STRUCTURED = ("Gauge", EXPIRING, "Buffer")
+"""Types that take any JSON, but for that one."""
 
 REASONS = {
     "json": "not a JSON array of Type, time and payload",
-    "type": "a Type that is not known here",
+    "type": "a Type that neither this agent nor its servers know: give the servers its Handler, by a package with an"
+    " entry point taba.handlers or by ADDITIONAL_HANDLERS, and restart them; this agent learns it within seconds",
     "mixed": "another Type than the first event of its tab's block",
     "time": "the time is not a number of seconds since 1970 (milliseconds, perhaps?)",
     "future": "the time is too far in the future (MAX_CLOCK_SKEW)",
@@ -49,12 +52,16 @@ class RecordedEvent(NamedTuple):
     """In seconds since 1970, as the client stamped it."""
 
 
+Place = int | tuple[str, int]
+"""Where an event stands: in a line of protocol 1, from 1; in a frame under the name of a tab, from 0."""
+
+
 class Reading(NamedTuple):
     """What a body holds."""
 
     events: list[RecordedEvent]
-    refused: list[tuple[int, str]]
-    """Line and reason of each event that is refused."""
+    refused: list[tuple[Place, str]]
+    """Place and reason of each event that is refused."""
 
 
 class BodyRefused(ValueError):
@@ -151,14 +158,16 @@ def _read_client(lines: list[str], at: int, client: str, read: _Reader, reading:
                 event = read(client, tab, lines[at], block_type)
                 block_type = event.type
                 reading.events.append(event)
-            except _EventRefused as refused:
+            except EventRefused as refused:
                 reading.refused.append((at + 1, refused.reason))
             at += 1
         at += 1
     return at + 1
 
 
-class _EventRefused(Exception):
+class EventRefused(Exception):
+    """One event is refused alone, for a reason of REASONS."""
+
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -168,51 +177,83 @@ def _read_event(
     client: str, tab: str, line: str, block_type: str | None, *, newest: float, more_types: tuple[str, ...]
 ) -> RecordedEvent:
     """One event line. `block_type` is the Type of its block, None before the first event of that."""
-    if not _NAME.fullmatch(client) or not _NAME.fullmatch(tab):
-        raise _EventRefused("name")
+    if not is_name(client) or not is_name(tab):
+        raise EventRefused("name")
     if len(line) > MAX_LINE:
-        raise _EventRefused("size")
+        raise EventRefused("size")
     type, time, payload = _read_line(line)
-    if type not in NUMERIC and type not in STRUCTURED and type not in more_types:
-        raise _EventRefused("type")
+    if not is_type(type, more_types):
+        raise EventRefused("type")
     if block_type is not None and type != block_type:
-        raise _EventRefused("mixed")
-    if not 0.0 <= time < YEAR_10000:
-        raise _EventRefused("time")
-    if time > newest:
-        raise _EventRefused("future")
+        raise EventRefused("mixed")
+    check_time(time, newest)
     if len(payload.encode("utf-8", "surrogatepass")) > MAX_PAYLOAD:
-        raise _EventRefused("size")
-    return RecordedEvent(client, tab, type, _read_payload(payload, type in NUMERIC), time)
+        raise EventRefused("size")
+    return RecordedEvent(client, tab, type, _read_payload(payload, type), time)
+
+
+def is_name(text: str) -> bool:
+    """Whether it can name a client or a tab."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_type(text: str, more_types: tuple[str, ...]) -> bool:
+    """Whether it names a Type that is known."""
+    return text in NUMERIC or text in STRUCTURED or text in more_types
+
+
+def check_time(time: float, newest: float) -> None:
+    """EventRefused for a time that no event may have, or that is later than `newest`."""
+    if not 0.0 <= time < YEAR_10000:
+        raise EventRefused("time")
+    if time > newest:
+        raise EventRefused("future")
+
+
+def check_payload(type: str, value: Any) -> Any:
+    """What a payload is worth as the value of an event of a Type. EventRefused for what the Type cannot take."""
+    if _depth(value) > MAX_DEPTH:
+        raise EventRefused("size")
+    if type == EXPIRING and not _expires(value):
+        raise EventRefused("value")
+    if type not in NUMERIC:
+        return _whole_characters(value)
+    if isinstance(value, list) and value:
+        value = value[0]
+    if not isinstance(value, int | float):
+        raise EventRefused("value")
+    return int(value) if isinstance(value, bool) else value
+
+
+def _expires(value: Any) -> bool:
+    """Whether a value comes with the time until which it is shown."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[1], int | float)
+        and not isinstance(value[1], bool)
+    )
 
 
 def _read_line(line: str) -> tuple[str, float, str]:
     try:
         event = json.loads(line, parse_int=float, parse_float=float, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise _EventRefused("json") from None
+        raise EventRefused("json") from None
     match event:
         case [str() as type, float() as time, str() as payload]:
             return type, time, payload
-    raise _EventRefused("json")
+    raise EventRefused("json")
 
 
-def _read_payload(payload: str, numeric: bool) -> Any:
+def _read_payload(payload: str, type: str) -> Any:
     try:
         value = json.loads(payload, parse_int=_whole, parse_float=_finite, parse_constant=_no_constant)
     except ValueError:
-        raise _EventRefused("value") from None
+        raise EventRefused("value") from None
     except RecursionError:
-        raise _EventRefused("size") from None
-    if _depth(value) > MAX_DEPTH:
-        raise _EventRefused("size")
-    if not numeric:
-        return _whole_characters(value)
-    if isinstance(value, list) and value:
-        value = value[0]
-    if not isinstance(value, int | float):
-        raise _EventRefused("value")
-    return int(value) if isinstance(value, bool) else value
+        raise EventRefused("size") from None
+    return check_payload(type, value)
 
 
 def _whole(digits: str) -> int | float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.client.model_agent import ModelAgent
+from tests.client.model_agent import ModelAgent, read_request
 
 PATIENCE = 20.0  # seconds until a test gives up waiting; it never waits for time to pass
 
@@ -19,6 +19,7 @@ class LoopbackAgent:
         self.agent = agent or ModelAgent()
         self.changed = threading.Condition()
         self.requests: list[dict[str, str]] = []
+        """The headers of Taba of each request; `Taba-Batch` also of those that have it in a frame."""
         self.connections = 0
         self.hold = threading.Event()
         """Cleared, answers wait until it is set."""
@@ -92,11 +93,13 @@ def _handler_of(owner: LoopbackAgent) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            protocol = 2 if self.path == "/v2/events" else 1
             headers = {name: value for name, value in self.headers.items() if name.startswith("Taba-")}
+            seen = {**headers, "Taba-Batch": read_request(protocol, headers, body).batch}
             with owner.changed:
-                owner.requests.append(headers)
-                spoiled = owner.spoil(headers)
-                answer = None if isinstance(spoiled, int) else owner.agent.answer(headers, body)
+                owner.requests.append(seen)
+                spoiled = owner.spoil(seen)
+                answer = None if isinstance(spoiled, int) else owner.agent.answer(protocol, headers, body)
                 owner.changed.notify_all()
             owner.hold.wait(PATIENCE)
             if spoiled == "lost":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 import taba
 from taba import client
 from taba.client import Client
-from taba.client.encoding import encode_body
+from taba.client.encoding import encode_frame
 from taba.client.sender import Sender
-from tests.client.model_agent import read_body
+from tests.client.model_agent import read_frame
 
 URL = "http://localhost:8279/post"
 FOLDER = Path(client.__file__).parent
@@ -43,8 +45,8 @@ class StillEngine:
         return "stopped"
 
     def events(self) -> list[tuple[str, str, object]]:
-        body = encode_body("c", self.sender._recorder.collect())
-        return [(event.tab, event.type, event.payload) for event in read_body(body)]
+        frame = encode_frame("c", None, 0, self.sender._recorder.collect())
+        return [(event.tab, event.type, event.payload) for event in read_frame(frame)[1]]
 
 
 def _put(name: str, value: str | None) -> None:
@@ -175,13 +177,26 @@ class ClientTests(SynchronousTestCase):
     def test_status(self) -> None:
         """The status says what state the client is in, and counts what was recorded without it running."""
         self.client.counter("a")
-        self.assertEqual(self.client.get_status(), {"state": "uninitialized", "not_running": 1})
+        seen = [self.client.get_status()]
+        self.assertEqual((seen[0]["not_running"], seen[0]["client_id"]), (1, None))
         self.initialize()
         self.client.counter("a")
-        status = self.client.get_status()
-        self.assertEqual((status["state"], status["buffered_events"], status["dropped"]), ("running", 1, {}))
+        seen.append(self.client.get_status())
+        self.assertEqual((seen[1]["buffered_events"], seen[1]["dropped"], seen[1]["client_id"]), (1, {}, "client"))
+        self.assertApproximates(seen[1]["since"], time.time(), 60)
         self.client.stop()
-        self.assertEqual(self.client.get_status()["state"], "stopped")
+        seen.append(self.client.get_status())
+        self.assertEqual([(status["state"], status["running"]) for status in seen], [
+            ("uninitialized", False), ("running", True), ("stopped", False)])  # fmt: skip
+        self.assertEqual(len({tuple(status) for status in seen}), 1)  # the members are always the same
+
+    def test_status_is_documented(self) -> None:
+        """Every member of the status is explained, and can be written as JSON."""
+        self.initialize()
+        status = self.client.get_status()
+        self.assertEqual(json.loads(json.dumps(status)), status)
+        explained = str(Client.get_status.__doc__)
+        self.assertEqual([name for name in status if f"`{name}`" not in explained], [])
 
     def test_a_new_life_starts_empty(self) -> None:
         """What an earlier life could not send is not sent by the next: its account was closed."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -36,9 +35,16 @@ from taba.client.names import parse_url
 from taba.client.recorder import Recorder
 from taba.client.sender import Answer, Post, Sender, Wait
 from tests.certificates import Authority
+from tests.client.engines_contract import EngineContract
 from tests.client.loopback import PATIENCE, LoopbackAgent
 
 PERIOD = 0.02  # seconds between flushes
+
+
+class AsyncioContractTests(EngineContract, SynchronousTestCase):
+    """What every engine keeps."""
+
+    engine = "asyncio"
 
 
 class EngineCase(SynchronousTestCase):
@@ -65,20 +71,6 @@ class EngineCase(SynchronousTestCase):
 
 
 class SendingTests(EngineCase):
-    def test_events_arrive(self) -> None:
-        """What is recorded is sent by itself, over one connection, each event once."""
-
-        async def main() -> None:
-            client = self.start()
-            for i in range(10):
-                client.counter("a", i)
-                await self.events(i + 1)
-            self.assertIs(await client.stop(), True)
-
-        asyncio.run(main())
-        self.assertEqual(self.agent.values(), list(range(10)))
-        self.assertEqual(self.agent.connections, 1)
-
     def test_engine_by_name(self) -> None:
         """The engine is asked for by its name."""
 
@@ -98,48 +90,6 @@ class SendingTests(EngineCase):
         with self.assertRaises(ValueError):
             client.initialize("client", self.agent.url, 1, "asyncio")
         self.assertEqual(client.get_status()["state"], "uninitialized")
-
-    def test_load(self) -> None:
-        """Forty thousand events of several tasks and threads, under the pressure of a small buffer, count once each."""
-
-        async def main() -> None:
-            client = self.start(flush_period=3600, max_buffer_bytes=4 << 20)
-
-            def record(start: int) -> None:
-                for i in range(start, start + 500):
-                    client.counter(f"tab{i % 10}", i)
-
-            async def record_slowly(start: int) -> None:
-                for part in range(start, start + 10_000, 500):
-                    record(part)
-                    await asyncio.sleep(0)
-
-            def record_in_thread(start: int) -> None:
-                for part in range(start, start + 10_000, 500):
-                    record(part)
-
-            await asyncio.gather(
-                record_slowly(0), record_slowly(10_000),
-                asyncio.to_thread(record_in_thread, 20_000), asyncio.to_thread(record_in_thread, 30_000),
-            )  # fmt: skip
-            self.assertIs(await client.stop(PATIENCE), True)
-            self.assertEqual(client.get_status()["full"], 0)
-
-        asyncio.run(main())
-        self.assertEqual(sorted(event.payload for event in self.agent.agent.events), list(range(40_000)))
-
-    def test_pressure(self) -> None:
-        """A buffer that fills is sent before the flush period is over."""
-
-        async def main() -> None:
-            client = self.start(flush_period=3600, max_buffer_bytes=20_000)
-            await asyncio.sleep(0)
-            for i in range(80):
-                client.counter("a", i)
-            await self.events(60)
-            await client.stop(PATIENCE)
-
-        asyncio.run(main())
 
     def test_many_events_are_encoded_elsewhere(self) -> None:
         """Few events are encoded at once; many, which takes its time, in a thread beside the loop's."""
@@ -166,120 +116,12 @@ class SendingTests(EngineCase):
 
         asyncio.run(main())
 
-    def test_the_loop_goes_on(self) -> None:
-        """While the agent holds an answer back, the loop runs, and the application goes on recording."""
-
-        async def main() -> None:
-            client = self.start()
-            self.agent.hold.clear()
-            client.counter("a", 0)
-            await self.agent_reaches(lambda: self.agent.requests)
-            for i in range(1, 1000):
-                client.counter("a", i)
-                await asyncio.sleep(0)
-            self.assertEqual(client.get_status()["buffered_events"], 1000)
-            self.agent.hold.set()
-            await self.events(1000)
-            await client.stop(PATIENCE)
-
-        asyncio.run(main())
-
 
 async def _result(stopped: Awaitable[bool] | bool) -> bool:
     return stopped if isinstance(stopped, bool) else await stopped
 
 
 class FaultTests(EngineCase):
-    def test_agent_restarts(self) -> None:
-        """An agent that dies under load and comes again with its disk gets every event once."""
-
-        async def main() -> None:
-            client = self.start()
-            for i in range(3000):
-                client.counter("a", i)
-            await self.events(3000)
-            port, disk = self.agent.port, self.agent.agent
-            await asyncio.to_thread(self.agent.stop)
-            for i in range(3000, 6000):
-                client.counter("a", i)
-                if i % 100 == 0:
-                    await asyncio.sleep(0)
-            self.agent = LoopbackAgent(port, disk)
-            await self.events(6000)
-            self.assertIs(await client.stop(PATIENCE), True)
-            self.assertEqual(client.get_status()["unknown"], 0)
-
-        asyncio.run(main())
-        self.assertEqual(sorted(event.payload for event in self.agent.agent.events), list(range(6000)))
-
-    def test_lost_answers(self) -> None:
-        """Batches whose answers are lost are repeated and counted once."""
-        lost: set[str] = set()
-
-        def spoil(headers: dict[str, str]) -> str | None:
-            number = headers["Taba-Batch"]
-            if number == "0" or number in lost:
-                return None
-            lost.add(number)
-            return "lost"
-
-        async def main() -> None:
-            self.agent.spoil = spoil
-            client = self.start()
-            for i in range(3):
-                client.counter("a", i)
-                await self.events(i + 1)
-            await client.stop(PATIENCE)
-            self.assertEqual(client.get_status()["acknowledged"], 3)
-
-        asyncio.run(main())
-        self.assertEqual((self.agent.values(), len(lost)), ([0, 1, 2], 3))
-
-    def test_no_answer_in_time(self) -> None:
-        """A request that is not answered in time is repeated over another connection."""
-
-        async def main() -> None:
-            client = self.start(timeout=0.1)
-            client.counter("a", 1)
-            await self.events(1)
-            self.agent.hold.clear()
-            client.counter("a", 2)
-            await self.agent_reaches(lambda: len(self.agent.requests) >= 5)
-            self.assertIn("no answer in time", str(client.get_status()["last_error"]))
-            self.agent.hold.set()
-            await client.stop(PATIENCE)
-
-        asyncio.run(main())
-        self.assertEqual(self.agent.values(), [1, 2])
-
-    def test_busy_agent(self) -> None:
-        """An agent that answers 503 is asked again."""
-        statuses = iter([503, 500, None, 503, 503])
-        self.agent.spoil = lambda headers: next(statuses, None)
-
-        async def main() -> None:
-            client = self.start()
-            client.counter("a", 1)
-            await self.events(1)
-            await client.stop(PATIENCE)
-
-        asyncio.run(main())
-        self.assertEqual(self.agent.values(), [1])
-
-    def test_stop_without_agent(self) -> None:
-        """Without an agent Stop gives up at its deadline, and says that something is left."""
-        self.agent.stop()
-
-        async def main() -> None:
-            client = self.start()
-            client.counter("a", 1)
-            began = time.monotonic()
-            self.assertIs(await client.stop(0.2), False)
-            self.assertLess(time.monotonic() - began, 5.0)
-            self.assertEqual(client.get_status()["buffered_events"], 1)
-
-        asyncio.run(main())
-
     def test_stop_with_an_agent_that_hangs(self) -> None:
         """An agent that never answers cannot hold up Stop, nor spoil the client's next life."""
 
@@ -634,45 +476,6 @@ class ForkTests(EngineCase):
         asyncio.run(main())
         self.assertEqual(self.agent.values(), [1, 2])
 
-    def test_grandchildren(self) -> None:
-        """Children of children each send their own."""
-
-        async def main() -> None:
-            client = self.start(flush_period=3600)
-            client.counter("a", 1)
-
-            def grandchild() -> None:
-                client.counter("a", 3)
-                assert client.stop(PATIENCE) is True
-
-            def child() -> None:
-                client.counter("a", 2)
-                assert _in_child(grandchild) == 0
-                assert client.stop(PATIENCE) is True
-
-            self.assertEqual(_in_child(child), 0)
-            await client.stop(PATIENCE)
-
-        asyncio.run(main())
-        self.assertEqual(self.agent.values(), [1, 2, 3])
-
-    def test_multiprocessing(self) -> None:
-        """What a child of multiprocessing records is sent when it ends, without a call of Stop."""
-
-        async def main() -> None:
-            client = self.start(flush_period=3600)
-            await asyncio.sleep(0)  # the first flush, of nothing
-            client.counter("a", 1)
-            process = multiprocessing.get_context("fork").Process(target=client.counter, args=("a", 2))
-            process.start()
-            await asyncio.to_thread(process.join, PATIENCE)
-            self.assertEqual(process.exitcode, 0)
-            self.assertEqual(self.agent.values(), [2])
-            await client.stop(PATIENCE)
-
-        asyncio.run(main())
-        self.assertEqual(self.agent.values(), [1, 2])
-
 
 class ExitTests(EngineCase):
     def run_script(self, script: str) -> subprocess.CompletedProcess[str]:
@@ -713,21 +516,3 @@ class ExitTests(EngineCase):
             asyncio.run(main())
         """)
         self.assertEqual((ended.returncode, ended.stderr, self.agent.values()), (0, "", [1]))
-
-    def test_exit_without_agent(self) -> None:
-        """Without an agent the process ends all the same, at the deadline, and says what it left."""
-        self.agent.stop()
-        ended = self.run_script("""
-            import asyncio, sys
-            import taba.client.engines.asyncio as engine
-            from taba import client
-            engine.EXIT_TIMEOUT = 0.2
-
-            async def main():
-                client.initialize("script", sys.argv[1], 3600, "asyncio")
-                client.counter("a", 1)
-
-            asyncio.run(main())
-        """)
-        self.assertEqual(ended.returncode, 0)
-        self.assertIn("events were left unsent at exit", ended.stderr)

@@ -34,6 +34,7 @@ from taba.client.names import parse_url
 from taba.client.recorder import Recorder
 from taba.client.sender import Post, Sender, Wait
 from tests.certificates import Authority
+from tests.client.engines_contract import EngineContract
 from tests.client.loopback import PATIENCE, LoopbackAgent
 
 PERIOD = 0.02  # seconds between flushes
@@ -65,6 +66,12 @@ def on_a_hub(test: Callable[[Any], None]) -> Callable[[Any], None]:
     return in_thread
 
 
+class GeventContractTests(EngineContract, SynchronousTestCase):
+    """What every engine keeps."""
+
+    engine = "gevent"
+
+
 class EngineCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.agent = LoopbackAgent()
@@ -92,17 +99,6 @@ class SendingTests(EngineCase):
     skip = ABSENT
 
     @on_a_hub
-    def test_events_arrive(self) -> None:
-        """What is recorded is sent by itself, over one connection, each event once."""
-        client = self.start()
-        for i in range(10):
-            client.counter("a", i)
-            self.events(i + 1)
-        self.assertIs(client.stop(PATIENCE), True)
-        self.assertEqual(self.agent.values(), list(range(10)))
-        self.assertEqual(self.agent.connections, 1)
-
-    @on_a_hub
     def test_engine_by_name(self) -> None:
         """The engine is asked for by its name."""
         client = Client()
@@ -111,126 +107,9 @@ class SendingTests(EngineCase):
         self.assertIs(client.stop(PATIENCE), True)
         self.assertEqual((self.agent.values(), client.get_status()["state"]), ([1], "stopped"))
 
-    @on_a_hub
-    def test_load(self) -> None:
-        """Forty thousand events of greenlets and threads, under the pressure of a small buffer, count once each."""
-        gevent = import_module("gevent")
-        client = self.start(flush_period=3600, max_buffer_bytes=4 << 20)
-
-        def record(start: int, pause: Callable[[], None]) -> None:
-            for i in range(start, start + 10_000):
-                client.counter(f"tab{i % 10}", i)
-                if i % 500 == 0:
-                    pause()
-
-        greenlets = [gevent.spawn(record, start, partial(gevent.sleep, 0)) for start in (0, 10_000)]
-        pool = gevent.get_hub().threadpool
-        threads = [pool.spawn(record, start, lambda: None) for start in (20_000, 30_000)]
-        gevent.joinall(greenlets)
-        for thread in threads:
-            thread.get()
-        self.assertIs(client.stop(PATIENCE), True)
-        self.assertEqual(client.get_status()["full"], 0)
-        self.assertEqual(sorted(event.payload for event in self.agent.agent.events), list(range(40_000)))
-
-    @on_a_hub
-    def test_pressure(self) -> None:
-        """A buffer that fills is sent before the flush period is over, also when another thread fills it."""
-        client = self.start(flush_period=3600, max_buffer_bytes=20_000)
-        import_module("gevent").sleep(0)
-
-        def record() -> None:
-            for i in range(80):
-                client.counter("a", i)
-
-        self.beside(record)
-        self.events(60)
-        client.stop(PATIENCE)
-
-    @on_a_hub
-    def test_others_go_on(self) -> None:
-        """While the agent holds an answer back, other greenlets run and record."""
-        gevent = import_module("gevent")
-        client = self.start()
-        self.agent.hold.clear()
-        client.counter("a", 0)
-        self.beside(self.agent.wait_for, lambda: self.agent.requests)
-        for i in range(1, 1000):
-            client.counter("a", i)
-            gevent.sleep(0)
-        self.assertEqual(client.get_status()["buffered_events"], 1000)
-        self.agent.hold.set()
-        self.events(1000)
-        client.stop(PATIENCE)
-
 
 class FaultTests(EngineCase):
     skip = ABSENT
-
-    @on_a_hub
-    def test_agent_restarts(self) -> None:
-        """An agent that dies under load and comes again with its disk gets every event once."""
-        gevent = import_module("gevent")
-        client = self.start()
-        for i in range(3000):
-            client.counter("a", i)
-        self.events(3000)
-        port, disk = self.agent.port, self.agent.agent
-        self.beside(self.agent.stop)
-        for i in range(3000, 6000):
-            client.counter("a", i)
-            if i % 100 == 0:
-                gevent.sleep(0)
-        self.agent = LoopbackAgent(port, disk)
-        self.events(6000)
-        self.assertIs(client.stop(PATIENCE), True)
-        self.assertEqual(client.get_status()["unknown"], 0)
-        self.assertEqual(sorted(event.payload for event in self.agent.agent.events), list(range(6000)))
-
-    @on_a_hub
-    def test_lost_answers(self) -> None:
-        """Batches whose answers are lost are repeated and counted once."""
-        lost: set[str] = set()
-
-        def spoil(headers: dict[str, str]) -> str | None:
-            number = headers["Taba-Batch"]
-            if number == "0" or number in lost:
-                return None
-            lost.add(number)
-            return "lost"
-
-        self.agent.spoil = spoil
-        client = self.start()
-        for i in range(3):
-            client.counter("a", i)
-            self.events(i + 1)
-        client.stop(PATIENCE)
-        self.assertEqual((self.agent.values(), len(lost)), ([0, 1, 2], 3))
-        self.assertEqual(client.get_status()["acknowledged"], 3)
-
-    @on_a_hub
-    def test_no_answer_in_time(self) -> None:
-        """A request that is not answered in time is repeated over another connection."""
-        client = self.start(timeout=0.1)
-        client.counter("a", 1)
-        self.events(1)
-        self.agent.hold.clear()
-        client.counter("a", 2)
-        self.beside(self.agent.wait_for, lambda: len(self.agent.requests) >= 5)
-        self.agent.hold.set()
-        client.stop(PATIENCE)
-        self.assertEqual(self.agent.values(), [1, 2])
-
-    @on_a_hub
-    def test_stop_without_agent(self) -> None:
-        """Without an agent Stop gives up at its deadline, and says that something is left."""
-        self.agent.stop()
-        client = self.start()
-        client.counter("a", 1)
-        began = time.monotonic()
-        self.assertIs(client.stop(0.2), False)
-        self.assertLess(time.monotonic() - began, 5.0)
-        self.assertEqual(client.get_status()["buffered_events"], 1)
 
     @on_a_hub
     def test_stop_with_an_agent_that_hangs(self) -> None:
@@ -365,25 +244,6 @@ class ForkTests(EngineCase):
         client.stop(PATIENCE)
         self.assertEqual((self.agent.values(), self.agent.connections), ([1, 2, 3, 4], 2))
 
-    @on_a_hub
-    def test_grandchildren(self) -> None:
-        """Children of children each send their own."""
-        client = self.start(flush_period=3600)
-        client.counter("a", 1)
-
-        def grandchild() -> None:
-            client.counter("a", 3)
-            assert client.stop(PATIENCE) is True
-
-        def child() -> None:
-            client.counter("a", 2)
-            assert _in_child(grandchild) == 0
-            assert client.stop(PATIENCE) is True
-
-        self.assertEqual(_in_child(child), 0)
-        client.stop(PATIENCE)
-        self.assertEqual(self.agent.values(), [1, 2, 3])
-
 
 class ProcessTests(EngineCase):
     """Whole processes, most of them monkey-patched."""
@@ -500,20 +360,6 @@ class ProcessTests(EngineCase):
             assert process.exitcode == 0
         """)
         self.assertEqual((ended.returncode, self.numbers()), (0, [1, 2]), ended.stderr)
-
-    def test_exit_without_agent(self) -> None:
-        """Without an agent the process ends all the same, at the deadline, and says what it left."""
-        self.agent.stop()
-        ended = self.run_script("""
-            import sys
-            import taba.client.engines.gevent as engine
-            from taba import client
-            engine.EXIT_TIMEOUT = 0.2
-            client.initialize("script", sys.argv[1], 3600, "gevent")
-            client.counter("a", 1)
-        """)
-        self.assertEqual(ended.returncode, 0)
-        self.assertIn("events were left unsent at exit", ended.stderr)
 
 
 class AbsentTests(SynchronousTestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from taba.client.names import Endpoint, is_valid_name, parse_url
+from taba.client.names import Endpoint, columns_url, is_valid_name, parse_url
 
 ALLOWED = "ABCXYZabcxyz0189._~:/?@!$()*+;=-"
 
@@ -31,9 +31,21 @@ class NameTests(SynchronousTestCase):
 class UrlTests(SynchronousTestCase):
     def test_parts(self) -> None:
         """A URL with all its parts is taken apart, and the usual ports are known."""
-        self.assertEqual(parse_url("http://localhost:8279/post"), Endpoint(False, "localhost", 8279, "/post"))
-        self.assertEqual(parse_url("https://agent.example/post?a=b"), Endpoint(True, "agent.example", 443, "/post?a=b"))
-        self.assertEqual(parse_url("http://[::1]"), Endpoint(False, "::1", 80, "/"))
+        for url, endpoint in (
+            ("http://localhost:8279/post", Endpoint(False, "localhost", 8279, "/post", "/v2/events")),
+            ("https://a.example/p/post?a=b", Endpoint(True, "a.example", 443, "/p/post?a=b", "/p/v2/events?a=b")),
+            ("http://[::1]", Endpoint(False, "::1", 80, "/", None)),
+            ("http://localhost/post_zip", Endpoint(False, "localhost", 80, "/post_zip", None)),
+        ):
+            self.assertEqual(parse_url(url), endpoint)
+
+    def test_place_of_columns(self) -> None:
+        """Protocol 2 has its place beside `/post`, wherever that is, and none beside anything else."""
+        self.assertEqual(columns_url("http://localhost:8279/post"), "http://localhost:8279/v2/events")
+        self.assertEqual(columns_url("https://a.example/p/post?a=b"), "https://a.example/p/v2/events?a=b")
+        self.assertEqual([columns_url(f"http://a{path}") for path in ("", "/", "/posts", "/post/")], [None] * 4)
+        both = parse_url("http://a/post")
+        self.assertEqual([both.target_of(protocol) for protocol in (1, 2)], ["/post", "/v2/events"])
 
     def test_refused(self) -> None:
         """What is not an http or https URL of a host is refused with a ValueError."""

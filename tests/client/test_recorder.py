@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Callable
@@ -9,10 +10,10 @@ from itertools import count
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from taba.client.drops import MAX_TABS, OTHERS, Drops
-from taba.client.encoding import Block, encode_body
-from taba.client.recorder import EVENT_BYTES, TAB_BYTES, Recorder, block_bytes
-from tests.client.model_agent import Event, read_body
+from taba.client.drops import FULL, MAX_TABS, OTHERS, UNKNOWN, VALUE, Drops
+from taba.client.encoding import Block, encode_frame
+from taba.client.recorder import EVENT_BYTES, TAB_BYTES, Recorder, room_of
+from tests.client.model_agent import Event, read_frame
 
 ROOM = 100_000
 
@@ -24,11 +25,11 @@ def opened(max_bytes: int = ROOM, wall: Callable[[], float] = lambda: 1000.0) ->
 
 
 def events(recorder: Recorder) -> list[Event]:
-    return read_body(encode_body("c", recorder.collect()))
+    return read_frame(encode_frame("c", None, 0, recorder.collect()))[1]
 
 
 def size(blocks: list[Block]) -> int:
-    return sum(map(block_bytes, blocks))
+    return room_of(blocks)
 
 
 class RecordingTests(SynchronousTestCase):
@@ -46,8 +47,9 @@ class RecordingTests(SynchronousTestCase):
         recorder.record_event("a", "CounterGroup", 7)
         recorder.record_event("b", "PercentileGroup", 8)
         self.assertEqual({(e.tab, e.type, e.time, repr(e.payload)) for e in events(recorder)}, {
-            ("a", "CounterGroup", 100.5, "1"), ("a", "CounterGroup", 101.5, "2.5"), ("a", "CounterGroup", 108.5, "7"),
-            ("b", "PercentileGroup", 102.5, "3"), ("b", "PercentileGroup", 109.5, "8"),
+            ("a", "CounterGroup", 100.5, "1.0"), ("a", "CounterGroup", 101.5, "2.5"),
+            ("a", "CounterGroup", 108.5, "7.0"),
+            ("b", "PercentileGroup", 102.5, "3.0"), ("b", "PercentileGroup", 109.5, "8.0"),
             ("c", "Gauge", 103.5, "{'k': [1, None]}"), ("d", "ExpiryGauge", 104.5, "['v', 1400000060]"),
             ("e", "Buffer", 105.5, "'bare'"), ("f", "Buffer", 106.5, "['v', 1400000061]"),
             ("g", "Own.Type", 107.5, "[1]"),
@@ -160,6 +162,27 @@ class DropTests(SynchronousTestCase):
         self.assertEqual(drops.by_tab()[OTHERS], {"name": 50})
         self.assertLessEqual(len(drops.take_notices()), MAX_TABS)
 
+    def test_bounded_for_an_agent(self) -> None:
+        """The counts that an agent is told are never longer than an agent takes."""
+        drops = Drops()
+        for i in range(2 * MAX_TABS):
+            for reason in (FULL, UNKNOWN):
+                drops.count(f"{i:05d}{'x' * 507}", reason, 10**9)
+        untold = drops.take_untold()
+        self.assertLess(len(json.dumps(untold)), 1 << 20)
+        self.assertEqual([sum(tabs.values()) for tabs in untold.values()], [2 * MAX_TABS * 10**9] * 2)
+        self.assertFalse(drops.untold)
+
+    def test_told_again(self) -> None:
+        """What no agent acknowledged is told again, together with what came since."""
+        drops = Drops()
+        drops.count("a", FULL, 2)
+        told = drops.take_untold()
+        drops.count("a", FULL)
+        drops.count("b", VALUE)
+        drops.tell_again(told)
+        self.assertEqual((drops.take_untold(), drops.take_untold()), ({"full": {"a": 3}}, {}))
+
 
 class RoomTests(SynchronousTestCase):
     def test_newest_are_dropped(self) -> None:
@@ -170,7 +193,7 @@ class RoomTests(SynchronousTestCase):
         kept = [e.payload for e in events(recorder)]
         self.assertEqual(kept, list(range(len(kept))))
         self.assertEqual(recorder.drops.by_tab(), {"a": {"full": 1000 - len(kept)}})
-        self.assertEqual(recorder.full, 1000 - len(kept))
+        self.assertEqual(recorder.drops.total(FULL), 1000 - len(kept))
         self.assertApproximates(len(kept), 10_000 / EVENT_BYTES, 10)
 
     def test_bound_holds(self) -> None:
@@ -184,8 +207,8 @@ class RoomTests(SynchronousTestCase):
             if i % 100 == 0:
                 kept += recorder.collect()
             self.assertLessEqual(recorder.used_bytes(), 20_000 + 8 * 160)
-        self.assertLessEqual(sum(len(block.lines) for block in kept), 20_000)
-        self.assertGreater(recorder.full, 0)
+        self.assertLessEqual(sum(block.size for block in kept), 20_000)
+        self.assertGreater(recorder.drops.total(FULL), 0)
 
     def test_released_room_is_used_again(self) -> None:
         """What the agent acknowledged makes room for new events."""
@@ -240,7 +263,7 @@ class RoomTests(SynchronousTestCase):
         recorder.collect()
         for _ in range(ROOM // 200):
             recorder.gauge("g", "x" * 100)
-        self.assertEqual(len(calls), 3)
+        self.assertEqual(len(calls), 4)
 
     def test_many_tabs(self) -> None:
         """Names that are used once and never again do not use up the room for good."""
@@ -249,7 +272,7 @@ class RoomTests(SynchronousTestCase):
             recorder.counter(f"request.{i}")
             if i % 50 == 0:
                 recorder.release(size(recorder.collect()))
-        self.assertEqual(recorder.full, 0)
+        self.assertEqual(recorder.drops.total(FULL), 0)
         self.assertLess(recorder.used_bytes(), ROOM * 0.6)
 
     def test_forgotten_tab_comes_back(self) -> None:
@@ -336,6 +359,21 @@ class ThreadTests(SynchronousTestCase):
         recorder.counter("a", 3)
         found += events(recorder)
         self.assertEqual([e.payload for e in found], [1, 2, 3])
+
+    def test_others_use_up_the_room(self) -> None:
+        """A thread that makes room, and is held up while others use all of that, still records its own event."""
+        recorder = Recorder(lambda: 1.0, 80_000)
+
+        def use_up() -> None:
+            # As other threads do: without the lock, as long as there is a stage.
+            while next(recorder._stamps, None) is not None:
+                pass
+
+        recorder.open(use_up)
+        for number in range(900):
+            recorder.counter("a", number)
+        self.assertEqual(recorder.drops.by_tab().get("a", {}).get("value"), None)
+        self.assertEqual(recorder.drops.by_tab().get(""), None)
 
     def test_no_event_is_lost_between_threads(self) -> None:
         """Several threads record while another collects, and switch all the time: each event is there once."""

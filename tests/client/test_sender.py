@@ -6,7 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from taba.client.encoding import encode_payload
+from taba.client.drops import FULL
+from taba.client.encoding import encode_body, encode_payload
 from taba.client.recorder import Recorder
 from taba.client.sender import (
     DRAIN_RETRY,
@@ -19,7 +20,7 @@ from taba.client.sender import (
     Sender,
     Wait,
 )
-from tests.client.model_agent import ModelAgent, read_body
+from tests.client.model_agent import ModelAgent, read
 
 INSTANCE = "0123456789abcdef" * 2
 OK = Answer(200, {}, "")
@@ -81,7 +82,12 @@ class SenderCase(SynchronousTestCase):
 
 
 def payloads(post: Post) -> list[object]:
-    return [event.payload for event in read_body(post.body)]
+    return read(post).payloads
+
+
+def said(post: Post) -> tuple[str, list[object]]:
+    """Which batch it is, and what is in it, in whatever protocol."""
+    return read(post).batch, read(post).payloads
 
 
 class OpeningTests(SenderCase):
@@ -95,20 +101,20 @@ class OpeningTests(SenderCase):
         """Before any event the client asks for an instance, with an empty body."""
         self.recorder.counter("a")
         post = self.post()
-        self.assertEqual((post.headers, post.body), ({"Taba-Batch": "0"}, b""))
+        self.assertEqual(read(post), ("0", {}, []))
 
     def test_first_batch(self) -> None:
         """The first batch has number 1 of the instance that the agent named."""
         self.open()
         post = self.post()
-        self.assertEqual((post.headers, payloads(post)), ({"Taba-Batch": f"{INSTANCE}/1"}, [1]))
+        self.assertEqual(said(post), (f"{INSTANCE}/1", [1]))
 
     def test_numbers_rise(self) -> None:
         """Each batch has the next number."""
         self.open()
         for number in range(1, 5):
             post = self.post()
-            self.assertEqual(post.headers["Taba-Batch"], f"{INSTANCE}/{number}")
+            self.assertEqual(read(post).batch, f"{INSTANCE}/{number}")
             self.answer(post)
             self.record(number)
 
@@ -124,12 +130,12 @@ class OpeningTests(SenderCase):
 
     def test_refused_opening(self) -> None:
         """An agent that refuses to open an instance (a wrong path, say) loses no events: the client tries again."""
-        for status in (400, 403, 404, 409, 413, 500, 503, 301):
+        for status in (400, 403, 409, 413, 500, 503, 301):
             self.recorder.counter("a")
             self.later(100)
             self.answer(self.post(), status, "go away")
             self.assertGreater(self.wait(), 0)
-        self.assertEqual(self.account("buffered_events", "refused", "unknown"), (8, 0, 0))
+        self.assertEqual(self.account("buffered_events", "refused", "unknown"), (7, 0, 0))
         self.assertEqual(self.account("last_error"), ("301: go away",))
 
     def test_opening_lost(self) -> None:
@@ -141,7 +147,7 @@ class OpeningTests(SenderCase):
         second = self.post()
         self.answer(first, taba_instance="f" * 32)
         self.answer(second, taba_instance=INSTANCE)
-        self.assertEqual(self.post().headers, {"Taba-Batch": f"{INSTANCE}/1"})
+        self.assertEqual(read(self.post()).batch, f"{INSTANCE}/1")
 
 
 class RepeatTests(SenderCase):
@@ -164,7 +170,7 @@ class RepeatTests(SenderCase):
         self.later(100)
         self.answer(self.post())
         post = self.post()
-        self.assertEqual((post.headers["Taba-Batch"], payloads(post)), (f"{INSTANCE}/2", [2, 3]))
+        self.assertEqual(said(post), (f"{INSTANCE}/2", [2, 3]))
 
     def test_late_answer(self) -> None:
         """The answer to an attempt that was given up says nothing about the one in flight."""
@@ -292,7 +298,7 @@ class UnknownInstanceTests(SenderCase):
         self.record(2)
         self.answer(self.post(), taba_instance="f" * 32)
         post = self.post()
-        self.assertEqual(post.headers, {"Taba-Batch": "f" * 32 + "/1", "Taba-Unsent": "full=0, unknown=1"})
+        self.assertEqual(read(post)[:2], ("f" * 32 + "/1", {"unknown": 1}))
         self.assertEqual(payloads(post), [2])
 
     def test_unsent_goes_under_the_new_instance(self) -> None:
@@ -311,7 +317,7 @@ class UnknownInstanceTests(SenderCase):
         self.later()
         self.answer(self.post(), taba_instance="f" * 32)
         post = self.post()
-        self.assertEqual((payloads(post), post.headers["Taba-Unsent"]), ([], "full=0, unknown=1"))
+        self.assertEqual(read(post)[1:], ({"unknown": 1}, []))
         self.answer(post)
         self.later()
         self.wait()
@@ -324,7 +330,7 @@ class UnknownInstanceTests(SenderCase):
             action = self.next()
             if isinstance(action, Wait):
                 self.later(max(action.seconds, 0.001))
-            elif action.headers == {"Taba-Batch": "0"}:
+            elif read(action).batch == "0":
                 self.answer(action, taba_instance=INSTANCE)
             else:
                 times.append(self.now)
@@ -338,7 +344,7 @@ class UnknownInstanceTests(SenderCase):
         self.answer(self.post())
         self.later(INSTANCE_IDLE + 1)
         self.recorder.counter("a", 2)
-        self.assertEqual(self.post().headers, {"Taba-Batch": "0"})
+        self.assertEqual(read(self.post()).batch, "0")
 
     def test_instance_in_use(self) -> None:
         """An instance that is used once in a while is kept for ever."""
@@ -348,7 +354,7 @@ class UnknownInstanceTests(SenderCase):
             self.later(INSTANCE_IDLE - 10)
             self.recorder.counter("a", 2)
             post = self.post()
-            self.assertEqual(post.headers, {"Taba-Batch": f"{INSTANCE}/{number}"})
+            self.assertEqual(read(post).batch, f"{INSTANCE}/{number}")
             self.answer(post)
 
     def test_sent_batch_stays_with_its_instance(self) -> None:
@@ -357,7 +363,7 @@ class UnknownInstanceTests(SenderCase):
         post = self.post()
         self.sender.failed(post, "refused", self.now)
         self.later(3 * INSTANCE_IDLE)
-        self.assertEqual(self.post().headers, post.headers)
+        self.assertEqual(self.post().body, post.body)
 
 
 class RefusalTests(SenderCase):
@@ -369,7 +375,7 @@ class RefusalTests(SenderCase):
         self.assertEqual(self.account("last_error"), ("400: line 3: no blank line",))
         self.record(2)
         post = self.post()
-        self.assertEqual((post.headers, payloads(post)), ({"Taba-Batch": f"{INSTANCE}/2"}, [2]))
+        self.assertEqual(said(post), (f"{INSTANCE}/2", [2]))
 
     def test_logged_once(self) -> None:
         """A refusal is logged once for each status."""
@@ -423,14 +429,10 @@ class TokenTests(SenderCase):
         """The request for an instance and every batch show the token, beside what they have to say."""
         self.recorder.counter("a")
         opening = self.post()
-        self.assertEqual(
-            opening.headers, {"Taba-Batch": "0", "Authorization": "Bearer the-old-token-of-the-fleet"}
-        )
+        self.assertEqual(opening.headers["Authorization"], "Bearer the-old-token-of-the-fleet")
         self.answer(opening, taba_instance=INSTANCE)
         batch = self.post()
-        self.assertEqual(
-            batch.headers, {"Taba-Batch": f"{INSTANCE}/1", "Authorization": "Bearer the-old-token-of-the-fleet"}
-        )
+        self.assertEqual(batch.headers["Authorization"], "Bearer the-old-token-of-the-fleet")
 
     def test_wrong_token(self) -> None:
         """A batch that is answered 401 was not taken: it waits, with its number, and goes with the token of then. No
@@ -469,15 +471,15 @@ class UnsentTests(SenderCase):
         self.open()
         for _ in range(300):
             self.recorder.counter("a")
-        full = self.recorder.full
+        full = self.recorder.drops.total(FULL)
         self.assertGreater(full, 0)
         self.answer(self.post())
         self.later()
         post = self.post()
-        self.assertEqual(post.headers["Taba-Unsent"], f"full={full}, unknown=0")
+        self.assertEqual(read(post).unsent, {"full": full})
         self.answer(post)
         self.record(1)
-        self.assertNotIn("Taba-Unsent", self.post().headers)
+        self.assertEqual(read(self.post()).unsent, {})
 
     def test_repeated_with_the_batch(self) -> None:
         """A repeated batch tells the same counts, however many were dropped since; the rest is told with the next."""
@@ -486,18 +488,18 @@ class UnsentTests(SenderCase):
         self.answer(self.post())
         for _ in range(300):
             self.recorder.counter("a")
-        told, post = self.recorder.full, self.next()
+        told, post = self.recorder.drops.total(FULL), self.next()
         self.later()
         post = self.post()
         for _ in range(100):
             self.recorder.counter("a")
         self.sender.failed(post, "timed out", self.now)
         self.later(100)
-        self.assertEqual(self.post().headers, post.headers)
-        self.assertEqual(post.headers["Taba-Unsent"], f"full={told}, unknown=0")
+        self.assertEqual(self.post().body, post.body)
+        self.assertEqual(read(post).unsent, {"full": told})
         self.answer(self.post())
         self.later()
-        self.assertEqual(self.post().headers["Taba-Unsent"], f"full={self.recorder.full - told}, unknown=0")
+        self.assertEqual(read(self.post()).unsent, {"full": self.recorder.drops.total(FULL) - told})
 
     def test_told_again_after_409(self) -> None:
         """Counts whose batch became unknown are told again, together with its events."""
@@ -508,14 +510,14 @@ class UnsentTests(SenderCase):
         self.answer(self.post(), 409)
         self.later(100)
         self.answer(self.post(), taba_instance=INSTANCE)
-        self.assertEqual(self.post().headers["Taba-Unsent"], "full=0, unknown=3")
+        self.assertEqual(read(self.post()).unsent, {"unknown": 3})
 
 
 class CutTests(SenderCase):
     def send_all(self) -> list[Post]:
         posts = []
         while isinstance(action := self.next(), Post):
-            if action.headers == {"Taba-Batch": "0"}:
+            if read(action).batch == "0":
                 self.answer(action, taba_instance=INSTANCE)
             else:
                 posts.append(action)
@@ -528,9 +530,9 @@ class CutTests(SenderCase):
         for i in range(12_000):
             self.recorder.counter("a", i)
         posts = self.send_all()
-        self.assertLessEqual(max(len(read_body(post.body)) for post in posts), 5000)
+        self.assertLessEqual(max(len(read(post).events) for post in posts), 5000)
         self.assertEqual([p for post in posts for p in payloads(post)], list(range(12_000)))
-        self.assertEqual([post.headers["Taba-Batch"] for post in posts], [f"{INSTANCE}/{i}" for i in (1, 2, 3)])
+        self.assertEqual([read(post).batch for post in posts], [f"{INSTANCE}/{i}" for i in (1, 2, 3)])
 
     def test_bytes(self) -> None:
         """A batch has no more bytes than its limit, but for a single event that is longer."""
@@ -540,16 +542,17 @@ class CutTests(SenderCase):
         self.recorder.gauge("long", "x" * 5000)
         posts = self.send_all()
         long = [post for post in posts if len(post.body) > 1000 + len(b"1\n\nclient\n\n\n")]
-        self.assertEqual([[e.tab for e in read_body(post.body)] for post in long], [["long"]])
-        self.assertEqual(sum(len(read_body(post.body)) for post in posts), 201)
+        self.assertEqual([[e.tab for e in read(post).events] for post in long], [["long"]])
+        self.assertEqual(sum(len(read(post).events) for post in posts), 201)
 
     def test_longest_payload_within_an_agents_limit(self) -> None:
         """The longest payload that can be recorded makes a body that an agent takes."""
         self.make(16 << 20)
         self.recorder.gauge("t", "\\" * (524_288 - 1))
-        self.assertEqual(len(encode_payload("\\" * (524_288 - 1))), 2 * (1 << 20) + 2)
+        self.assertEqual(len(encode_payload("\\" * (524_288 - 1))), 1 << 20)
         (post,) = self.send_all()
         self.assertLess(len(post.body), 4 << 20)
+        self.assertLess(len(encode_body(post.body)), 4 << 20)
 
     def test_room_is_free_again(self) -> None:
         """After everything is acknowledged no byte of the buffer is used, but for the tabs."""
@@ -624,7 +627,7 @@ class DrainTests(SenderCase):
         self.assertFalse(self.sender.drained)
         self.answer(self.post(), taba_instance=INSTANCE)
         post = self.post()
-        self.assertEqual(post.headers["Taba-Unsent"], "full=0, unknown=1")
+        self.assertEqual(read(post).unsent, {"unknown": 1})
         self.answer(post)
         self.assertTrue(self.sender.drained)
 
@@ -640,7 +643,7 @@ class RestartTests(SenderCase):
         self.assertEqual(self.account("buffered_events", "instance", "acknowledged"), (0, None, 0))
         self.recorder.counter("a", 3)
         self.later()
-        self.assertEqual(self.post().headers, {"Taba-Batch": "0"})
+        self.assertEqual(read(self.post()).batch, "0")
 
 
 class NoticeTests(SenderCase):
@@ -665,6 +668,189 @@ class NoticeTests(SenderCase):
         self.assertEqual(self.sender.take_notices(), [])
 
 
+class OldAgentTests(SenderCase):
+    """An agent that knows protocol 1 only, and one that was replaced by such a one, or by a newer one."""
+
+    def take(self, agent: ModelAgent, lose_answer: bool = False) -> Post:
+        """The next request, and its answer unless that gets lost."""
+        post = self.post()
+        answer = agent.take(post)
+        if lose_answer:
+            self.sender.failed(post, "reset", self.now)
+        else:
+            self.sender.answered(post, answer, self.now)
+        return post
+
+    def test_protocol_1(self) -> None:
+        """An agent that does not know protocol 2 is asked once, and gets everything in protocol 1 from then on."""
+        agent = ModelAgent(columns=False)
+        protocols = []
+        for value in range(5):
+            self.record(value)
+            while isinstance(self.next(), Post):
+                protocols.append(self.take(agent).protocol)
+        self.assertEqual(protocols, [2, 1, 1, 1, 1, 1, 1])
+        self.assertEqual([event.payload for event in agent.events], [0, 1, 2, 3, 4])
+        self.assertEqual(self.account("acknowledged", "failed_attempts", "protocol"), (5, 0, 1))
+        self.assertEqual(self.sender.take_notices(), [])
+
+    def test_405(self) -> None:
+        """405 says the same as 404."""
+        self.recorder.counter("a")
+        self.answer(self.post(), 405)
+        self.assertEqual((self.post().protocol, self.post().headers), (1, {"Taba-Batch": "0"}))
+
+    def test_no_place_for_columns(self) -> None:
+        """Where the event URL leaves no place for protocol 2, protocol 1 is used from the start."""
+        self.make(columns=False)
+        self.recorder.counter("a")
+        self.assertEqual(self.post().protocol, 1)
+
+    def test_neither(self) -> None:
+        """Where there is neither, the client tries both again, later and later."""
+        self.recorder.counter("a")
+        for _ in range(4):
+            for protocol in (2, 1):
+                post = self.post()
+                self.assertEqual(post.protocol, protocol)
+                self.answer(post, 404)
+            self.assertGreater(self.wait(), 0)
+            self.later(MAX_RETRY)
+        self.assertEqual(self.account("buffered_events", "failed_attempts"), (1, 4))
+
+    def downgraded(self, disk_too: bool) -> ModelAgent:
+        """A batch is counted as columns, its answer is lost, and an older agent comes in place of that one."""
+        agent = ModelAgent()
+        self.recorder.counter("a", 1)
+        self.recorder.gauge("g", {"k": [1, "x"]})
+        self.take(agent)
+        first = self.take(agent, lose_answer=True)
+        agent.columns = False
+        if disk_too:
+            agent.lose_disk()
+        self.record(2)
+        refused = self.take(agent)
+        self.assertEqual((refused.body, refused.protocol), (first.body, 2))
+        again = self.take(agent)
+        self.assertEqual((again.protocol, read(again)), (1, read(first)))
+        self.later(MAX_RETRY)
+        while isinstance(self.next(), Post):
+            self.take(agent)
+        return agent
+
+    def test_counted_as_columns_sent_as_text(self) -> None:
+        """The batch goes to the older agent in protocol 1, under its instance and number, and counts once."""
+        agent = self.downgraded(disk_too=False)
+        self.assertEqual([event.payload for event in agent.events], [1, {"k": [1, "x"]}, 2])
+        self.assertEqual(self.account("acknowledged", "unknown"), (3, 0))
+
+    def test_counted_as_columns_and_the_disk_lost(self) -> None:
+        """Where the older agent does not know the instance, the batch is unknown, in protocol 1 as in 2."""
+        agent = self.downgraded(disk_too=True)
+        self.assertEqual([event.payload for event in agent.events], [1, {"k": [1, "x"]}, 2])
+        self.assertEqual((self.account("acknowledged", "unknown"), agent.unsent), ((1, 2), {"unknown": 2}))
+
+    def test_upgraded(self) -> None:
+        """An agent that is replaced by a newer one gets columns again; what it has counted as text counts once."""
+        agent = ModelAgent(columns=False)
+        self.record(1)
+        for _ in range(3):
+            self.take(agent)
+        self.record(2)
+        text = self.take(agent, lose_answer=True)
+        agent.columns = True
+        self.record(3)
+        self.later(MAX_RETRY)
+        again, columns = self.take(agent), self.take(agent)
+        self.assertEqual(((again.protocol, again.body), columns.protocol), ((1, text.body), 2))
+        self.assertEqual([event.payload for event in agent.events], [1, 2, 3])
+        self.assertEqual(self.account("acknowledged", "protocol"), (3, 2))
+
+    def test_text_and_columns_say_the_same(self) -> None:
+        """Tabs, Types, numbers and whatever JSON holds are the same in both, but for parts of a microsecond."""
+        self.recorder.counter("a", 2**60 + 1)
+        self.recorder.percentile("a", 0.1)
+        self.recorder.percentile("b", -1e-300)
+        self.recorder.gauge("g", ["ü\"\\", None, True, 2**70, {"k": 1.5}])
+        self.recorder.gauge("g", "x", 1.7e9)
+        self.recorder.record_event("t", "TotalsCounter", 3)
+        agent = ModelAgent(columns=False)
+        self.take(agent)
+        self.take(agent)
+        columns = self.take(ModelAgent(columns=False))
+        self.assertEqual((columns.protocol, len(read(columns).events)), (1, 6))
+        twin = Sender(self.recorder, "client", jitter=lambda: 0.0)
+        twin.open(lambda: None)
+        self.recorder.counter("a", 2**60 + 1)
+        self.recorder.percentile("a", 0.1)
+        self.recorder.percentile("b", -1e-300)
+        self.recorder.gauge("g", ["ü\"\\", None, True, 2**70, {"k": 1.5}])
+        self.recorder.gauge("g", "x", 1.7e9)
+        self.recorder.record_event("t", "TotalsCounter", 3)
+        post = twin.next_action(0.0)
+        assert isinstance(post, Post)
+        twin.answered(post, Answer(200, {"taba-instance": INSTANCE}, ""), 0.0)
+        frame = twin.next_action(0.0)
+        assert isinstance(frame, Post)
+        self.assertEqual((frame.protocol, read(frame).events), (2, read(columns).events))
+
+
+class StatusTests(SenderCase):
+    """What GetStatus says of sending."""
+
+    def test_reachable(self) -> None:
+        """Whether the agent is there, and since when: not known, there, gone, there again."""
+        times = iter(range(10, 100))
+        self.recorder = Recorder(lambda: float(next(times)), 1 << 20)
+        self.sender = Sender(self.recorder, "client", jitter=lambda: 0.0)
+        self.sender.open(lambda: None)
+        seen = [self.account("agent_reachable", "agent_since")]
+        self.open()
+        for outcome in (200, None, 503, 200, 409):
+            if outcome is None:
+                self.sender.failed(self.post(), "refused", self.now)
+            else:
+                self.answer(self.post(), outcome)
+            seen.append(self.account("agent_reachable", "agent_since"))
+            self.record(1)
+            self.later(100)
+        self.assertEqual([there for there, _ in seen], [None, True, False, False, True, True])
+        since = [time for _, time in seen if isinstance(time, float)]
+        self.assertEqual((seen[0][1], since[1] == since[2], since[3] == since[4]), (None, True, True))
+        self.assertTrue(since[0] < since[1] < since[3])
+
+    def test_sent(self) -> None:
+        """Events count as sent with the first attempt, and as acknowledged once they are."""
+        self.open()
+        self.assertEqual(self.account("sent", "in_flight_events", "acknowledged"), (0, 0, 0))
+        self.sender.failed(self.post(), "timed out", self.now)
+        self.later(100)
+        post = self.post()
+        self.assertEqual(self.account("sent", "in_flight_events", "acknowledged"), (1, 1, 0))
+        self.answer(post)
+        self.assertEqual(self.account("sent", "in_flight_events", "acknowledged"), (1, 0, 1))
+
+    def test_dropped(self) -> None:
+        """What is dropped stands by reason and by tab: for lack of room, as no name, as no value, refused, unknown."""
+        self.make(5000)
+        self.recorder.counter("a")
+        self.answer(self.post(), taba_instance=INSTANCE)
+        self.answer(self.post(), 413)
+        self.record(2)
+        self.answer(self.post(), 409)
+        self.recorder.counter("bad name")
+        self.recorder.gauge("g", object())
+        for _ in range(500):
+            self.recorder.counter("b")
+        full = self.recorder.drops.total(FULL)
+        self.assertGreater(full, 0)
+        dropped, by_tab = self.account("dropped", "dropped_by_tab")
+        self.assertEqual(dropped, {"full": full, "name": 1, "value": 1, "unknown": 1, "refused": 1})
+        self.assertEqual(by_tab, {
+            "a": {"refused": 1, "unknown": 1}, "b": {"full": full}, "g": {"value": 1}, "bad name": {"name": 1},
+        })  # fmt: skip
+
+
 class AgentTests(SenderCase):
     def test_with_an_agent(self) -> None:
         """With an agent that goes by the protocol every event is counted once."""
@@ -672,7 +858,7 @@ class AgentTests(SenderCase):
         for i in range(10):
             self.recorder.counter("a", i)
             while isinstance(action := self.next(), Post):
-                self.sender.answered(action, agent.answer(action.headers, action.body), self.now)
+                self.sender.answered(action, agent.take(action), self.now)
             self.later()
         self.assertEqual([e.payload for e in agent.events], list(range(10)))
         self.assertEqual(self.account("instance", "number"), (f"{0:016x}{1:016x}", 10))

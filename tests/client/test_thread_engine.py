@@ -6,7 +6,6 @@ REAL: this module uses loopback sockets and subprocesses. It waits for events, n
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -29,9 +28,16 @@ from taba.client.engines.thread import ThreadEngine
 from taba.client.names import parse_url
 from taba.client.recorder import TAB_BYTES, Recorder
 from taba.client.sender import Answer, Post, Sender, Wait
+from tests.client.engines_contract import EngineContract
 from tests.client.loopback import PATIENCE, LoopbackAgent
 
 PERIOD = 0.02  # seconds between flushes
+
+
+class ThreadContractTests(EngineContract, SynchronousTestCase):
+    """What every engine keeps."""
+
+    engine = "thread"
 
 
 class EngineCase(SynchronousTestCase):
@@ -50,62 +56,6 @@ class EngineCase(SynchronousTestCase):
 
 
 class SendingTests(EngineCase):
-    def test_events_arrive(self) -> None:
-        """What is recorded is sent by itself, over one connection, each event once."""
-        client = self.start()
-        for i in range(10):
-            client.counter("a", i)
-            self.agent.wait_for_events(i + 1)
-        self.assertEqual(self.agent.values(), list(range(10)))
-        self.assertEqual(self.agent.connections, 1)
-
-    def test_stop_sends_the_rest(self) -> None:
-        """Stop sends what is recorded, long before the flush period is over, and says that all is accounted for."""
-        client = self.start(flush_period=3600)
-        for i in range(500):
-            client.counter("a", i)
-            client.gauge("g", "x")
-        self.assertIs(client.stop(PATIENCE), True)
-        self.assertEqual(len(self.agent.values()), 1000)
-        self.assertEqual(client.get_status()["acknowledged"], 1000)
-        self.assertEqual(client.get_status()["state"], "stopped")
-
-    def test_many_threads(self) -> None:
-        """Events recorded by several threads, with a buffer that is sent under pressure, are each counted once."""
-        client = self.start(flush_period=3600, max_buffer_bytes=4 << 20)
-
-        def record(start: int) -> None:
-            for i in range(start, start + 10_000):
-                client.counter(f"tab{i % 10}", i)
-
-        threads = [threading.Thread(target=record, args=(i * 10_000,)) for i in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        client.stop(PATIENCE)
-        self.assertEqual(sorted(e.payload for e in self.agent.agent.events), list(range(40_000)))
-
-    def test_pressure(self) -> None:
-        """A buffer that fills is sent before the flush period is over."""
-        client = self.start(flush_period=3600, max_buffer_bytes=20_000)
-        self.agent.wait_for(lambda: client.get_status()["state"] == "running")
-        for i in range(80):
-            client.counter("a", i)
-        self.agent.wait_for_events(60)
-
-    def test_calls_do_not_wait(self) -> None:
-        """While the agent holds an answer back, the application goes on recording."""
-        client = self.start()
-        self.agent.hold.clear()
-        client.counter("a", 0)
-        self.agent.wait_for(lambda: self.agent.requests)
-        for i in range(1, 1000):
-            client.counter("a", i)
-        self.assertEqual(client.get_status()["buffered_events"], 1000)
-        self.agent.hold.set()
-        self.agent.wait_for_events(1000)
-
     def test_two_clients(self) -> None:
         """Two clients in one process do not mix."""
         one, two = self.start(), self.start()
@@ -113,16 +63,6 @@ class SendingTests(EngineCase):
         two.counter("a", 2)
         self.agent.wait_for_events(2)
         self.assertNotEqual(one.get_status()["instance"], two.get_status()["instance"])
-
-    def test_status_can_be_printed(self) -> None:
-        """The status holds nothing that JSON cannot."""
-        import json
-
-        client = self.start()
-        client.counter("bad name")
-        client.counter("a")
-        self.agent.wait_for_events(1)
-        self.assertEqual(json.loads(json.dumps(client.get_status()))["dropped"], {"bad name": {"name": 1}})
 
 
 class FaultTests(EngineCase):
@@ -147,70 +87,6 @@ class FaultTests(EngineCase):
         self.assertIn("ConnectionRefusedError", str(client.get_status()["last_error"]))
         self.agent = LoopbackAgent(port)
         self.agent.wait_for_events(1)
-
-    def test_agent_restarts(self) -> None:
-        """An agent that starts again with its disk gets every event once, on a new connection."""
-        client = self.start()
-        client.counter("a", 1)
-        self.agent.wait_for_events(1)
-        port, disk = self.agent.port, self.agent.agent
-        self.agent.stop()
-        client.counter("a", 2)
-        self.agent = LoopbackAgent(port, disk)
-        self.agent.wait_for_events(2)
-        self.assertEqual(self.agent.values(), [1, 2])
-        self.assertEqual(client.get_status()["unknown"], 0)
-
-    def test_lost_answers(self) -> None:
-        """Batches whose answers are lost are repeated and counted once."""
-        lost: set[str] = set()
-
-        def spoil(headers: dict[str, str]) -> str | None:
-            number = headers["Taba-Batch"]
-            if number == "0" or number in lost:
-                return None
-            lost.add(number)
-            return "lost"
-
-        self.agent.spoil = spoil
-        client = self.start()
-        for i in range(3):
-            client.counter("a", i)
-            self.agent.wait_for_events(i + 1)
-        client.stop(PATIENCE)
-        self.assertEqual(self.agent.values(), [0, 1, 2])
-        self.assertEqual(client.get_status()["acknowledged"], 3)
-
-    def test_no_answer_in_time(self) -> None:
-        """A request that is not answered in time is repeated over another connection."""
-        client = self.start(timeout=0.1)
-        client.counter("a", 1)
-        self.agent.wait_for_events(1)
-        self.agent.hold.clear()
-        client.counter("a", 2)
-        self.agent.wait_for(lambda: len(self.agent.requests) >= 5)
-        self.agent.hold.set()
-        client.stop(PATIENCE)
-        self.assertEqual(self.agent.values(), [1, 2])
-
-    def test_busy_agent(self) -> None:
-        """An agent that answers 503 is asked again."""
-        statuses = iter([503, 500, None, 503, 503])
-        self.agent.spoil = lambda headers: next(statuses, None)
-        client = self.start()
-        client.counter("a", 1)
-        self.agent.wait_for_events(1)
-        self.assertEqual(self.agent.values(), [1])
-
-    def test_stop_without_agent(self) -> None:
-        """Without an agent Stop gives up at its deadline, and says that something is left."""
-        self.agent.stop()
-        client = self.start()
-        client.counter("a", 1)
-        began = time.monotonic()
-        self.assertIs(client.stop(0.2), False)
-        self.assertLess(time.monotonic() - began, 5.0)
-        self.assertEqual(client.get_status()["buffered_events"], 1)
 
     def test_stop_with_an_agent_that_hangs(self) -> None:
         """An agent that never answers cannot hold up Stop, nor spoil the client's next life."""
@@ -329,21 +205,6 @@ def _in_child(work: Callable[[], None]) -> int:
 
 
 class ForkTests(EngineCase):
-    def test_fork_starts_empty(self) -> None:
-        """What the parent had not sent at a fork is sent by the parent alone; the child has an instance of its own."""
-        client = self.start(flush_period=3600)
-        client.counter("a", 1)
-
-        def work() -> None:
-            assert client.get_status()["buffered_events"] == 0
-            client.counter("a", 2)
-            assert client.stop(PATIENCE) is True
-
-        self.assertEqual(_in_child(work), 0)
-        client.stop(PATIENCE)
-        self.assertEqual(self.agent.values(), [1, 2])
-        self.assertEqual(len(self.agent.agent.numbers), 2)
-
     def test_fork_while_a_request_is_out(self) -> None:
         """A fork in the middle of a request confuses neither process, though they share its connection for a moment."""
         client = self.start()
@@ -384,39 +245,6 @@ class ForkTests(EngineCase):
         self.assertEqual(poster.post(opening, b"", PATIENCE).status, 200)
         self.assertEqual((len(self.agent.requests), self.agent.connections), (3, 2))
 
-    def test_child_without_events(self) -> None:
-        """A child that records nothing opens no connection, and stops at once."""
-        client = self.start(flush_period=3600)
-
-        def work() -> None:
-            before = threading.active_count()
-            assert client.stop(PATIENCE) is True
-            client.counter("a")
-            assert threading.active_count() == before
-
-        self.assertEqual(_in_child(work), 0)
-        client.stop(PATIENCE)
-        self.assertEqual((self.agent.connections, self.agent.requests), (0, []))
-
-    def test_grandchild(self) -> None:
-        """A child's child starts afresh as well."""
-        client = self.start(flush_period=3600)
-        client.counter("a", 1)
-
-        def grandchild() -> None:
-            client.counter("a", 3)
-            assert client.stop(PATIENCE) is True
-
-        def child() -> None:
-            assert _in_child(grandchild) == 0
-            client.counter("a", 2)
-            assert _in_child(grandchild) == 0
-            assert client.stop(PATIENCE) is True
-
-        self.assertEqual(_in_child(child), 0)
-        client.stop(PATIENCE)
-        self.assertEqual(self.agent.values(), [1, 2, 3, 3])
-
     def test_fork_in_many_threads(self) -> None:
         """Forks while other threads record, at any point of it, leave no lock held in the child."""
         client = self.start(max_buffer_bytes=100_000)
@@ -447,18 +275,6 @@ class ForkTests(EngineCase):
             for thread in threads:
                 thread.join()
 
-    def test_multiprocessing(self) -> None:
-        """What a child of multiprocessing records is sent when it ends, without a call of Stop."""
-        client = self.start(flush_period=3600)
-        client.counter("a", 1)
-        process = multiprocessing.get_context("fork").Process(target=client.counter, args=("a", 2))
-        process.start()
-        process.join(PATIENCE)
-        self.assertEqual(process.exitcode, 0)
-        self.assertEqual(self.agent.values(), [2])
-        client.stop(PATIENCE)
-        self.assertEqual(self.agent.values(), [1, 2])
-
 
 class ExitTests(EngineCase):
     def run_script(self, script: str, agent: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -467,18 +283,6 @@ class ExitTests(EngineCase):
             env={**os.environ, "PYTHONPATH": str(Path(taba.__file__).parent.parent)},
             capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
-
-    def test_exit_flushes(self) -> None:
-        """A process that just ends has sent what it recorded."""
-        ended = self.run_script("""
-            import sys
-            from taba import client
-            client.Initialize("script", sys.argv[1], flush_period=3600)
-            for i in range(100):
-                client.Counter("a", i)
-        """)
-        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
-        self.assertEqual(self.agent.values(), sorted(range(100), key=repr))
 
     def test_exit_by_an_exception(self) -> None:
         """So has one that ends by an exception."""
@@ -505,17 +309,3 @@ class ExitTests(EngineCase):
         """)
         self.assertEqual((ended.returncode, ended.stderr), (0, ""))
         self.assertEqual(self.agent.values(), [1, 2, 3])
-
-    def test_exit_without_agent(self) -> None:
-        """Without an agent the process ends all the same, and says what it left."""
-        self.agent.stop()
-        ended = self.run_script("""
-            import sys
-            import taba.client.engines.thread as engine
-            from taba import client
-            engine.EXIT_TIMEOUT = 0.2
-            client.Initialize("script", sys.argv[1], flush_period=3600)
-            client.Counter("a", 1)
-        """)
-        self.assertEqual(ended.returncode, 0)
-        self.assertIn("events were left unsent at exit", ended.stderr)

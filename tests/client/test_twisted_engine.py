@@ -22,9 +22,16 @@ from taba.client import Client
 from taba.client.engines.twisted import TwistedEngine
 from taba.client.recorder import Recorder
 from taba.client.sender import Answer, Post, Sender, Wait
+from tests.client.engines_contract import EngineContract
 from tests.client.model_agent import ModelAgent
 
 URL = "http://agent.example:8279/post"
+
+
+class TwistedContractTests(EngineContract, SynchronousTestCase):
+    """What every engine keeps."""
+
+    engine = "twisted"
 
 
 class PostResource(Resource):
@@ -41,12 +48,11 @@ class PostResource(Resource):
 
     def render_POST(self, request: Any) -> Any:
         headers = {"Taba-Batch": request.getHeader("Taba-Batch")}
-        if request.getHeader("Taba-Unsent") is not None:
-            headers["Taba-Unsent"] = request.getHeader("Taba-Unsent")
+        protocol = 2 if request.path == b"/v2/events" else 1
         if self.spoil:
             answer = Answer(self.spoil.pop(0), {"retry-after": "0"}, "not now")
         else:
-            answer = self.agent.answer(headers, request.content.read())
+            answer = self.agent.answer(protocol, headers, request.content.read())
         request.setResponseCode(answer.status)
         for name, value in answer.headers.items():
             request.setHeader(name, value)

@@ -22,7 +22,6 @@ import asyncio
 import atexit
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Awaitable
@@ -30,12 +29,13 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 
 from taba.client.engines.asyncio_posting import StreamPoster
+from taba.client.engines.heir import Heirs
 from taba.client.engines.posting import Poster, PostFailed
-from taba.client.engines.thread import EXIT_TIMEOUT, REQUEST_TIMEOUT, ThreadEngine, Weakly, seconds_awake
+from taba.client.engines.thread import EXIT_TIMEOUT, REQUEST_TIMEOUT, Weakly, seconds_awake
 from taba.client.names import parse_url
 from taba.client.sender import Answer, Post, Sender, Wait
 
-MANY_EVENTS = 2000  # from so many on they are encoded in a worker thread: some two milliseconds' work
+MANY_EVENTS = 20_000  # from so many on they are encoded in a worker thread: some two milliseconds' work
 
 _log = logging.getLogger("taba.client")
 
@@ -69,9 +69,7 @@ class AsyncioEngine:
         self._deadline: float | None = None
         self._draining = False
         self._running = False
-        self._forked = False
-        self._heir: ThreadEngine | None = None
-        """In a forked child: what sends there, once something was recorded."""
+        self._heirs = Heirs(sender, url, request_timeout, ca_file)
 
     def start(self) -> None:
         """Start to record and to send. Whether the agent is there makes no difference."""
@@ -94,9 +92,9 @@ class AsyncioEngine:
             within: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
             within = None
-        if self._forked:
-            return self._stop_heir(timeout) if within is None else asyncio.ensure_future(
-                asyncio.to_thread(self._stop_heir, timeout)
+        if self._heirs.forked:
+            return self._heirs.stop(timeout) if within is None else asyncio.ensure_future(
+                asyncio.to_thread(self._heirs.stop, timeout)
             )
         self._deadline = seconds_awake() + timeout
         if within is self._loop:
@@ -153,7 +151,7 @@ class AsyncioEngine:
     async def _turn(self) -> bool:
         """One action; whether there may be another."""
         try:
-            if self._forked or self._is_late():
+            if self._heirs.forked or self._is_late():
                 return False
             self._begin_to_drain()
             action = await self._next_action()
@@ -179,7 +177,7 @@ class AsyncioEngine:
                 self._sender.drain()
 
     async def _next_action(self) -> Post | Wait:
-        if self._sender.status()["buffered_events"] < MANY_EVENTS:
+        if self._sender.buffered_events() < MANY_EVENTS:
             return self._ask_sender()
         if self._worker is None:  # of its own: the loop's may be busy for long with the application's work
             self._worker = ThreadPoolExecutor(1, thread_name_prefix="taba-client")
@@ -202,7 +200,7 @@ class AsyncioEngine:
         if self._deadline is not None:
             timeout = max(0.01, min(timeout, self._deadline - seconds_awake()))
         try:
-            answer = await self._connection.post(post.headers, post.body, timeout)
+            answer = await self._connection.post(post.headers, post.body, timeout, post.protocol)
         except PostFailed as failure:
             self._tell(post, failure)
         else:
@@ -210,7 +208,7 @@ class AsyncioEngine:
 
     def _tell(self, post: Post, outcome: Answer | PostFailed) -> None:
         with self._lock:
-            if self._forked:
+            if self._heirs.forked:
                 return
             if isinstance(outcome, PostFailed):
                 self._sender.failed(post, f"{self._url}: {outcome}", seconds_awake())
@@ -235,7 +233,7 @@ class AsyncioEngine:
                 if isinstance(action, Post):
                     timeout = max(0.01, min(self._request_timeout, self._deadline - seconds_awake()))
                     try:
-                        self._tell(action, poster.post(action.headers, action.body, timeout))
+                        self._tell(action, poster.post(action.headers, action.body, timeout, action.protocol))
                     except PostFailed as failure:
                         self._tell(action, failure)
                 elif self._sender.drained:
@@ -253,34 +251,9 @@ class AsyncioEngine:
     # -- forks -----------------------------------------------------------------------------------------------------
 
     def _after_fork(self) -> None:
-        """In the child, before anything else runs there: start afresh. A child of a child is its heir's to look to."""
+        """In the child, before anything else runs there: start afresh."""
+        atexit.unregister(self._at_exit)  # an heir has its own
         self._connection.forget()
         self._lock = threading.Lock()
         self._worker = None
-        self._forked = True
-        if self._heir is None:
-            self._sender.restart(on_revival=self._revive if self._running else None)
-            multiprocessing = sys.modules.get("multiprocessing.util")
-            if multiprocessing is not None:
-                multiprocessing.register_after_fork(self, _flush_at_exit_of_child)
-
-    def _revive(self) -> None:
-        """In a forked child, with its first event."""
-        heir = ThreadEngine(self._sender, self._url, request_timeout=self._request_timeout, ca_file=self._ca_file)
-        heir.start()
-        atexit.unregister(self._at_exit)  # the heir's stands for it
-        self._heir = heir
-
-    def _stop_heir(self, timeout: float) -> bool:
-        if self._heir is not None:
-            return self._heir.stop(timeout)
-        atexit.unregister(self._at_exit)
-        self._sender.drain()  # nothing was recorded here, and nothing will be
-        return True
-
-
-def _flush_at_exit_of_child(engine: AsyncioEngine) -> None:
-    """A child of `multiprocessing` runs no atexit functions, but these."""
-    from multiprocessing.util import Finalize
-
-    Finalize(None, engine._at_exit, exitpriority=0)
+        self._heirs.fork(self._running)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from taba.client.engines.posting import HEADERS, MAX_ANSWER_BYTES, PostFailed, say, verifying_context
+from taba.client.exchange import TEXT, Answer
 from taba.client.names import Endpoint
-from taba.client.sender import Answer
 
 MAX_HEADERS = 100  # lines of an answer
 LIMIT = 65_536  # bytes of a line of an answer
@@ -37,12 +37,13 @@ class StreamPoster:
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         if endpoint.port != (443 if endpoint.secure else 80):
             host = f"{host}:{endpoint.port}"
-        self._head = f"POST {endpoint.target} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\n"
+        self._head = f"Host: {host}\r\nAccept-Encoding: identity\r\n"
 
-    async def post(self, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
-        """Carry out one POST, within `timeout` seconds. Raises PostFailed."""
+    async def post(self, headers: Mapping[str, str], body: bytes, timeout: float, protocol: int = TEXT) -> Answer:
+        """Carry out one POST, of protocol 1 or 2, within `timeout` seconds. Raises PostFailed."""
         fields = {**HEADERS, **headers, "Content-Length": str(len(body))}
-        head = self._head + "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
+        line = f"POST {self._endpoint.target_of(protocol)} HTTP/1.1\r\n"
+        head = line + self._head + "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
         request = head.encode("latin-1") + body
         answer = None
         try:

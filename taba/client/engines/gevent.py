@@ -160,7 +160,7 @@ class GeventEngine:
         if self._deadline is not None:
             timeout = max(0.01, min(timeout, self._deadline - seconds_awake()))
         try:
-            answer = poster.post(post.headers, post.body, timeout)
+            answer = poster.post(post.headers, post.body, timeout, post.protocol)
         except PostFailed as failure:
             if life is self._life:
                 self._sender.failed(post, f"{self._url}: {failure}", seconds_awake())

@@ -9,8 +9,8 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING
 
 from taba import __version__
+from taba.client.exchange import TEXT, Answer
 from taba.client.names import Endpoint
-from taba.client.sender import Answer
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -43,11 +43,12 @@ class Poster:
         self._context = verifying_context(ca_file) if endpoint.secure else None
         self._connection: HTTPConnection | None = None
 
-    def post(self, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
-        """Carry out one POST. `timeout` is in seconds, for each step of it. Raises PostFailed."""
+    def post(self, headers: Mapping[str, str], body: bytes, timeout: float, protocol: int = TEXT) -> Answer:
+        """Carry out one POST, of protocol 1 or 2. `timeout` is in seconds, for each step of it. Raises PostFailed."""
+        target = self._endpoint.target_of(protocol)
         reused = self._connection is not None
         try:
-            return self._exchange(headers, body, timeout)
+            return self._exchange(target, headers, body, timeout)
         except (ConnectionError, HTTPException) as error:
             self.close()
             if not reused:
@@ -57,7 +58,7 @@ class Poster:
             raise PostFailed(say(error)) from None
         # The endpoint closed a connection that was idle: nothing to wait for. A numbered batch may be repeated.
         try:
-            return self._exchange(headers, body, timeout)
+            return self._exchange(target, headers, body, timeout)
         except (OSError, HTTPException) as error:
             self.close()
             raise PostFailed(say(error)) from None
@@ -79,10 +80,10 @@ class Poster:
             if descriptor >= 0:
                 os.close(descriptor)
 
-    def _exchange(self, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
+    def _exchange(self, target: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
         connection = self._connected(timeout)
         with suppress(BrokenPipeError, ConnectionResetError):  # who refuses a body may answer before it is whole
-            connection.request("POST", self._endpoint.target, body, {**HEADERS, **headers})
+            connection.request("POST", target, body, {**HEADERS, **headers})
         response = connection.getresponse()
         text = response.read(MAX_ANSWER_BYTES)
         if response.will_close or not response.isclosed():

@@ -146,7 +146,7 @@ class ThreadEngine:
         if self._deadline is not None:
             timeout = max(0.01, min(timeout, self._deadline - seconds_awake()))
         try:
-            answer = self._poster.post(post.headers, post.body, timeout)
+            answer = self._poster.post(post.headers, post.body, timeout, post.protocol)
         except PostFailed as failure:
             with self._lock:
                 if not self._abandoned:

@@ -10,15 +10,28 @@
 
 `initialize` and `stop` are then for the reactor's thread, and return Deferreds. Events may be recorded in any thread if
 the reactor is IReactorFromThreads, and else only in its own. The global reactor is not used, so that the engine runs on
-a simulated one, too. Forks are not looked after: a forked child has no reactor, and has to make a Client of its own.
+a simulated one, too. Two moments need care:
+
+* *The end of the reactor.* What is recorded and was not stopped is sent before the reactor shuts down, within
+  EXIT_TIMEOUT. What is recorded after that is not sent.
+* *A fork.* The child must not use its parent's reactor. It starts afresh, with nothing recorded and no connection; its
+  first event starts a ThreadEngine, and there `stop` itself waits. What was unsent stays the parent's.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import (
+    IConsumer,
+    IDelayedCall,
+    IReactorCore,
+    IReactorFDSet,
+    IReactorFromThreads,
+    IReactorTime,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -28,7 +41,9 @@ from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from taba import __version__
-from taba.client.names import parse_url
+from taba.client.engines.heir import Heirs
+from taba.client.engines.thread import EXIT_TIMEOUT, Weakly
+from taba.client.names import columns_url, parse_url
 from taba.client.sender import Answer, Post, Sender
 
 REQUEST_TIMEOUT = 10.0  # seconds, for a request and its answer
@@ -58,6 +73,7 @@ class TwistedEngine:
         parse_url(url)
         self._sender = sender
         self._url = url
+        self._urls = {1: url.encode("ascii"), 2: (columns_url(url) or url).encode("ascii")}
         self._reactor = reactor
         self._clock: IReactorTime = reactor
         self._agent = agent
@@ -68,8 +84,10 @@ class TwistedEngine:
         self._hurry_call: IDelayedCall | None = None
         self._request: Deferred[Any] | None = None
         self._deadline: IDelayedCall | None = None
-        self._stopped: Deferred[bool] | None = None
+        self._stopped: list[Deferred[bool]] = []
         self._running = False
+        self._at_shutdown: Any = None
+        self._heirs = Heirs(sender, url, request_timeout, ca_file)
 
     def start(self) -> Deferred[None]:
         """Start to record and to send. Fires at once: whether the agent is there makes no difference."""
@@ -77,6 +95,10 @@ class TwistedEngine:
             self._pool = HTTPConnectionPool(self._reactor, persistent=True)
             self._pool.retryAutomatically = False  # repeating is the Sender's to decide
             self._agent = Agent(self._reactor, self._policy, connectTimeout=self._request_timeout, pool=self._pool)
+        if IReactorCore.providedBy(self._reactor):
+            self._at_shutdown = self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
+        if hasattr(os, "register_at_fork") and IReactorFDSet.providedBy(self._reactor):  # and not a simulated one
+            os.register_at_fork(after_in_child=Weakly(self._after_fork))
         self._running = True
         self._sender.open(self._come_early)
         self._turn()
@@ -88,13 +110,41 @@ class TwistedEngine:
         Fires with whether all that was recorded is accounted for (acknowledged, refused or unknown). By then no delayed
         call, request or connection of the engine is left.
         """
+        if self._heirs.forked:
+            return succeed(self._heirs.stop(timeout))
+        trigger, self._at_shutdown = self._at_shutdown, None
+        if trigger is not None:
+            self._reactor.removeSystemEventTrigger(trigger)
+        return self._drain(timeout)
+
+    def _drain(self, timeout: float) -> Deferred[bool]:
         self._sender.drain()
-        self._stopped = Deferred()
-        stopped = self._stopped
+        if not self._running:
+            return succeed(self._sender.drained)
+        stopped: Deferred[bool] = Deferred()
+        self._stopped.append(stopped)
+        _cancel(self._deadline)
         self._deadline = self._clock.callLater(timeout, self._finish)
         if self._request is None:
             self._turn()
         return stopped
+
+    def _shut_down(self) -> Deferred[None]:
+        """The reactor is about to end, and nobody has called `stop`."""
+        self._at_shutdown = None
+        stopped = succeed(self._heirs.stop(EXIT_TIMEOUT)) if self._heirs.forked else self._drain(EXIT_TIMEOUT)
+        return stopped.addCallback(self._shut)
+
+    def _shut(self, done: bool) -> None:
+        if not done:
+            self._log.warn(
+                "Taba client: events were left unsent at exit: {error}", error=self._sender.status()["last_error"]
+            )
+
+    def _after_fork(self) -> None:
+        """In the child, before anything else runs there."""
+        self._heirs.fork(self._running)
+        self._running = False
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
@@ -121,7 +171,7 @@ class TwistedEngine:
     def _carry_out(self, post: Post) -> None:
         assert self._agent is not None
         headers = Headers({name: [value] for name, value in {**HEADERS, **post.headers}.items()})
-        url, body = self._url.encode("ascii"), _Body(post.body)
+        url, body = self._urls[post.protocol], _Body(post.body)
         request: Deferred[Any] = maybeDeferred(self._agent.request, b"POST", url, headers, body)
         request.addCallback(_read)
         self._request = request
@@ -130,6 +180,8 @@ class TwistedEngine:
         def ended(result: Answer | Failure) -> None:
             _cancel(timer)
             self._request = None
+            if self._heirs.forked:
+                return
             now = self._clock.seconds()
             if isinstance(result, Failure):
                 self._sender.failed(post, f"{self._url}: {say(result)}", now)
@@ -165,9 +217,13 @@ class TwistedEngine:
         closed: Deferred[Any] = succeed(None)
         if self._pool is not None:
             closed = self._pool.closeCachedConnections()
-        stopped, self._stopped = self._stopped, None
-        if stopped is not None:
-            closed.addBoth(lambda _: stopped.callback(done))
+        waiting, self._stopped = self._stopped, []
+
+        def tell(_: object) -> None:
+            for stopped in waiting:
+                stopped.callback(done)
+
+        closed.addBoth(tell)
 
 
 HEADERS = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": f"taba-client/{__version__}"}
