@@ -17,11 +17,22 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def expand(line: str) -> str:
     """A line of `/tabs` or `/projection` with each of the State's windows on a line of its own, if it has windows."""
     head, separator, state = _split_line(line)
-    members = _members(state)
-    if not separator or len(members) < 2 or not all(member.value.startswith("{") for member in members):
-        return line
-    body = ",\n".join(f"  {member.key}: {member.value}" for member in members)
-    return f"{head}{separator}{{\n{body}}}"
+    return f"{head}{separator}{expand_state(state)}" if separator else line
+
+
+def expand_state(state: str) -> str:
+    """A State with each of its windows on a line of its own, if it has windows."""
+    found = members(state)
+    if len(found) < 2 or not all(member.value.startswith("{") for member in found):
+        return state
+    body = ",\n".join(f"  {member.key}: {member.value}" for member in found)
+    return f"{{\n{body}}}"
+
+
+def head_and_state(line: str) -> tuple[str, str]:
+    """What a line of `/tabs` or `/projection` is about, and the State."""
+    head, _, state = _split_line(line)
+    return head, state
 
 
 def name_of(line: str) -> str:
@@ -60,10 +71,11 @@ def visible(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     """A member of an object, as text."""
 
     key: str
+    """With its quotes."""
     value: str
 
 
@@ -85,12 +97,28 @@ def _tokens(text: str) -> Iterator[str]:
         at += len(token)
 
 
-def _members(state: str) -> list[_Member]:
+def members(state: str) -> list[Member]:
     """The members of an object; none if it is no whole object."""
-    tokens = list(_tokens(state.strip()))
-    if len(tokens) < 3 or tokens[0] != "{" or tokens[-1] != "}":
+    found = []
+    for part in _parts(state, "{", "}"):
+        member = re.match(r'\s*("(?:[^"\\]|\\.)*")\s*:\s*(.*)\Z', part, re.DOTALL)
+        if member is None:
+            return []
+        found.append(Member(member[1], member[2].rstrip()))
+    return found
+
+
+def elements(array: str) -> list[str]:
+    """The elements of an array, as text; none if it is no whole array."""
+    return [part.strip() for part in _parts(array, "[", "]")]
+
+
+def _parts(text: str, begin: str, end: str) -> list[str]:
+    """What stands between commas within a pair of brackets; nothing if the text is none, or not whole."""
+    tokens = list(_tokens(text.strip()))
+    if len(tokens) < 3 or tokens[0] != begin or tokens[-1] != end:
         return []
-    members, parts, depth = [], [""], 0
+    parts, depth = [""], 0
     for token in tokens[1:-1]:
         depth += (token in ("{", "[")) - (token in ("}", "]"))
         if depth < 0:
@@ -99,9 +127,4 @@ def _members(state: str) -> list[_Member]:
             parts.append("")
         else:
             parts[-1] += token
-    for part in parts:
-        found = re.match(r'\s*("(?:[^"\\]|\\.)*")\s*:\s*(.*)\Z', part, re.DOTALL)
-        if found is None or depth:
-            return []
-        members.append(_Member(found[1], found[2].rstrip()))
-    return members
+    return [] if depth else parts

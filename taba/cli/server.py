@@ -1,12 +1,13 @@
-"""Asking a server over HTTP. `urllib` is imported when it is used, so that `--help` does not wait for it."""
+"""Asking servers and agents over HTTP. `urllib` is imported when it is used, so that `--help` does not wait for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 DEFAULT_SERVER = "http://localhost:8300"
+DEFAULT_AGENT = "http://localhost:8279"
 
 
 class Reply(NamedTuple):
@@ -14,6 +15,8 @@ class Reply(NamedTuple):
 
     status: int
     text: str
+    headers: Mapping[str, str] = {}
+    """Names in lower case."""
 
 
 class Unreachable(Exception):
@@ -34,6 +37,9 @@ class Question(NamedTuple):
     """The authorities to trust with https, as PEM; None for the platform's."""
     method: str = "GET"
     """POST for what changes something."""
+    body: bytes | None = None
+    headers: Mapping[str, str] = {}
+    """Beside Accept and the token."""
 
 
 Fetch = Callable[[Question], Reply]
@@ -74,19 +80,24 @@ def fetch(question: Question) -> Reply:
         handlers.append(ProxyHandler({}))
     if parts.scheme == "https":
         handlers.append(HTTPSHandler(context=verifying_context(question.ca_file)))
-    request = Request(question.url, headers={"Accept": question.accept}, method=question.method)
+    headers = {"Accept": question.accept, **question.headers}
+    request = Request(question.url, question.body, headers, method=question.method)
     if question.token is not None:
         request.add_unredirected_header("Authorization", f"Bearer {question.token}")
     try:
         with build_opener(*handlers).open(request, timeout=question.timeout) as answer:
-            return Reply(answer.status, answer.read().decode("utf-8", "replace"))
+            return Reply(answer.status, answer.read().decode("utf-8", "replace"), _headers(answer))
     except HTTPError as error:
         with error:
-            return Reply(error.code, error.read().decode("utf-8", "replace"))
+            return Reply(error.code, error.read().decode("utf-8", "replace"), _headers(error))
     except URLError as error:
         raise Unreachable(_say(error.reason)) from None
     except (OSError, HTTPException) as error:
         raise Unreachable(_say(error)) from None
+
+
+def _headers(answer: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.headers.items()}
 
 
 def _say(reason: object) -> str:

@@ -1,4 +1,4 @@
-"""The commands as a user or a script meets them."""
+"""What all commands have in common, and those that ask for States and lists."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taba import __version__
 from taba.cli import main
-from taba.cli.commands import Session
 from taba.cli.server import Question, Reply, Unreachable, base_url
+from taba.cli.session import Session
 
 TABS = 'bids: {"1m": {"count": 2, "total": 1100.00}, "1d": {"count": 2, "total": 1100.00}}\nversion: {"2.4": 3}\n'
 
@@ -42,47 +42,6 @@ class CommandCase(SynchronousTestCase):
     def run_cli(self, *arguments: str, env: dict[str, str] | None = None, typed: str | None = None) -> Result:
         runner = CliRunner(env={"TABA_SERVER": None, "TABA_TOKEN_FILE": None, "TABA_CA_FILE": None, **(env or {})})
         return runner.invoke(main, arguments, obj=Session(self.fetch), input=typed)
-
-
-class AcceptLossTests(CommandCase):
-    """Giving up the data of a shard."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.answer = Reply(200, "Shard shard1: 500 vbuckets begin anew.\n")
-
-    def test_yes(self) -> None:
-        """With --yes the server is told at once, by POST, and its answer is shown."""
-        result = self.run_cli("accept-loss", "shard1", "--yes")
-        self.assertEqual((result.exit_code, result.stdout), (0, "Shard shard1: 500 vbuckets begin anew.\n"))
-        self.assertEqual(
-            self.asked, [("http://localhost:8300", "/accept_loss", {"shard": ["shard1"]}, "text/plain")]
-        )
-        self.assertEqual(self.methods, ["POST"])
-
-    def test_asks_back(self) -> None:
-        """Without --yes it asks back; anything but yes changes nothing."""
-        refused = self.run_cli("accept-loss", "shard1", typed="n\n")
-        self.assertEqual((refused.exit_code, refused.stdout, self.asked), (1, "", []))
-        self.assertIn("given up for good", refused.stderr)
-        self.assertIn("nothing was changed", refused.stderr)
-        closed = self.run_cli("accept-loss", "shard1", typed="")
-        self.assertEqual((closed.exit_code, self.asked), (1, []))
-        agreed = self.run_cli("accept-loss", "shard1", typed="y\n")
-        self.assertEqual((agreed.exit_code, len(self.asked)), (0, 1))
-
-    def test_json(self) -> None:
-        """With --json the server's JSON is shown."""
-        self.answer = Reply(200, '{"shard": "shard1", "begin_anew": 500}')
-        result = self.run_cli("accept-loss", "shard1", "--yes", "--json")
-        self.assertEqual(result.stdout, '{"shard":"shard1","begin_anew":500}\n')
-
-    def test_refused(self) -> None:
-        """What the server says against it is shown, with the status of an error."""
-        self.answer = Reply(400, "There is no shard shard9: the shards are shard1, shard2.\n")
-        result = self.run_cli("accept-loss", "shard9", "--yes")
-        self.assertEqual((result.exit_code, result.stdout), (4, ""))
-        self.assertIn("the shards are shard1, shard2", result.stderr)
 
 
 class AggTests(CommandCase):
