@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from attrs import evolve
 from twisted.application.service import IService, Service
 from twisted.internet.defer import inlineCallbacks
-from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 from twisted.web.client import Agent as HTTPAgent
 from twisted.web.client import HTTPConnectionPool
 
-from taba import settings as taba_settings
+from taba.agent.double import DoubleAgent
 from taba.agent.http import AgentResources
 from taba.agent.http_endpoint import HTTPEndpoint, client_of
 from taba.agent.service import Agent
@@ -26,34 +26,29 @@ from taba.agent.site import agent_site
 from taba.binding import EndpointString, check_endpoints
 from taba.errors import SettingsError
 from taba.guarding import shared_token
-from taba.handlers.registry import Registry, installed
+from taba.handlers.registry import Registry, check_installed, installed
+from taba.options import SettingsOptions, given
 from taba.process import Process
-from taba.settings import AgentSettings, Endpoint
+from taba.settings import AgentSettings, DoubleAgentSettings, Endpoint, Gathered, gather
 from taba.stopping import stop_in_turn
 from taba.web.listening import Listening, listen
 from taba.web.tls import VerifiedServers
 
 
-class Options(BaseOptions):
+class Options(SettingsOptions):
     """Command line of `twistd taba-agent`."""
 
     synopsis = "[options]"
     longdesc = "Takes the events of applications on this host, keeps them on disk, and forwards them to Taba servers."
-    optParameters = [
-        ["config", "c", None, "Settings file (JSON); options on the command line override it."],
+    optParameters: ClassVar[list[list[Any]]] = [
         ["spool", "d", None, "Folder of the spool [default: taba-spool]"],
         ["port", "p", None, "TCP port for applications [default: 8279]", int],
         ["interface", "i", None, "Address to listen on [default: 127.0.0.1]"],
-        ["token-file", None, None, "File of the token that clients, agents and servers share."],
         ["tls-ca-file", None, None, "PEM file of the authorities to trust with https servers."],
     ]
-    optFlags = [
-        ["check-config", None, "Read the settings, say what is wrong with them, and exit."],
-        ["insecure", None, "Listen on other addresses than loopback without a token or TLS: for everybody."],
-    ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(environment)
         self["servers"] = []
         self["listen"] = []
 
@@ -70,44 +65,32 @@ class Options(BaseOptions):
         """Twisted endpoint string to listen on, in place of --interface and --port; may be given several times"""
         self["listen"].append(value)
 
-    def postOptions(self) -> None:
-        """Read the settings, so that a mistake ends twistd with a sentence before it forks."""
-        try:
-            self["settings"] = self._settings()
-        except SettingsError as problem:
-            raise UsageError(str(problem))
-        if self["check-config"]:
-            print("The settings are in order.")
-            raise SystemExit(0)
-
-    def _settings(self) -> AgentSettings:
-        settings = AgentSettings() if self["config"] is None else taba_settings.load(AgentSettings, self["config"])
-        given = {
-            "spool": self["spool"],
-            "port": self["port"],
-            "interface": self["interface"],
-            "listen": tuple(self["listen"]) or None,
-            "token_file": self["token-file"],
-            "tls_ca_file": self["tls-ca-file"],
+    def gathered(self) -> Gathered[AgentSettings]:
+        """See `SettingsOptions`."""
+        options = {
+            "SPOOL_DIR": (self["spool"], "--spool"),
+            "AGENT_PORT": (self["port"], "--port"),
+            "AGENT_INTERFACE": (self["interface"], "--interface"),
+            "AGENT_LISTEN": (tuple(self["listen"]), "--listen"),
+            "SERVER_ENDPOINTS": (tuple(self["servers"]), "--server"),
+            "TLS_CA_FILE": (self["tls-ca-file"], "--tls-ca-file"),
         }
-        given = {name: value for name, value in given.items() if value is not None}
-        settings = taba_settings.changed(settings, **given)
-        if self["servers"]:
-            settings = evolve(settings, servers=tuple(self["servers"]))
-        if self["insecure"]:
-            settings = evolve(settings, insecure=True)
-        if not settings.servers:
-            raise SettingsError("SERVER_ENDPOINTS: an agent needs one server at least.")
-        settings = with_absolute_paths(settings)
+        options = {**given(options), **self.common()}
+        found = gather(AgentSettings, self["config"], self.environment, options)
+        settings = with_absolute_paths(found.settings)
         check(settings)
-        return settings
+        return evolve(found, settings=settings)
 
 
 def with_absolute_paths(settings: AgentSettings) -> AgentSettings:
     """Settings whose files are where they were when the command was given: twistd may change its folder."""
+    double = settings.double_agent
+    if double is not None:
+        double = evolve(double, spool=os.path.abspath(double.spool or f"{settings.spool}-double"))
     return evolve(
         settings,
         spool=os.path.abspath(settings.spool),
+        double_agent=double,
         listen=tuple(str(EndpointString.parse(each).with_absolute_paths()) for each in settings.listen),
         token_file=settings.token_file and os.path.abspath(settings.token_file),
         tls_ca_file=settings.tls_ca_file and os.path.abspath(settings.tls_ca_file),
@@ -117,9 +100,22 @@ def with_absolute_paths(settings: AgentSettings) -> AgentSettings:
 
 def check(settings: AgentSettings) -> None:
     """SettingsError for what each setting alone does not show, and for files that cannot be used."""
+    if not settings.servers:
+        raise SettingsError("SERVER_ENDPOINTS: an agent needs one server at least.")
+    if settings.double_agent is not None:
+        check_double(settings.spool, settings.double_agent)
+    check_installed(settings.additional_handlers)
     shared_token(settings.token_file, lambda: 0.0)
     check_endpoints(settings.endpoints(), token=settings.token_file is not None, insecure=settings.insecure)
     VerifiedServers(settings.tls_ca_file, settings.tls_client_file)
+
+
+def check_double(spool: str, double: DoubleAgentSettings) -> None:
+    """SettingsError for a second set of servers that cannot be one."""
+    if not double.servers:
+        raise SettingsError("DOUBLE_AGENT.SERVER_ENDPOINTS: the second set of servers needs one at least.")
+    if double.spool is not None and os.path.realpath(double.spool) == os.path.realpath(spool):
+        raise SettingsError(f"DOUBLE_AGENT.SPOOL_DIR: {double.spool} is the first spool; the second needs its own.")
 
 
 class StandaloneAgent(Service):
@@ -132,10 +128,16 @@ class StandaloneAgent(Service):
         pool = HTTPConnectionPool(process.reactor)
         trust = VerifiedServers(settings.tls_ca_file, settings.tls_client_file)
         http = client_of(HTTPAgent(process.reactor, trust, pool=pool))
-        endpoints = [
-            HTTPEndpoint(each.url(), http, process.reactor, token=token.to_send) for each in settings.servers
-        ]
-        self.agent = Agent(settings, process, registry.kinds(), endpoints)
+
+        def endpoints(servers: Sequence[Endpoint]) -> list[HTTPEndpoint]:
+            return [HTTPEndpoint(each.url(), http, process.reactor, token=token.to_send) for each in servers]
+
+        kinds, first, double = registry.kinds(), endpoints(settings.servers), settings.double_agent
+        self.agent = (
+            Agent(settings, process, kinds, first)
+            if double is None
+            else DoubleAgent(settings, process, kinds, first, endpoints(double.servers))
+        )
         self._site = agent_site(AgentResources(self.agent), process, token.guard())
         self._port: Listening | None = None
 
@@ -143,6 +145,8 @@ class StandaloneAgent(Service):
     def startService(self):  # type: ignore[no-untyped-def]
         """Fires when events are taken."""
         super().startService()
+        for remark in self.settings.remarks():
+            self._process.say(remark)
         yield self.agent.startService()
         listening: Listening = yield listen(self._process.reactor, self.settings.endpoints(), self._site)
         self._port = listening
@@ -150,6 +154,10 @@ class StandaloneAgent(Service):
             f"Taba agent: applications on {', '.join(f'{url}/post' for url in listening.urls())}, "
             f"spool in {self.settings.spool}, servers {', '.join(each.url() for each in self.settings.servers)}. Ready."
         )
+        double = self.settings.double_agent
+        if double is not None:
+            to = ", ".join(each.url() for each in double.servers)
+            self._process.say(f"Taba agent: a copy of everything goes by the spool in {double.spool} to servers {to}.")
 
     @inlineCallbacks
     def stopService(self):  # type: ignore[no-untyped-def]
@@ -161,7 +169,7 @@ class StandaloneAgent(Service):
 
 def make_agent(settings: AgentSettings, process: Process) -> IService:
     """The service of an agent on any machine, the simulated one included. StartError when its folder cannot be used."""
-    return StandaloneAgent(settings, process, installed())
+    return StandaloneAgent(settings, process, installed(settings.additional_handlers))
 
 
 def makeService(options: Any, process: Process | None = None, reactor: Any = None) -> IService:

@@ -33,6 +33,15 @@ class FrameError(RemoteProtocolError):
     """A protocol 2 frame, or the answer to one, is malformed."""
 
 
+class ColumnsError(FrameError):
+    """The frame of events in columns is malformed behind its first `place` bytes; nothing of it counts."""
+
+    def __init__(self, place: int, problem: str) -> None:
+        super().__init__(f"byte {place}: {problem}")
+        self.place = place
+        self.problem = problem
+
+
 class LimitReached(TabaError):
     """A limit of size was reached: `limit` names it, in the words of the settings."""
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from attrs import evolve
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.python.usage import Options as BaseOptions
-from twisted.python.usage import UsageError
 
-from taba import settings as taba_settings
 from taba.agent.http import AgentResources
 from taba.agent.service import Agent
 from taba.agent.site import agent_site
@@ -25,12 +23,14 @@ from taba.client.api import Client
 from taba.client.engines.twisted import TwistedEngine
 from taba.errors import SettingsError
 from taba.guarding import shared_token
-from taba.handlers.registry import Registry, installed
+from taba.handlers.registry import Registry, check_installed, installed
 from taba.interfaces import IStore
 from taba.local_endpoint import LocalEndpoint
+from taba.options import SettingsOptions, given
 from taba.process import Process
+from taba.server.blacklist import Blacklist, compiled
 from taba.server.service import Server
-from taba.settings import AgentSettings, Endpoint, ServerSettings
+from taba.settings import AgentSettings, Endpoint, Gathered, ServerSettings, gather
 from taba.stopping import stop_in_turn
 from taba.store.embedded import EmbeddedStore
 from taba.store.memory import MemoryStore
@@ -43,7 +43,7 @@ OWN_FLUSH_SECONDS = 10.0
 """How often the server records its own events."""
 
 
-class Options(BaseOptions):
+class Options(SettingsOptions):
     """Command line of `twistd taba-server`."""
 
     synopsis = "[options]"
@@ -51,22 +51,16 @@ class Options(BaseOptions):
         "A complete Taba in one process: takes events, folds them durably, answers queries. Without --config it also "
         "opens an agent's port for applications on this host."
     )
-    optParameters = [
-        ["config", "c", None, "Settings file (JSON); options on the command line override it."],
+    optParameters: ClassVar[list[list[Any]]] = [
         ["data-dir", "d", None, "Folder of the embedded store and the spool [default: taba-data]"],
         ["port", "p", None, "TCP port for agents and queries [default: 8300]", int],
         ["agent-port", None, None, "TCP port for applications on this host [default: 8279]", int],
         ["interface", "i", None, "Address to listen on [default: 127.0.0.1]"],
-        ["token-file", None, None, "File of the token that clients, agents and servers share."],
     ]
-    optFlags = [
-        ["memory", None, "Keep everything in memory: a stop loses it."],
-        ["check-config", None, "Read the settings, say what is wrong with them, and with Redis, and exit."],
-        ["insecure", None, "Listen on other addresses than loopback without a token or TLS: for everybody."],
-    ]
+    optFlags = [["memory", None, "Keep everything in memory: a stop loses it."]]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(environment)
         self["listen"] = []
         self["agent-listen"] = []
 
@@ -82,39 +76,27 @@ class Options(BaseOptions):
         """
         self["agent-listen"].append(value)
 
-    def postOptions(self) -> None:
-        """Read the settings, so that a mistake ends twistd with a sentence before it forks."""
-        try:
-            self["settings"] = self._settings()
-        except SettingsError as problem:
-            raise UsageError(str(problem))
-        if self["check-config"]:
-            print("The settings are in order.")
-            raise SystemExit(0 if not self["settings"].database.redis else look_at_redis(self["settings"]))
-
-    def _settings(self) -> ServerSettings:
-        if self["config"] is None:
-            settings = ServerSettings(embedded_agent=True)
-        else:
-            settings = taba_settings.load(ServerSettings, self["config"])
-        given = {
-            "data_dir": self["data-dir"],
-            "port": self["port"],
-            "agent_port": self["agent-port"],
-            "interface": self["interface"],
-            "listen": tuple(self["listen"]) or None,
-            "agent_listen": tuple(self["agent-listen"]) or None,
-            "token_file": self["token-file"],
+    def gathered(self) -> Gathered[ServerSettings]:
+        """See `SettingsOptions`. Without a file this process is an agent, too."""
+        options = {
+            "DATA_DIR": (self["data-dir"], "--data-dir"),
+            "BASE_PORT": (self["port"], "--port"),
+            "AGENT_PORT": (self["agent-port"], "--agent-port"),
+            "INTERFACE": (self["interface"], "--interface"),
+            "LISTEN": (tuple(self["listen"]), "--listen"),
+            "AGENT_LISTEN": (tuple(self["agent-listen"]), "--agent-listen"),
+            "DB_SETTINGS.USE_MEMORY_DB": (True if self["memory"] else None, "--memory"),
         }
-        given = {name: value for name, value in given.items() if value is not None}
-        settings = taba_settings.changed(settings, **given)
-        if self["memory"]:
-            settings = evolve(settings, database=evolve(settings.database, memory=True))
-        if self["insecure"]:
-            settings = evolve(settings, insecure=True)
-        settings = with_absolute_paths(settings)
+        basis = {"EMBEDDED_AGENT": (True, "there being no settings file")} if self["config"] is None else {}
+        options = {**given(options), **self.common()}
+        found = gather(ServerSettings, self["config"], self.environment, options, basis)
+        settings = with_absolute_paths(found.settings)
         check(settings)
-        return settings
+        return evolve(found, settings=settings)
+
+    def inspected(self, settings: ServerSettings) -> int:
+        """See `SettingsOptions`."""
+        return look_at_redis(settings) if settings.database.redis else 0
 
 
 def look_at_redis(settings: ServerSettings) -> int:
@@ -160,12 +142,14 @@ def check(settings: ServerSettings) -> None:
         check_database(settings.database)
     elif not {"fe", "be"} <= roles:
         raise SettingsError("SERVER_ROLES: the embedded store is of one process, which has to be fe and be.")
-    if settings.workers != 1:
-        raise SettingsError("SERVER_WORKERS: start as many servers as you want, with ports of their own; each is one.")
     if settings.agent_port == 0 and not settings.embedded_agent:
         raise SettingsError("AGENT_PORT: 0 picks a free port for an agent in this process only (EMBEDDED_AGENT).")
     if settings.agent_listen and not settings.embedded_agent:
         raise SettingsError("AGENT_LISTEN: this process opens no agent's port unless EMBEDDED_AGENT is true.")
+    Blacklist.of(settings.name_blacklist, settings.client_blacklist)
+    for number, each in enumerate(settings.tabs):
+        compiled(each.name, f"TABS[{number}].name")
+    check_installed(settings.additional_handlers)
     shared_token(settings.token_file, lambda: 0.0)
     check_endpoints(
         (*settings.endpoints(), *settings.agent_endpoints()),
@@ -231,6 +215,7 @@ class EmbeddedServer(Service):
             resources.intake(),
             resources.bodies(),
             token.guard(),
+            self.agent.operate,
         )
         endpoint.serve(self.server.frontend)
         self._site = agent_site(resources, process, token.guard())
@@ -240,6 +225,8 @@ class EmbeddedServer(Service):
     def startService(self):  # type: ignore[no-untyped-def]
         """Fires when everything is ready."""
         super().startService()
+        for remark in self.settings.remarks():
+            self._process.say(remark)
         yield self.server.startService()
         if self.settings.embedded_agent:
             yield self._open_agent_port()
@@ -291,7 +278,7 @@ def _place(settings: ServerSettings) -> str:
 
 def make_server(settings: ServerSettings, process: Process) -> IService:
     """The service of a server on any machine, the simulated one included. StartError when its folder cannot be used."""
-    return EmbeddedServer(settings, process, installed())
+    return EmbeddedServer(settings, process, installed(settings.additional_handlers, settings.buffer_seconds))
 
 
 def makeService(options: Any, process: Process | None = None, reactor: Any = None) -> IService:

@@ -20,12 +20,13 @@ PACKAGE = Path(taba.__file__).parent
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    {"interfaces", "errors", "process", "stopping", "running"},
+    {"interfaces", "errors", "process", "stopping", "running", "logs"},
     {"native", "wire", "handlers", "settings", "binding", "web"},
     {"store", "client"},
     {"agent", "server"},
-    {"local_endpoint", "guarding", "real", "console"},
+    {"local_endpoint", "guarding", "real", "console", "options"},
     {"server_tap", "agent_tap", "cli"},
+    {"tako"},
 )
 """What may import what stands above it, and what stands beside it in the same package."""
 
@@ -34,6 +35,7 @@ PURE = (
     "agent/encoding.py", "agent/segments.py", "agent/numbers.py", "agent/noting.py", "agent/holdings.py",
     "agent/replay.py",
     "agent/recovery.py", "agent/endpoints.py", "server/folding.py", "server/state_cache.py", "server/parameters.py",
+    "server/blacklist.py", "server/throttle.py", "settings/values.py", "settings/environment.py",
     "store/judge.py", "store/redis/following.py", "store/redis/keys.py", "store/redis/rows.py",
     "store/redis/shard_map.py", "wire/frame.py", "wire/v2.py", "client/sender.py", "handlers/counter_group.py",
     "handlers/percentile_group.py", "handlers/gauge.py", "handlers/totals_counter.py", "handlers/percentile_counter.py",

@@ -1,23 +1,40 @@
-"""Settings of where to listen, whom to ask for a token and whom to trust, from files and from command lines."""
+"""Settings from files and from the environment: what they may say, and what is said of a mistake."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import os
+import re
+import shlex
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.python.usage import Options, UsageError
+import attrs
+from hypothesis import given as hypothesis_given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+import taba
 from taba import agent_tap, server_tap
 from taba.errors import SettingsError
-from taba.settings import AgentSettings, Endpoint, ServerSettings, structure
-from tests.certificates import Authority
+from taba.settings import (
+    AgentSettings,
+    DatabaseSettings,
+    DoubleAgentSettings,
+    Endpoint,
+    ServerSettings,
+    ShardSettings,
+    TabSettings,
+    gather,
+    load,
+    structure,
+)
+from taba.settings.environment import is_other, variables_of
 
-TOKEN = "the-token-of-the-fleet"
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 class EndpointTests(SynchronousTestCase):
@@ -60,6 +77,285 @@ class EndpointTests(SynchronousTestCase):
             self.assertIn("SERVER_ENDPOINTS", str(problem))
 
 
+class ValueTests(SynchronousTestCase):
+    """Values of all kinds, and what is said of those that cannot be."""
+
+    def assertRefused(self, kind: Any, given: Mapping[str, Any], sentence: str) -> None:
+        """The object of a file is refused with this sentence."""
+        self.assertEqual(str(self.assertRaises(SettingsError, structure, kind, given)), sentence)
+
+    def test_objects_in_lists(self) -> None:
+        """Lists of objects become what they stand for."""
+        database = {"SENTINELS": [["a", 1]], "SHARDS": [{"shard_name": "s", "vbuckets": [0, 127]}]}
+        tabs = [{"name": "x_", "per_client": "merge"}]
+        settings = structure(ServerSettings, {"DB_SETTINGS": database, "TABS": tabs, "CLIENT_TTL": 60})
+        self.assertEqual(settings.database.sentinels, (("a", 1),))
+        self.assertEqual(settings.database.shards, (ShardSettings("s", (0, 127)),))
+        self.assertEqual(settings.tabs, (TabSettings("x_", "merge"),))
+        self.assertEqual(settings.client_ttl, 60.0)
+
+    def test_double_agent(self) -> None:
+        """DOUBLE_AGENT is there as soon as it says something; null and {} stand for none."""
+        self.assertIsNone(structure(AgentSettings, {"DOUBLE_AGENT": {}}).double_agent)
+        self.assertIsNone(structure(AgentSettings, {"DOUBLE_AGENT": None}).double_agent)
+        given = {"AGENT_PORT": 8280, "SERVER_ENDPOINTS": [{"host": "b", "port": 1}], "AGENT_FLUSH_SECONDS": 2}
+        double = structure(AgentSettings, {"DOUBLE_AGENT": given}).double_agent
+        self.assertEqual(double, DoubleAgentSettings(8280, (Endpoint("b", 1),), 2.0))
+
+    def test_path_of_a_mistake(self) -> None:
+        """A value that cannot be used is named with the way to it, and with the value."""
+        for given, sentence in (
+            ({"DB_SETTINGS": []}, "DB_SETTINGS must be an object."),
+            ({"DB_SETTINGS": None}, "DB_SETTINGS must be an object."),
+            (
+                {"DB_SETTINGS": {"SENTINELS": [["a", 1], ["b", "2"]]}},
+                'DB_SETTINGS.SENTINELS[1][1] has a value that cannot be used: "2" is not a whole number.',
+            ),
+            (
+                {"DB_SETTINGS": {"SENTINELS": [["a", 1, 2]]}},
+                "DB_SETTINGS.SENTINELS[0] must be a list of 2, not of 3.",
+            ),
+            ({"DB_SETTINGS": {"SHARDS": [{"shard_name": "s"}]}}, "DB_SETTINGS.SHARDS[0] lacks vbuckets."),
+            ({"DB_SETTINGS": {"SHARDS": ["s"]}}, "DB_SETTINGS.SHARDS[0] must be an object of shard_name, vbuckets."),
+            (
+                {"DB_SETTINGS": {"SHARDS": [{"shard_nam": "s", "vbuckets": [0, 1]}]}},
+                "DB_SETTINGS.SHARDS[0].shard_nam is nothing that belongs there. Did you mean shard_name?",
+            ),
+            (
+                {"TABS": [{"name": "a", "per_client": "kept"}]},
+                "TABS[0].per_client: the value must be in ('keep', 'merge') (got 'kept')",
+            ),
+            ({"NAME_BLACKLIST": "x"}, "NAME_BLACKLIST must be a list."),
+            (
+                {"ADDITIONAL_HANDLERS": {"T": 1}},
+                "ADDITIONAL_HANDLERS.T has a value that cannot be used: 1 is not a string.",
+            ),
+            ({"ADDITIONAL_HANDLERS": ["T"]}, "ADDITIONAL_HANDLERS must be an object."),
+            ({"DEBUG": 1}, "DEBUG has a value that cannot be used: 1 is not true or false."),
+            ({"BASE_PORT": True}, "BASE_PORT has a value that cannot be used: true is not a whole number."),
+            ({"BASE_PORT": None}, "BASE_PORT has a value that cannot be used: null is not a whole number."),
+            ({"CLIENT_TTL": 59}, "CLIENT_TTL: the value must be >= 60: 59.0"),
+            ({"LOG_FORMAT": "xml"}, "LOG_FORMAT: the value must be in ('text', 'json') (got 'xml')"),
+        ):
+            self.assertRefused(ServerSettings, given, sentence)
+        self.assertRefused(AgentSettings, {"DOUBLE_AGENT": 1}, "DOUBLE_AGENT must be an object.")
+        self.assertRefused(
+            AgentSettings,
+            {"DOUBLE_AGENT": {"AGENT_FLUSH": 1}},
+            "DOUBLE_AGENT.AGENT_FLUSH is no setting here. Did you mean AGENT_FLUSH_SECONDS?",
+        )
+
+    def test_passwords_are_not_shown(self) -> None:
+        """What is wrong with a password is said without it."""
+        self.assertRefused(
+            ServerSettings,
+            {"DB_SETTINGS": {"REDIS_PASSWORD": 4711}},
+            "DB_SETTINGS.REDIS_PASSWORD has a value that cannot be used: the value is not a string.",
+        )
+
+    @hypothesis_given(st.sampled_from((ServerSettings, AgentSettings)), st.data(), st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    ))  # fmt: skip
+    def test_anything(self, kind: Any, data: st.DataObject, value: Any) -> None:
+        """Whatever stands under a key is a setting or a SettingsError that names the key; never another exception."""
+        key = data.draw(st.sampled_from([each.metadata["key"] for each in attrs.fields(kind)]))
+        try:
+            structure(kind, {key: value})
+        except SettingsError as problem:
+            self.assertIn(key, str(problem))
+
+
+class FileTests(SynchronousTestCase):
+    """Settings files."""
+
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp()).resolve()
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def file(self, name: str, content: str | bytes) -> str:
+        """A file with this content."""
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    def test_toml(self) -> None:
+        """A file whose name ends in .toml says the same in TOML."""
+        lines = ["BASE_PORT = 1", "DEBUG = true", "[DB_SETTINGS]", 'SENTINELS = [["a", 2]]', "[ADDITIONAL_HANDLERS]",
+                 'T = "a:B"', "[[TABS]]", 'name = "x"', 'per_client = "keep"']  # fmt: skip
+        settings = load(ServerSettings, self.file("a.TOML", "\n".join(lines)))
+        self.assertEqual((settings.port, settings.debug, settings.database.sentinels), (1, True, (("a", 2),)))
+        self.assertEqual((settings.additional_handlers, settings.tabs), ({"T": "a:B"}, (TabSettings("x", "keep"),)))
+
+    def test_not_what_it_should_be(self) -> None:
+        """A file that is no settings file is named, with what is wrong with it."""
+        for name, content, words in (
+            ("a.json", "{", "a.json is not JSON: Expecting property name"),
+            ("a.json", "[]", "a.json must hold a JSON object."),
+            ("a.json", '{"DEBUG": true, "DEBUG": false}', "a.json: DEBUG is given twice."),
+            ("a.json", b'{"INTERFACE": "\xff"}', "a.json is not text in UTF-8: byte 15 is not."),
+            ("a.json", "[" * 100_000, "a.json is not JSON"),
+            ("a.toml", "DEBUG: true", "a.toml is not TOML: "),
+            ("a.toml", "DEBUG = 2026-01-01", 'DEBUG has a value that cannot be used: "2026-01-01" is not true'),
+        ):
+            problem = self.assertRaises(SettingsError, load, ServerSettings, self.file(name, content))
+            self.assertIn(words, str(problem))
+            self.assertIn(str(self.folder / name), str(problem))
+
+    def test_mark_at_the_beginning(self) -> None:
+        """A byte order mark, which some editors write, does not matter."""
+        self.assertTrue(load(ServerSettings, self.file("a.json", b'\xef\xbb\xbf{"DEBUG": true}')).debug)
+
+    def test_original(self) -> None:
+        """Files with every key of the original are taken as they are, and what means nothing here is said."""
+        server = {
+            "SERVER_ROLES": "fe,be,ctrl", "SERVER_WORKERS": 4, "BASE_PORT": 8300, "AGENT_PORT": 8279, "DEBUG": False,
+            "NAME_BLACKLIST": ["^tmp"], "CLIENT_BLACKLIST": [], "ADDITIONAL_HANDLERS": {"Mine": "mine.handler.Mine"},
+            "DB_SETTINGS": {
+                "USE_MEMORY_DB": False, "NUM_VBUCKETS": 1000, "SENTINELS": [["localhost", 18000]],
+                "SHARDS": [
+                    {"shard_name": "shard1", "vbuckets": [0, 499]}, {"shard_name": "shard2", "vbuckets": [500, 999]}
+                ],
+            },
+        }  # fmt: skip
+        found = load(ServerSettings, self.file("server.json", json.dumps(server)))
+        server_tap.check(attrs.evolve(found, additional_handlers={}))
+        self.assertIn("SERVER_WORKERS is 4, but this is one process", found.remarks()[0])
+        servers = [{"host": "localhost", "port": 8300}]
+        double = {"AGENT_PORT": 1, "SERVER_ENDPOINTS": servers, "AGENT_FLUSH_SECONDS": 1, "AGENT_QUEUES_PER_SERVER": 1}
+        agent = {**double, "DOUBLE_AGENT": double}
+        taken = load(AgentSettings, self.file("agent.json", json.dumps(agent)))
+        agent_tap.check(taken)
+        self.assertIn("DOUBLE_AGENT.AGENT_PORT means nothing here", taken.remarks()[0])
+
+
+class EnvironmentTests(SynchronousTestCase):
+    """Settings from TABA_ variables."""
+
+    def server(self, **variables: str) -> ServerSettings:
+        """The settings of a server by these variables alone, without TABA_."""
+        return gather(ServerSettings, None, {f"TABA_{name}": value for name, value in variables.items()}).settings
+
+    def test_plain_values(self) -> None:
+        """Numbers, texts and truth values stand as they are."""
+        found = self.server(BASE_PORT="1", CLIENT_TTL="90", INTERFACE="::1", DEBUG="yes", ADMIN_GET="0", TOKEN_FILE="")
+        self.assertEqual((found.port, found.client_ttl, found.interface), (1, 90.0, "::1"))
+        self.assertEqual((found.debug, found.admin_get, found.token_file), (True, False, None))
+
+    def test_lists_and_objects(self) -> None:
+        """Lists and objects are JSON."""
+        found = self.server(NAME_BLACKLIST='["a", "b"]', ADDITIONAL_HANDLERS='{"T": "a:B"}')
+        self.assertEqual((found.name_blacklist, found.additional_handlers), (("a", "b"), {"T": "a:B"}))
+
+    def test_sections(self) -> None:
+        """Keys of sections come after two underscores; a whole section is JSON, and its keys change it."""
+        found = self.server(DB_SETTINGS__NUM_VBUCKETS="7", DB_SETTINGS='{"KEY_PREFIX": "x", "NUM_VBUCKETS": 9}')
+        self.assertEqual(found.database, DatabaseSettings(key_prefix="x", vbuckets=7))
+        servers = {"TABA_DOUBLE_AGENT__SERVER_ENDPOINTS": '["http://b:1"]'}
+        double = gather(AgentSettings, None, servers).settings.double_agent
+        self.assertEqual(double, DoubleAgentSettings(servers=(Endpoint("b", 1),)))
+
+    def test_mistakes(self) -> None:
+        """A mistake is said with the name of the variable; passwords are not shown."""
+        for name, value, words in (
+            ("BASE_PROT", "1", "TABA_BASE_PROT in the environment is no setting here. Did you mean TABA_BASE_PORT?"),
+            ("REDIS_URL", "redis://me:word@h", "Did you mean TABA_DB_SETTINGS__REDIS_URL?"),
+            ("DB_SETTINGS__VBUCKETS", "1", "Did you mean TABA_DB_SETTINGS__NUM_VBUCKETS?"),
+            ("SOMETHING_ELSE_ALTOGETHER", "1", "What begins with TABA_ has to be one."),
+            ("BASE_PORT", "x", "TABA_BASE_PORT in the environment: 'x' is not a number."),
+            ("BASE_PORT", "1.5", "TABA_BASE_PORT has a value that cannot be used: 1.5 is not a whole number."),
+            ("BASE_PORT", "70000", "TABA_BASE_PORT: the value must be <= 65535: 70000"),
+            ("DEBUG", "perhaps", "TABA_DEBUG in the environment: 'perhaps' is neither true nor false."),
+            ("TABS", '[{"name": "a"}]', "TABA_TABS[0] lacks per_client."),
+            ("DB_SETTINGS", '{"REDIS_PASSWORD": "word"', "TABA_DB_SETTINGS in the environment is not JSON"),
+            ("DB_SETTINGS", '{"REDIS_PASSWORT": "word"}', "TABA_DB_SETTINGS.REDIS_PASSWORT is no setting here."),
+        ):
+            problem = self.assertRaises(SettingsError, self.server, **{name: value})
+            self.assertIn(words, str(problem))
+            self.assertNotIn("word\"", str(problem))
+            self.assertNotIn("me:word", str(problem))
+
+    def test_of_others(self) -> None:
+        """Variables of the other program, of clients, of taba-cli and of tests are passed over."""
+        others = {"SPOOL_DIR": "/s", "SERVER": "h:1", "AGENT": "h:2", "TOKEN": "t", "TOKEN_FILES": "f", "CA_FILE": "c",
+                  "SIM_SECONDS": "1", "PROFILE": "nightly", "REDIS_SIM_SECONDS": "9", "REDIS_KILLS": "3",
+                  "DOUBLE_AGENT__SERVER_ENDPOINTS": "[]"}  # fmt: skip
+        self.assertEqual(self.server(**others), ServerSettings())
+        self.assertEqual(gather(AgentSettings, None, {"TABA_BASE_PORT": "1", "PATH": "/"}).settings, AgentSettings())
+
+    def test_all_others(self) -> None:
+        """No test, and no program of Taba, reads a variable that would keep a server or an agent from starting."""
+        pattern = re.compile(r"""(?:environ(?:\.get\(|\[)|envvar=)"(TABA_\w+)\"""")
+        found = {
+            name
+            for folder in (Path(__file__).parent, Path(taba.__file__).parent)
+            for path in folder.rglob("*.py")
+            for name in pattern.findall(path.read_text(encoding="utf-8"))
+        }
+        self.assertIn("TABA_SIM_SECONDS", found)
+        known = {*variables_of(ServerSettings), *variables_of(AgentSettings)}
+        wrong = [name for name in found - known if not is_other(name.removeprefix("TABA_"))]
+        self.assertEqual(wrong, [])
+
+    def test_every_setting(self) -> None:
+        """Every setting of every section has a variable of its own."""
+        names = {*variables_of(ServerSettings), *variables_of(AgentSettings)}
+        for kind, prefix in ((ServerSettings, ""), (DatabaseSettings, "DB_SETTINGS__"), (AgentSettings, ""),
+                             (DoubleAgentSettings, "DOUBLE_AGENT__")):  # fmt: skip
+            for each in attrs.fields(kind):
+                self.assertIn(f"TABA_{prefix}{each.metadata['key']}", names)
+
+    @hypothesis_given(st.sampled_from((ServerSettings, AgentSettings)), st.data())
+    def test_anything(self, kind: Any, data: st.DataObject) -> None:
+        """Whatever a variable holds, it is a setting or a SettingsError that names the variable."""
+        name = data.draw(st.sampled_from(sorted(variables_of(kind))))
+        try:
+            gather(kind, None, {name: data.draw(st.text(max_size=20))})
+        except SettingsError as problem:
+            self.assertIn(name, str(problem))
+
+
+class ExampleTests(SynchronousTestCase):
+    """The examples of docs/reference/settings.md."""
+
+    if not (CHECKOUT / "docs").exists():
+        skip = "docs/ is not beside the tests"
+
+    def setUp(self) -> None:
+        spec = importlib.util.spec_from_file_location("make_settings", CHECKOUT / "docs" / "make_settings.py")
+        assert spec is not None
+        assert spec.loader is not None
+        self.page = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.page)
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def in_three_forms(self, kind: Any, settings: dict[str, Any]) -> None:
+        """An example as JSON, as TOML and in the environment comes to the same."""
+        (self.folder / "a.json").write_text(self.page.as_json(settings))
+        (self.folder / "a.toml").write_text(self.page.as_toml(settings))
+        shell = self.page.exported(self.page.as_environment(settings, sections=kind is not None))
+        variables = dict(word.split("=", 1) for line in shell for word in shlex.split(line)[1:])
+        found = structure(kind, settings)
+        self.assertEqual(load(kind, str(self.folder / "a.json")), found)
+        self.assertEqual(load(kind, str(self.folder / "a.toml")), found)
+        self.assertEqual(gather(kind, None, variables).settings, found)
+
+    def test_whole(self) -> None:
+        """The whole examples."""
+        for kind, (_, settings) in zip((ServerSettings, AgentSettings), self.page.EXAMPLES, strict=True):
+            self.in_three_forms(kind, settings)
+
+    def test_of_each_key(self) -> None:
+        """Those of lists and objects are settings."""
+        kinds: tuple[Any, ...] = (ServerSettings, AgentSettings)
+        for kind in kinds:
+            for each in attrs.fields(kind):
+                if each.metadata.get("example") is not None:
+                    settings = {each.metadata["key"]: each.metadata["example"]}
+                    self.assertNotEqual(structure(kind, settings), kind())
+
+
 class ListenTests(SynchronousTestCase):
     """Endpoint strings from settings."""
 
@@ -82,71 +378,3 @@ class ListenTests(SynchronousTestCase):
         """A string where a list of them belongs is not taken for a list of letters."""
         problem = self.assertRaises(SettingsError, structure, ServerSettings, {"LISTEN": "tcp:1"})
         self.assertEqual(str(problem), "LISTEN must be a list.")
-
-
-class OptionsTests(SynchronousTestCase):
-    """Command lines, which are checked before anything is opened."""
-
-    def setUp(self) -> None:
-        self.folder = Path(tempfile.mkdtemp()).resolve()
-        self.addCleanup(shutil.rmtree, self.folder)
-        self.addCleanup(os.chdir, os.getcwd())
-        os.chdir(self.folder)
-        self.token = self.folder / "token"
-        self.token.write_text(TOKEN)
-        self.token.chmod(0o600)
-
-    def parsed(self, options: Options, *arguments: str, **settings: Any) -> Any:
-        """The settings of a command line, and of a file if there are any."""
-        config: list[str] = []
-        if settings:
-            (self.folder / "settings.json").write_text(json.dumps(settings))
-            config = ["--config", str(self.folder / "settings.json")]
-        options.parseOptions([*config, *arguments])
-        return options["settings"]
-
-    def assertRefused(self, words: str, options: Options, *arguments: str, **settings: Any) -> None:
-        """The command line is refused with these words."""
-        problem = self.assertRaises(UsageError, self.parsed, options, *arguments, **settings)
-        self.assertIn(words, str(problem))
-
-    def test_token_opens(self) -> None:
-        """With a token a server and an agent may listen for everybody, by options and by settings files."""
-        for options in (server_tap.Options, agent_tap.Options):
-            self.assertRefused("--token-file FILE", options(), "--interface", "0.0.0.0")
-            settings = self.parsed(options(), "--interface", "0.0.0.0", "--token-file", "token")
-            self.assertEqual((settings.token_file, settings.insecure), (str(self.token), False))
-        self.parsed(server_tap.Options(), INTERFACE="::", TOKEN_FILE="token")
-        self.parsed(agent_tap.Options(), AGENT_INTERFACE="::", TOKEN_FILE="token")
-
-    def test_tls_opens(self) -> None:
-        """So does TLS; keys and certificates are named from the root then, for a daemon may change its folder."""
-        Authority("some authority").issue(self.folder, "here", "127.0.0.1")
-        here = f"ssl:1:privateKey={self.folder}/here-key.pem:certKey={self.folder}/here-cert.pem"
-        for options in (server_tap.Options, agent_tap.Options):
-            settings = self.parsed(options(), "--listen", "ssl:1:privateKey=here-key.pem:certKey=here-cert.pem")
-            self.assertEqual(settings.listen, (here,))
-            self.assertRefused("cannot be read", options(), "--listen", "ssl:1:privateKey=nowhere.pem")
-
-    def test_agent_port_of_a_server(self) -> None:
-        """The agent's port of a server is checked as well, and needs that agent."""
-        self.assertRefused("Listening on all addresses", server_tap.Options(), "--agent-listen", "tcp:1")
-        settings = self.parsed(server_tap.Options(), "--agent-listen", "unix:a.sock", "--agent-listen", "unix:b.sock")
-        self.assertEqual(settings.agent_listen, (f"unix:{self.folder}/a.sock", f"unix:{self.folder}/b.sock"))
-        self.assertRefused("EMBEDDED_AGENT", server_tap.Options(), AGENT_LISTEN=["unix:/a.sock"])
-
-    def test_unusable_files(self) -> None:
-        """Files that cannot be used are named before anything starts; the token is not shown."""
-        self.token.chmod(0o640)
-        for options in (server_tap.Options, agent_tap.Options):
-            problem = self.assertRaises(UsageError, self.parsed, options(), "--token-file", "token")
-            self.assertIn(f"chmod 600 {self.token}", str(problem))
-            self.assertNotIn(TOKEN, str(problem))
-        self.assertRefused("nowhere.pem cannot be read", agent_tap.Options(), "--tls-ca-file", "nowhere.pem")
-        self.assertRefused("nowhere.pem cannot be read", agent_tap.Options(), TLS_CLIENT_FILE="nowhere.pem")
-
-    def test_servers(self) -> None:
-        """--server takes HOST:PORT and URLs."""
-        settings = self.parsed(agent_tap.Options(), "--server", "a:1", "--server", "https://b:2", "--server", "[::1]:3")
-        self.assertEqual([each.url() for each in settings.servers], ["http://a:1", "https://b:2", "http://[::1]:3"])
-        self.assertRefused("takes HOST:PORT or https://HOST:PORT", agent_tap.Options(), "--server", "https://b/path")

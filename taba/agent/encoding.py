@@ -64,6 +64,7 @@ _LANE = struct.Struct("<16sIQQQQ")  # incarnation, vbucket, given, events, follo
 _COUNT = struct.Struct("<I")
 _TEXT = struct.Struct("<H")
 _TOTAL = struct.Struct("<q")
+_KIND = struct.Struct("<H")
 
 
 @frozen
@@ -277,8 +278,25 @@ def _encode_snapshot(noted: Noted) -> bytes:
                 for key, lane in snapshot.lanes.items()
             ),
             *_ledger(snapshot.ledger),
+            *_types(snapshot.types),
         ]
     )
+
+
+def _types(types: Mapping[str, int]) -> list[bytes]:
+    """The Types that were learned: nothing at all when there are none, as in spools from before there were any."""
+    rows = [_text(type) + _KIND.pack(kind) for type, kind in sorted(types.items())]
+    return [_COUNT.pack(len(rows)), *rows] if rows else []
+
+
+def _decode_types(reader: _Reader) -> dict[str, int]:
+    if reader.at == len(reader.payload):
+        return {}
+    rows = [(reader.text(), reader.one(_KIND)[0]) for _ in range(reader.one(_COUNT)[0])]
+    types = dict(rows)
+    if not types or list(types) != sorted(types) or len(types) != len(rows):
+        raise CorruptBlob("Types that do not ascend, or a list of none")
+    return types
 
 
 def _decode_opening(reader: _Reader, next_commit: int) -> Noted:
@@ -303,6 +321,7 @@ def _decode_snapshot(reader: _Reader, next_commit: int, opening: bool = False) -
         _unique(lanes, n_lanes),
         reader.ledger(n_ledger),
         first_needed,
+        _decode_types(reader),
     )
     return Noted(snapshot, previous_end, holes, through, opening)
 

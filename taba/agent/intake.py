@@ -17,6 +17,7 @@ from enum import Enum
 
 from attrs import define, field, frozen
 
+from taba.agent.unsent import Unsent, lines_of
 from taba.errors import SpoolFull
 from taba.native import Accumulator, Limits, Scratch
 
@@ -102,6 +103,8 @@ class Intake:
     """Bytes of memory of commits that are cut but not yet durable."""
     receiving: int = 0
     """Bytes that are held of requests which are still coming in."""
+    unsent_tabs: set[str] = field(factory=set)
+    """The tabs of which the ledger tells by name what senders dropped; see `taba.agent.unsent`."""
 
     def __attrs_post_init__(self) -> None:
         self.open = OpenCommit(self.next_commit)
@@ -115,12 +118,13 @@ class Intake:
         known = {name: Instance(last, next_commit - 1, used) for name, (last, used) in instances.items()}
         return cls(next_commit=next_commit, instances=known, **settings)  # type: ignore[arg-type]
 
-    def begin(self, now: float) -> Scratch:
-        """The scratch for a request that begins at wall time `now`, by the servers' clock.
+    def begin(self, now: float, form: type[Scratch] = Scratch) -> Scratch:
+        """The scratch for a request of a form (protocol 1, columns) that begins at wall time `now`, by the servers'
+        clock.
 
         It may take half of the memory: a body that needs more is refused for good, others wait until there is room.
         """
-        return Scratch(Limits(newest=now + self.max_clock_skew, max_memory=self.max_memory // 2), self.kinds)
+        return form(Limits(newest=now + self.max_clock_skew, max_memory=self.max_memory // 2), self.kinds)
 
     def memory(self) -> int:
         """Bytes held: the open commit, those on their way to the disk, and bodies that are coming in."""
@@ -130,12 +134,13 @@ class Intake:
         self,
         scratch: Scratch | None,
         batch: BatchNumber | None,
-        unsent: Mapping[str, int],
+        unsent: Unsent,
         now: float,
     ) -> Receipt:
         """ONE step: look at the number, merge the scratch, note the number and the counts.
 
-        `unsent` is what the sender says it dropped. SpoolFull when there is no room; then nothing was applied.
+        `unsent` is what the sender says it dropped: reason -> events, or tab -> events. SpoolFull when there is no
+        room; then nothing was applied.
         """
         if batch is not None and batch.instance is None:
             if len(self.instances) >= MAX_INSTANCES:
@@ -154,8 +159,8 @@ class Intake:
             raise SpoolFull("The agent's memory is full of events that are not yet on disk.")
         if scratch is not None:
             self._merge(scratch, now)
-        for reason, count in unsent.items():
-            self.open.ledger[f"unsent.{reason}"] += count
+        for line, count in lines_of(unsent, self.unsent_tabs):
+            self.open.ledger[line] += count
         if batch is not None and batch.instance is not None:
             self._note(batch.instance, batch.number, now)
         return Receipt(Applied.COUNTED, self.open.number)
@@ -173,6 +178,12 @@ class Intake:
         self.instances[instance] = Instance(number, self.open.number, now)
         self.open.instances[instance] = number
         self._opened(now)
+
+    def count(self, line: str, events: int, now: float) -> int:
+        """Add to a line of the ledger; answers with the commit that will hold it."""
+        self.open.ledger[line] += events
+        self._opened(now)
+        return self.open.number
 
     def _opened(self, now: float) -> None:
         if self.open.opened is None:

@@ -33,6 +33,8 @@ class Numbers:
     through: dict[LaneKey, int] = field(factory=dict)
     """Lane -> the last commit that its seals hold."""
     ledger: dict[str, int] = field(factory=dict)
+    types: dict[str, int] = field(factory=dict)
+    """Of the last snapshot."""
 
     def apply(self, record: Record) -> None:
         """Take the next record."""
@@ -85,6 +87,7 @@ class Numbers:
         self.next_commit, self.first_needed = snapshot.next_commit, snapshot.first_needed
         self.instances, self.lanes, self.ledger = dict(snapshot.instances), dict(snapshot.lanes), dict(snapshot.ledger)
         self.through = {key: known.get(key, 0) for key in snapshot.lanes}
+        self.types = dict(snapshot.types)
 
     def snapshot(self) -> Snapshot:
         """The numbers as they are now."""
@@ -97,6 +100,7 @@ class Numbers:
             dict(self.lanes),
             dict(self.ledger),
             self.first_needed,
+            dict(self.types),
         )
 
     def copy(self) -> Numbers:

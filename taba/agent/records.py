@@ -147,6 +147,8 @@ class Snapshot:
     """The oldest commit of which something was neither confirmed nor set aside. Batches that begin before it are not
     sent again after a restart.
     """
+    types: Mapping[str, int] = field(factory=dict)
+    """The Types that the agent takes because its servers fold them -> the shape of their payloads, ascending."""
 
 
 Record = Commit | Seal | Aside | Snapshot

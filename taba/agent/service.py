@@ -4,9 +4,10 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
@@ -21,8 +22,10 @@ from taba.agent.lanes import Lanes
 from taba.agent.records import Aside, LaneKey, Snapshot
 from taba.agent.recovery import Damage, Recovered
 from taba.agent.spool import Spool, SpoolLimits, SpoolState
-from taba.errors import SpoolError, SpoolFull, StartError
-from taba.native import Scratch
+from taba.agent.types import TypesTaken
+from taba.agent.unsent import Unsent, is_part, named_in, parts
+from taba.errors import LocalProtocolError, SpoolError, SpoolFull, StartError
+from taba.native import Limits, Scratch
 from taba.process import Process
 from taba.settings import AgentSettings
 from taba.stopping import stop_in_turn
@@ -34,7 +37,9 @@ CACHE_BYTES = 64 << 20
 
 
 class Agent(Service):
-    """One agent. `kinds` are the Types that it takes (see `native.Scratch`)."""
+    """One agent. `kinds` are the Types that it takes by itself (see `native.Scratch`); others it learns from its
+    servers.
+    """
 
     _log = Logger()
 
@@ -49,7 +54,7 @@ class Agent(Service):
         self._process = process
         self._clock, self._wall = process.reactor, process.wall
         self._worker = process.worker("taba-spool")
-        self._kinds = kinds
+        self.types = TypesTaken(kinds, endpoints, self._clock, lambda: self.forwarder.cluster, self._types_changed)
         self.lanes = Lanes(settings.confirm_seconds)
         self._bodies: dict[tuple[LaneKey, int], bytes] = {}
         self._body_bytes = 0
@@ -76,7 +81,7 @@ class Agent(Service):
         )
         self.forwarder = Forwarder(
             self.lanes,
-            endpoints,
+            self.types.endpoints,
             self._read_bodies,
             self._act,
             self._joined,
@@ -118,13 +123,15 @@ class Agent(Service):
         committer.sealing.recover(recovered)
         committer.ledger.update(snapshot.ledger)
         self._renew()
+        self.types.remember(snapshot.types)
         committer.intake = Intake.recovered(
             snapshot.instances,
             snapshot.next_commit,
-            kinds=self._kinds,
+            kinds=self.types.known.kinds(),
             new_id=self._process.new_id,
             max_memory=self.settings.max_memory_bytes,
             max_clock_skew=self.settings.max_clock_skew,
+            unsent_tabs=named_in(snapshot.ledger),
         )
         self._recover_lanes(recovered, doubtful=False)
         if snapshot.cluster is not None:
@@ -157,7 +164,11 @@ class Agent(Service):
         super().stopService()
         committing = [self.committer.stop] if self.spool.state is not SpoolState.CLOSED else []
         yield stop_in_turn(
-            self.forwarder.stopService, *committing, lambda: self._worker(self.spool.close), self._worker.stop
+            self.types.stop,
+            self.forwarder.stopService,
+            *committing,
+            lambda: self._worker(self.spool.close),
+            self._worker.stop,
         )
 
     # ------------------------------------------------------------------------------------------ intake
@@ -179,9 +190,9 @@ class Agent(Service):
             return "The spool is full (SPOOL_MAX_BYTES, or the disk): the servers take less than comes in, or are away."
         return None
 
-    def begin(self) -> Scratch:
-        """The scratch for a request that begins now."""
-        return self._taking().begin(self._server_time())
+    def begin(self, form: type[Scratch] = Scratch) -> Scratch:
+        """The scratch for a request of a form (protocol 1, columns) that begins now."""
+        return self._taking().begin(self._server_time(), form)
 
     def _server_time(self) -> float:
         """Now, by the servers' clock where it is known, or by the clock here when that is later.
@@ -197,7 +208,7 @@ class Agent(Service):
         if self.intake is not None:
             self.intake.receiving += change
 
-    def apply(self, scratch: Scratch | None, batch: BatchNumber | None, unsent: Mapping[str, int]) -> Receipt:
+    def apply(self, scratch: Scratch | None, batch: BatchNumber | None, unsent: Unsent) -> Receipt:
         """Take a request: see `Intake.apply`. SpoolFull when there is no room."""
         intake = self._taking()
         problem = self.refusing()
@@ -206,8 +217,15 @@ class Agent(Service):
         if self._clock.seconds() > self._renewed + self.settings.dedup_days * DAY / 2:
             self._new_incarnation()  # before the commit that this goes into is closed
         receipt = intake.apply(scratch, batch, unsent, self._wall())
+        if scratch is not None and "type" in scratch.summary().refused:
+            self.types.missed()
         self.committer.wake()
         return receipt
+
+    def _types_changed(self) -> None:
+        """Other Types are taken: from the next request on, and after a restart."""
+        self.committer.intake.kinds = self.types.known.kinds()
+        self.committer.renew(self.committer.incarnation)  # the same one: a snapshot is to be written
 
     def _known(self, intake: Intake, batch: BatchNumber | None) -> bool:
         """Whether a batch is a duplicate: that needs no room."""
@@ -218,13 +236,25 @@ class Agent(Service):
         """Fires when a receipt's commit is durable; SpoolError when the disk refuses it for now."""
         return self.committer.durable(commit)
 
+    def operate(self, body: bytes, types: Iterable[str]) -> Deferred[None]:
+        """Take a body of protocol 1 from the server in whose process this agent is, with events of raw `types` that
+        nobody else may send; fires once they are durable. SpoolError when they cannot be taken now.
+        """
+        scratch = Scratch(Limits(), dict.fromkeys(types, native.RAW))
+        scratch.feed(body)
+        scratch.finish()
+        summary = scratch.summary()
+        if summary.refused:
+            raise LocalProtocolError(f"not all of the server's own events can be taken: {dict(summary.refused)}")
+        return self.durable(self.apply(scratch, None, {}).commit)
+
     # ------------------------------------------------------------------------------------------ lanes
 
     def _prune(self, snapshot: Snapshot) -> Snapshot:
         """What a snapshot notes of `snapshot`: without idle instances, and lanes of which nothing is held."""
         before = self._wall() - self.settings.instance_days * DAY
         self.committer.intake.forget_idle(before)
-        return self.committer.holdings.trim(snapshot, before)
+        return evolve(self.committer.holdings.trim(snapshot, before), types=self.types.known.learned())
 
     def _sealed(self, key: LaneKey, held: Held, body: bytes) -> None:
         """A batch is sealed, durably: let its lane send it."""
@@ -303,7 +333,7 @@ class Agent(Service):
     def ledger(self) -> dict[str, int]:
         """Every event this agent received, durably: `received` less the refused and given up ones is what was confirmed
         in all, and what is `pending`."""
-        lines = {line: count for line, count in self.committer.ledger.items() if count}
+        lines = {line: count for line, count in self.committer.ledger.items() if count and not is_part(line)}
         lines["pending"] = self.committer.pending
         return lines
 
@@ -316,6 +346,8 @@ class Agent(Service):
             "cluster": self.forwarder.cluster,
             "problem": self.refusing(),
             "ledger": self.ledger(),
+            "unsent": parts(self.committer.ledger),
+            "learned_types": ", ".join(self.types.known.learned()) or None,
             "spool_bytes": self.committer.writing.held,
             "memory_bytes": intake.memory() if intake is not None else 0,
             "instances": len(intake.instances) if intake is not None else 0,
@@ -329,9 +361,12 @@ class Agent(Service):
     def text(self) -> str:
         """The same for people."""
         facts = self.facts()
-        ledger = facts.pop("ledger")
+        ledger, unsent = facts.pop("ledger"), facts.pop("unsent")
         lines = [f"{name}: {'none' if value is None else value}" for name, value in facts.items()]
-        return "\n".join([*lines, "ledger:", *(f"  {line}: {ledger[line]}" for line in sorted(ledger))]) + "\n"
+        lines += ["ledger:", *(f"  {line}: {ledger[line]}" for line in sorted(ledger))]
+        for reason, tabs in unsent.items():
+            lines += [f"unsent, {reason}:", *(f"  {tab}: {count}" for tab, count in tabs.items())]
+        return "\n".join(lines) + "\n"
 
     def metrics(self) -> str:
         """The same as Prometheus text."""

@@ -2,25 +2,29 @@
 
 One loop reads, one checkpoints, one renews leases; all go on after any failure. Whatever goes wrong with a vbucket
 comes down to one thing: drop what is held of it, and load it again. A checkpoint is made as soon as there is
-something to write, but at most every `checkpoint_seconds`.
+something to write, but at most every `checkpoint_seconds`, unless operations wait. Maintenance writes its checkpoints
+by `write_chore`, never while another of the vbucket is under way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, inlineCallbacks
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from taba.errors import StoreError
 from taba.handlers.registry import Registry
 from taba.interfaces import Checkpoint, IStore, Lease, Loaded, LogEntry, Written
-from taba.server.folding import Folding, Key
+from taba.server.blacklist import Blacklist
+from taba.server.chores import Change
+from taba.server.folding import Folding
+from taba.server.holding import Holding
+from taba.server.keeping import Keeping
 from taba.server.observation import Observer
-from taba.server.state_cache import Name, StateCache
+from taba.server.sleeping import Sleeping
 
 READ_BYTES = 4 << 20
 """What one read of the logs asks for."""
@@ -59,6 +63,8 @@ class Backend(Service):
         max_clock_skew: float = 60.0,
         max_cache_bytes: int = 256 << 20,
         max_pending_bytes: int = 64 << 20,
+        keeping: Keeping | None = None,
+        blacklist: Blacklist | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -70,16 +76,18 @@ class Backend(Service):
         self._lease_seconds = lease_seconds
         self._max_clock_skew = max_clock_skew
         self._max_pending_bytes = max_pending_bytes
-        self.cache = StateCache(max_cache_bytes)
-        self.folding: dict[int, Folding] = {}
-        self._stopping = False
+        self._rules = keeping or Keeping(), blacklist or Blacklist.of()
+        self.holding = Holding(store, max_cache_bytes)
+        self.folding = self.holding.folding
+        self.cache = self.holding.cache
+        self._pauses = Sleeping(clock)
+        self._sleep = self._pauses.sleep
         self._reading: Deferred[list[LogEntry]] | None = None
         self._widening = False
         self._loading: dict[int, Lease] = {}
         self._loads: list[Deferred[None]] = []
         self._checkpointing: Deferred[None] | None = None
         self._loops: list[Deferred[None]] = []
-        self._sleeping: dict[IDelayedCall, Deferred[None]] = {}
         self._last_checkpoint = -checkpoint_seconds
         self._prune_at = clock.seconds() + PRUNE_SECONDS
         self._more = Deferred[None]()
@@ -92,13 +100,13 @@ class Backend(Service):
     def startService(self) -> None:
         """Start the loops."""
         super().startService()
-        self._stopping = False
+        self._pauses.begin()
         self._loops = [self._go_on(loop) for loop in (self._lease_loop, self._read_loop, self._checkpoint_loop)]
 
     @inlineCallbacks
     def _go_on(self, loop: Callable[[], Deferred[None]]):  # type: ignore[no-untyped-def]
         """Run a loop until the service stops. One that a defect ended begins again, with what the store has."""
-        while not self._stopping:
+        while not self._pauses.stopping:
             try:
                 yield loop()
             except Exception:
@@ -112,13 +120,9 @@ class Backend(Service):
         if not self.running:
             return
         super().stopService()
-        self._stopping = True
+        self._pauses.stop()
         if self._reading is not None:
             self._reading.cancel()
-        for call, waiter in list(self._sleeping.items()):
-            call.cancel()
-            waiter.callback(None)
-        self._sleeping.clear()
         self._fire_more()
         self._fire_room()
         yield gatherResults(self._loops)
@@ -126,26 +130,12 @@ class Backend(Service):
         self._loops.clear()
         self._loads.clear()
         try:
-            yield self._checkpoint_all()
+            while any(each.dirty for each in self.folding.values()):
+                yield self._checkpoint_all()
             yield self._store.release([each.lease for each in self.folding.values()])
         except Exception as problem:  # the store is to be closed whatever this was
             self._log.warn("Stopping without a last checkpoint: {problem}", problem=problem)
         self.folding.clear()
-
-    def _sleep(self, seconds: float) -> Deferred[None]:
-        """Fires after `seconds`, or when the service stops."""
-        waiter: Deferred[None] = Deferred()
-        if self._stopping:
-            waiter.callback(None)
-            return waiter
-
-        def awake() -> None:
-            del self._sleeping[call]
-            waiter.callback(None)
-
-        call = self._clock.callLater(seconds, awake)
-        self._sleeping[call] = waiter
-        return waiter
 
     def _fire_more(self) -> None:
         fired, self._more = self._more, Deferred()
@@ -160,7 +150,7 @@ class Backend(Service):
     @inlineCallbacks
     def _lease_loop(self):  # type: ignore[no-untyped-def]
         """Hold every vbucket that nobody else holds."""
-        while not self._stopping:
+        while not self._pauses.stopping:
             try:
                 leases = [*self._loading.values(), *(each.lease for each in self.folding.values())]
                 if leases:
@@ -193,7 +183,7 @@ class Backend(Service):
         """Load a vbucket, and read it from now on. What fails costs this vbucket only: the next look tries again."""
         try:
             loaded: Loaded = yield self._store.load(lease)
-            folding = Folding.loaded(lease, loaded, self._registry, self._max_clock_skew)
+            folding = Folding.loaded(lease, loaded, self._registry, self._max_clock_skew, *self._rules)
         except StoreError as problem:
             self._log.warn("Vbucket {v} cannot be loaded: {problem}", v=lease.vbucket, problem=problem)
         except Exception:  # something that this build cannot read
@@ -218,8 +208,7 @@ class Backend(Service):
     def _drop(self, vbuckets: Iterable[int]) -> None:
         """Forget what is held of vbuckets; the lease loop takes them again."""
         for vbucket in vbuckets:
-            if self.folding.pop(vbucket, None) is not None:
-                self.cache.drop(vbucket)
+            if self.holding.drop(vbucket):
                 self._observer.dropped(vbucket)
         self._fire_room()
 
@@ -228,14 +217,14 @@ class Backend(Service):
     @inlineCallbacks
     def _read_loop(self):  # type: ignore[no-untyped-def]
         """Take what the logs have, as it comes."""
-        while not self._stopping:
+        while not self._pauses.stopping:
             if self._pending_bytes() > self._max_pending_bytes:
                 yield self._room
                 continue
-            if not self.folding:
+            after = {vbucket: each.folded for vbucket, each in self.folding.items() if not each.blocked}
+            if not after:
                 yield self._sleep(min(LEASE_LOOK, self._lease_seconds / 4) / 2)
                 continue
-            after = {vbucket: each.folded for vbucket, each in self.folding.items()}
             try:
                 self._reading = self._store.read(after, READ_BYTES, READ_WAIT)
                 entries = yield self._reading
@@ -258,37 +247,37 @@ class Backend(Service):
                 taken = 0
                 self._fire_more()
                 yield self._sleep(0.0)
-                if self._stopping:
+                if self._pauses.stopping:
                     return
             taken += len(entry.body)
             folding = self.folding.get(entry.vbucket)
-            if folding is None or entry.id != folding.folded + 1:
-                continue  # dropped or loaded again while the read was under way
+            if folding is None or entry.id != folding.folded + 1 or folding.blocked:
+                continue  # dropped, loaded again or blocked while the read was under way
             if entry.lineage != folding.lineage:
                 self._drop([entry.vbucket])  # the store was rolled back: this entry follows others than were folded
                 continue
             self._observer.taken(entry)
             for refused in folding.take(entry):
                 self._observer.refused(refused)
+            while folding.passed_over:
+                self._observer.passed_over(*folding.passed_over.pop())
         if entries:
             self._fire_more()
 
     def _pending_bytes(self) -> int:
-        return sum(
-            each.generation.bytes + (each.closed.bytes if each.closed is not None else 0)
-            for each in self.folding.values()
-        )
+        return sum(each.held for each in self.folding.values())
 
     # ------------------------------------------------------------------------------------------ checkpoints
 
     @inlineCallbacks
     def _checkpoint_loop(self):  # type: ignore[no-untyped-def]
         """Write what is dirty, at most every `checkpoint_seconds`."""
-        while not self._stopping:
+        while not self._pauses.stopping:
             if not any(each.dirty for each in self.folding.values()):
                 yield self._more
                 continue
-            yield self._sleep(max(0.0, self._last_checkpoint + self._checkpoint_seconds - self._clock.seconds()))
+            if not any(each.sealed for each in self.folding.values()):
+                yield self._sleep(max(0.0, self._last_checkpoint + self._checkpoint_seconds - self._clock.seconds()))
             self._last_checkpoint = self._clock.seconds()
             yield self._checkpoint_all()
             self._fire_room()
@@ -320,35 +309,30 @@ class Backend(Service):
     def _prepare(self, vbucket: int, folding: Folding):  # type: ignore[no-untyped-def]
         """Fold what waits of one vbucket; None when the store cannot give its States."""
         folding.close()
-        keys, tabs = folding.needed()
-        states: dict[Key, bytes] = {}
-        aggregates: dict[str, bytes] = {}
-        cold = [key for key in keys if not self._hot(vbucket, key, states, key)]
-        cold_tabs = [tab for tab in tabs if not self._hot(vbucket, (tab,), aggregates, tab)]
         try:
-            if cold:
-                states.update((yield self._store.states(vbucket, cold)))
-            if cold_tabs:
-                aggregates.update((yield self._store.aggregates(vbucket, cold_tabs)))
+            if folding.blocked and folding.wanted():
+                yield self._refold(vbucket, folding)
+                if not self.holding.holds(folding):
+                    return None
+            states, aggregates = yield self.holding.states_of(vbucket, *folding.needed())
         except StoreError as problem:
             self._log.warn("States of vbucket {v} cannot be read: {problem}", v=vbucket, problem=problem)
             self._drop([vbucket])
             return None
-        if not self._holds(folding):
+        if not self.holding.holds(folding):
             return None
         checkpoint = folding.prepare(states, aggregates, self._observer.handler_failed)
-        for key, state in checkpoint.states.items():
-            self.cache.put(vbucket, key, state)
-        for tab, aggregate in checkpoint.aggregates.items():
-            self.cache.put(vbucket, (tab,), aggregate)
+        self.holding.remember(checkpoint)
         return checkpoint
 
-    def _hot(self, vbucket: int, name: Name, into: dict[Any, bytes], key: Any) -> bool:
-        """Put what is in memory under a name into a dict; whether there was something."""
-        value = self.cache.get(vbucket, name)
-        if value is not None:
-            into[key] = value
-        return value is not None
+    @inlineCallbacks
+    def _refold(self, vbucket: int, folding: Folding):  # type: ignore[no-untyped-def]
+        """Fold what was set aside, as an operation wants it; then the log is read on."""
+        aside = yield self._store.aside_of(vbucket, folding.wanted())
+        if self.holding.holds(folding):
+            for refused in folding.refold(aside):
+                self._observer.refused(refused)
+            self._read_more()
 
     @inlineCallbacks
     def _write(self, prepared: Sequence[Folding]):  # type: ignore[no-untyped-def]
@@ -359,7 +343,7 @@ class Backend(Service):
             outcomes: list[Written] = yield self._store.checkpoint(checkpoints)
         except StoreError as problem:
             self._log.warn("Checkpoint failed: {problem}", problem=problem)
-            self._drop(each.lease.vbucket for each in prepared if self._holds(each))
+            self._drop(each.lease.vbucket for each in prepared if self.holding.holds(each))
             yield self._sleep(RETRY_SECONDS)
             return
         except Exception:  # something that no store can write: it must cost its own vbucket only
@@ -368,19 +352,34 @@ class Backend(Service):
                     yield self._write([each])
                 return
             self._log.failure("The checkpoint of vbucket {v} cannot be written", v=prepared[0].lease.vbucket)
-            self._drop(each.lease.vbucket for each in prepared if self._holds(each))
+            self._drop(each.lease.vbucket for each in prepared if self.holding.holds(each))
             yield self._sleep(RETRY_SECONDS)
             return
         for folding, outcome in zip(prepared, outcomes, strict=True):
             if outcome is Written.DONE:
                 self._observer.written(folding.written())
-            elif self._holds(folding):
+            elif self.holding.holds(folding):
                 self._log.info("Vbucket {v}: checkpoint {what}", v=folding.lease.vbucket, what=outcome.value)
                 self._drop([folding.lease.vbucket])
         self.cache.shrink()
 
-    def _holds(self, folding: Folding) -> bool:
-        """Whether this is what is held of its vbucket: it may have been dropped, and loaded again, meanwhile."""
-        return self.folding.get(folding.lease.vbucket) is folding
+    # ------------------------------------------------------------------------------------------ chores
 
+    @inlineCallbacks
+    def write_chore(self, folding: Folding, change: Change):  # type: ignore[no-untyped-def]
+        """Write what a chore changes that was begun (`Folding.begin_chore`); fires with whether that is in the store.
+        """
+        checkpoint = folding.chore(change) if self.holding.holds(folding) else None
+        if checkpoint is None:
+            return False
+        self.holding.remember(checkpoint)
+        yield self._write([folding])
+        return self.holding.holds(folding)
 
+    def go_on(self) -> None:
+        """A chore is over: checkpoints are due again."""
+        self._fire_more()
+
+    def look(self) -> None:
+        """Look at once for vbuckets that nobody holds."""
+        self._pauses.wake()

@@ -5,73 +5,48 @@ checkpoint is prepared, so that a State which gets many Partials between two che
 is decided in the order of the log, from the entries and the last checkpoint alone: another be that loads that
 checkpoint and reads the same log comes to the same States and the same ledger.
 
+A batch with operations ends a generation: one checkpoint writes all Partials up to that batch's, and then what the
+operations come to. What follows it in the log waits for a later checkpoint, which finds what the operations left.
+Chores (see `maintenance`) are checkpoints that take nothing from the log; they need that no operations wait.
+
 Nothing that a Partial holds can stop a vbucket: what cannot be folded is refused with a reason; what a better build
 might fold later is set aside, too.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping, Sequence
 from sys import intern
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from taba import native
 from taba.errors import CodecError
 from taba.handlers.registry import Registry
-from taba.interfaces import Checkpoint, IHandler, Lease, Loaded, LogEntry, Position, SetAside
-
-OTHER_TYPE: Final = "other type"
-"""The tab already has another Type."""
-FUTURE: Final = "future"
-UNKNOWN_TYPE: Final = "unknown type"
-UNDECODABLE: Final = "undecodable"
-HANDLER_FAILED: Final = "handler failed"
-
-KEY_OVERHEAD = 500
-PARTIAL_OVERHEAD = 60
-"""Bytes of memory that a waiting (tab, client), and each of its Partials, take beside the Partial's own, roughly."""
+from taba.interfaces import RETIRED, Checkpoint, IHandler, Lease, Loaded, LogEntry, Position, SetAside
+from taba.server.blacklist import Blacklist
+from taba.server.chores import Change
+from taba.server.generations import (
+    BLACKLISTED,
+    FUTURE,
+    OTHER_TYPE,
+    UNDECODABLE,
+    UNKNOWN_TYPE,
+    Failed,
+    Generation,
+    Key,
+    Refused,
+    fold_aggregates,
+    fold_state,
+)
+from taba.server.keeping import Keeping
+from taba.server.notes import Notes
+from taba.server.operating import Carrying, with_restored
+from taba.server.operations import TYPES, Operation, parse
 
 MAX_EVENTS: Final = 2**53
-
-Key = tuple[str, str]
-"""(tab, client)."""
-Names = tuple[str, str, str]
-"""(tab, client, Type)."""
-
-
-@frozen
-class Refused:
-    """One refused Partial, as a sample for the log of the process."""
-
-    reason: str
-    tab: str
-    client: str
-    type: str
-    events: int
-
-
-@define
-class Pending:
-    """The Partials of one (tab, client) that wait for the next checkpoint, in the order of the log."""
-
-    type: str
-    partials: list[bytes] = field(factory=list)
-    events: list[int] = field(factory=list)
-
-
-@define
-class Generation:
-    """What was folded since the last checkpoint was prepared."""
-
-    pending: dict[Key, Pending] = field(factory=dict)
-    types: dict[str, str] = field(factory=dict)
-    ledger: Counter[str] = field(factory=Counter)
-    set_aside: list[SetAside] = field(factory=list)
-    bytes: int = 0
-    """Of memory, roughly."""
 
 
 @define
@@ -96,25 +71,49 @@ class Folding:
     ledger: Counter[str]
     registry: Registry
     max_clock_skew: float
+    keeping: Keeping = field(factory=Keeping)
+    blacklist: Blacklist = field(factory=Blacklist.of)
+    notes: Notes = field(factory=Notes)
     generation: Generation = field(factory=Generation)
+    """What is being taken."""
+    sealed: deque[Generation] = field(factory=deque)
+    """What operations ended, the oldest first."""
     closed: Generation | None = None
     """What the checkpoint under way is of."""
     closed_at: int = 0
     """The id of the last entry in it."""
+    blocked: bool = False
+    """Whether nothing may be taken: what was set aside is to be folded first, and the store has to be asked for it."""
     under_way: Checkpoint | None = None
+    passed_over: list[tuple[Operation, str]] = field(factory=list)
+    """Operations that came to nothing, and why; whoever reads it empties it."""
 
     @classmethod
-    def loaded(cls, lease: Lease, loaded: Loaded, registry: Registry, max_clock_skew: float) -> Folding:
+    def loaded(
+        cls,
+        lease: Lease,
+        loaded: Loaded,
+        registry: Registry,
+        max_clock_skew: float,
+        keeping: Keeping | None = None,
+        blacklist: Blacklist | None = None,
+    ) -> Folding:
         """Go on from what the store has."""
+        types = {tab: intern(type) for tab, type in loaded.types.items()}
+        notes = Notes.among(types)
+        with_restored(types, notes)
         return cls(
             lease=lease,
             lineage=loaded.lineage,
             stored=loaded.position,
             folded=loaded.position.folded,
-            types={tab: intern(type) for tab, type in loaded.types.items()},
+            types=types,
             ledger=Counter(loaded.ledger),
             registry=registry,
             max_clock_skew=max_clock_skew,
+            keeping=keeping or Keeping(),
+            blacklist=blacklist or Blacklist.of(),
+            notes=notes,
         )
 
     @property
@@ -122,34 +121,62 @@ class Folding:
         """Whether a checkpoint is due: there is something to write, and none is under way."""
         return self.folded > self.stored.folded and self.closed is None
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory, roughly, that what was taken and is not yet in the store needs."""
+        closed = self.closed.held if self.closed is not None else 0
+        return self.generation.held + closed + sum(each.held for each in self.sealed)
+
+    # ------------------------------------------------------------------------------------------ taking
+
     def take(self, entry: LogEntry) -> list[Refused]:
         """Take the next entry of the log; answers with what was refused of it."""
-        if entry.id != self.folded + 1:
+        if entry.id != self.folded + 1 or self.blocked:
             raise ValueError(f"entry {entry.id} of vbucket {entry.vbucket} does not follow {self.folded}")
         self.folded = entry.id
-        self.generation.bytes += len(entry.body)
+        generation = self.generation
+        generation.held += len(entry.body)
         try:
             partials = list(native.batch_partials(entry.body))
         except CodecError:
-            return [self._aside(UNDECODABLE, ("", "", ""), min(entry.events, MAX_EVENTS), entry.body)]
-        refused = []
+            return [generation.put_aside(UNDECODABLE, ("", "", ""), min(entry.events, MAX_EVENTS), entry.body)]
+        refused, operations = self._take_partials(partials, generation, entry.appended)
+        if operations:
+            self._seal(operations, entry)
+        return refused
+
+    def _take_partials(
+        self,
+        partials: Sequence[tuple[str, str, str, int, bytes, int, int, float]],
+        generation: Generation,
+        appended: float,
+    ) -> tuple[list[Refused], list[Operation]]:
+        """Take the Partials of a batch, each on its own: what was refused, and the operations among them."""
+        refused: list[Refused] = []
+        operations: list[Operation] = []
         folded = 0
         for tab, client, type, events, partial, first, own_events, newest in partials:
             names = tab, client, type
             if events > MAX_EVENTS:  # no agent counted that: the number itself must not do harm
                 events = 0
             sound = first >= 0 and own_events == events
-            reason = self._problem(tab, type, sound, partial, newest > entry.appended + self.max_clock_skew)
+            if type in TYPES and sound and first == native.PARTIAL | native.RAW:
+                operations += parse(type, tab, partial)
+                generation.ledger["operations"] += events
+                continue
+            reason = self._problem(tab, type, sound, partial, newest > appended + self.max_clock_skew)
+            if self.blacklist.refuses(tab, client):
+                reason = BLACKLISTED
             if not reason:
-                self._accept(tab, client, type, events, partial)
+                self._accept(generation, names, events, partial)
                 folded += events
             elif reason in (UNKNOWN_TYPE, UNDECODABLE):
-                refused.append(self._aside(reason, names, events, partial))
+                refused.append(generation.put_aside(reason, names, events, partial))
             else:
-                refused.append(self._refuse(reason, names, events))
+                refused.append(generation.refuse(reason, names, events))
         if folded:
-            self.generation.ledger["folded"] += folded
-        return refused
+            generation.ledger["folded"] += folded
+        return refused, operations
 
     def _problem(self, tab: str, type: str, sound: bool, partial: bytes, future: bool) -> str:
         """Why a Partial is not folded; "" when it is. `sound` is whether it holds as many events as its batch says."""
@@ -159,7 +186,7 @@ class Folding:
         known = self.types.get(tab)
         if known is None:
             try:
-                if native.check(partial) != native.PARTIAL | handler.kind:
+                if native.check(partial) != native.PARTIAL | (handler.kind & 0xFF):
                     return UNDECODABLE
             except CodecError:
                 return UNDECODABLE
@@ -169,37 +196,78 @@ class Folding:
             return UNDECODABLE
         return FUTURE if future else ""
 
-    def _accept(self, tab: str, client: str, type: str, events: int, partial: bytes) -> None:
-        generation = self.generation
+    def _accept(self, generation: Generation, names: tuple[str, str, str], events: int, partial: bytes) -> None:
+        tab, client, type = names
         if tab not in self.types:
             self.types[tab] = generation.types[tab] = intern(type)
-        pending = generation.pending.get((tab, client))
-        if pending is None:
-            pending = generation.pending[tab, client] = Pending(type)
-            generation.bytes += KEY_OVERHEAD
-        pending.partials.append(partial)
-        pending.events.append(events)
-        generation.bytes += PARTIAL_OVERHEAD
+        if self.keeping.merges(tab) and self._runs(type):
+            client = RETIRED
+        generation.accept((tab, client), type, events, partial)
 
-    def _refuse(self, reason: str, names: Names, events: int) -> Refused:
-        self.generation.ledger[f"refused.{reason}"] += events
-        return Refused(reason, *names, events)
+    def _runs(self, type: str) -> bool:
+        handler = self.registry.get(type)
+        return handler is not None and handler.running_aggregate
 
-    def _aside(self, reason: str, names: Names, events: int, partial: bytes) -> Refused:
-        self.generation.set_aside.append(SetAside(reason, *names, events, partial))
-        return self._refuse(reason, names, events)
+    def _seal(self, operations: Sequence[Operation], entry: LogEntry) -> None:
+        """The operations of a batch end the generation that the batch's Partials went into."""
+        carrying = Carrying(self.types, self.notes)
+        carrying.carry_out(operations)
+        self.passed_over += carrying.passed_over
+        generation, self.generation = self.generation, Generation()
+        generation.carried, generation.end, generation.appended = carrying.carried, entry.id, entry.appended
+        self.blocked = bool(carrying.carried.refold)
+        self.sealed.append(generation)
+
+    # ------------------------------------------------------------------------------------------ checkpoints
 
     def close(self) -> None:
-        """Begin a checkpoint of all that was taken so far."""
+        """Begin a checkpoint: of the oldest generation that operations ended, or of all that was taken so far."""
         if self.closed is not None:
             raise ValueError("a checkpoint is under way")
-        self.closed, self.closed_at, self.generation = self.generation, self.folded, Generation()
+        if self.sealed:
+            self.closed = self.sealed.popleft()
+            self.closed_at = self.closed.end
+        else:
+            self.closed, self.closed_at, self.generation = self.generation, self.folded, Generation()
+
+    def wanted(self) -> Sequence[str]:
+        """The ids of what the store is to be asked for that was set aside, and `refold` wants to have."""
+        return self._closed().carried.refold
+
+    def refold(self, aside: Sequence[SetAside]) -> list[Refused]:
+        """Take what was set aside into the checkpoint under way, with the Partials of the batch that asked for it.
+
+        What cannot be folded this time either stays set aside as it was. Answers with what was refused of batches that
+        nobody could read before.
+        """
+        closed, refused = self._closed(), []
+        for each in aside:
+            events = min(each.events, MAX_EVENTS)
+            if each.tab in closed.carried.renames or (closed.carried.renames and not each.tab):
+                continue  # the batch moves the tab: what would be folded into it is of after the move
+            try:
+                if each.tab:
+                    own, newest = native.partial_extent(each.partial)
+                    future = newest > closed.appended + self.max_clock_skew
+                    if self._problem(each.tab, each.type, own == events, each.partial, future):
+                        continue
+                    self._accept(closed, (each.tab, each.client, each.type), events, each.partial)
+                    closed.ledger["folded"] += events
+                else:
+                    partials = list(native.batch_partials(each.partial))
+                    refused += self._take_partials(partials, closed, closed.appended)[0]
+            except CodecError:
+                continue
+            closed.ledger[f"refused.{each.reason}"] -= events
+            closed.refolded.append(each.id)
+        self.blocked = False
+        return refused
 
     def needed(self) -> tuple[list[Key], list[str]]:
         """The States and running Aggregates that the store may have, and that `prepare` will ask for."""
         closed = self._closed()
-        keys = [key for key in closed.pending if key[0] not in closed.types]
-        tabs = dict.fromkeys(tab for tab, _ in keys if self._runs(self.types[tab]))
+        keys = list(closed.keys())
+        tabs = dict.fromkeys(key[0] for key in keys if self._runs(closed.pending[key].type))
         return keys, list(tabs)
 
     def _closed(self) -> Generation:
@@ -207,16 +275,7 @@ class Folding:
             raise ValueError("no checkpoint is under way")
         return self.closed
 
-    def _runs(self, type: str) -> bool:
-        handler = self.registry.get(type)
-        return handler is not None and handler.running_aggregate
-
-    def prepare(
-        self,
-        states: Mapping[Key, bytes],
-        aggregates: Mapping[str, bytes],
-        failed: Callable[[str, Exception], None],
-    ) -> Checkpoint:
+    def prepare(self, states: Mapping[Key, bytes], aggregates: Mapping[str, bytes], failed: Failed) -> Checkpoint:
         """Fold what was closed into the States of the last checkpoint.
 
         `states` and `aggregates` are what the store has of `needed`, missing where it has nothing. `failed` is told
@@ -225,15 +284,17 @@ class Folding:
         generation = self._closed()
         new_states: dict[Key, bytes | None] = {}
         by_tab: defaultdict[str, list[bytes]] = defaultdict(list)
+        handlers: dict[str, IHandler] = {}
         for key, pending in generation.pending.items():
             handler = self.registry.get(pending.type)
             assert handler is not None, "only Partials of known Types are pending"
-            state, taken = self._fold(handler, states.get(key, b""), key, pending, generation, failed)
+            state, taken = fold_state(handler, states.get(key, b""), key, pending, generation, failed)
             if taken:
                 new_states[key] = state
                 if handler.running_aggregate:
                     by_tab[key[0]] += taken
-        new_aggregates = self._aggregates(by_tab, aggregates, generation, failed)
+                    handlers[key[0]] = handler
+        new_aggregates = fold_aggregates(by_tab, handlers, aggregates, generation, failed)
         self.ledger.update(generation.ledger)
         self.under_way = Checkpoint(
             lease=self.lease,
@@ -242,61 +303,13 @@ class Folding:
             position=Position(self.closed_at, self.stored.commits + 1),
             states=new_states,
             aggregates=new_aggregates,
-            types=dict(generation.types),
+            types={**generation.types, **generation.carried.types},
             ledger=dict(self.ledger),
             set_aside=generation.set_aside,
+            renames=generation.carried.renames,
+            refolded=generation.refolded,
         )
         return self.under_way
-
-    def _fold(
-        self,
-        handler: IHandler,
-        state: bytes,
-        key: Key,
-        pending: Pending,
-        generation: Generation,
-        failed: Callable[[str, Exception], None],
-    ) -> tuple[bytes, Sequence[bytes]]:
-        """Fold the Partials of one key: all at once, or, when that fails, one by one without those that cannot be
-        folded.
-        """
-        try:
-            return handler.fold(state, pending.partials), pending.partials
-        except Exception as problem:  # a Handler may be anybody's code: it must not stop the vbucket
-            failed(pending.type, problem)
-        taken = []
-        for partial, events in zip(pending.partials, pending.events, strict=True):
-            try:
-                state = handler.fold(state, [partial])
-            except Exception as problem:
-                reason = UNDECODABLE if isinstance(problem, CodecError) else HANDLER_FAILED
-                generation.ledger["folded"] -= events
-                generation.ledger[f"refused.{reason}"] += events
-                generation.set_aside.append(SetAside(reason, *key, pending.type, events, partial))
-            else:
-                taken.append(partial)
-        return state, taken
-
-    def _aggregates(
-        self,
-        by_tab: Mapping[str, Sequence[bytes]],
-        aggregates: Mapping[str, bytes],
-        generation: Generation,
-        failed: Callable[[str, Exception], None],
-    ) -> dict[str, bytes | None]:
-        """The running Aggregates with what went into the States. One that is damaged in the store stays as it is, and
-        is counted.
-        """
-        changed: dict[str, bytes | None] = {}
-        for tab, partials in by_tab.items():
-            handler = self.registry.get(self.types[tab])
-            assert handler is not None, "only Partials of known Types are pending"
-            try:
-                changed[tab] = handler.fold(aggregates.get(tab, b""), partials)
-            except Exception as problem:  # as above
-                failed(handler.name, problem)
-                generation.ledger["aggregates damaged"] += 1
-        return changed
 
     def written(self) -> Checkpoint:
         """The checkpoint under way is in the store."""
@@ -305,3 +318,52 @@ class Folding:
             raise ValueError("no checkpoint was prepared")
         self.under_way, self.closed, self.stored = None, None, done.position
         return done
+
+    # ------------------------------------------------------------------------------------------ chores
+
+    def begin_chore(self) -> Generation | None:
+        """Begin a checkpoint that takes nothing from the log; None when there may be none now: one is under way, or
+        operations wait. Until it is written, or `end_chore` is called with what this gives, no other is begun.
+        """
+        if self.closed is not None or self.sealed:
+            return None
+        self.closed, self.closed_at = Generation(), self.stored.folded
+        return self.closed
+
+    def chore(self, change: Change) -> Checkpoint | None:
+        """The checkpoint that makes a change to what the store has. None when operations came since the chore began:
+        what they were decided on must be what they find.
+        """
+        if self.sealed:
+            return None
+        for name, type in change.types.items():
+            if type is None:
+                self.types.pop(name, None)
+                self.notes.remove(name)
+            elif name not in self.types:
+                self.types[name] = type
+                self.notes.add(name)
+        for old, new in change.renames.items():
+            self.types[new] = self.types.pop(old)
+            self.notes.remove(old)
+            self.notes.add(new)
+        self.ledger.update(change.ledger)
+        self.under_way = Checkpoint(
+            lease=self.lease,
+            lineage=self.lineage,
+            expected=self.stored,
+            position=Position(self.stored.folded, self.stored.commits + 1),
+            states=change.states,
+            aggregates=change.aggregates,
+            types=change.types,
+            ledger=dict(self.ledger),
+            set_aside=change.set_aside,
+            renames=change.renames,
+        )
+        return self.under_way
+
+    def end_chore(self, begun: Generation) -> None:
+        """A chore is over; if nothing was written of it, another checkpoint may be begun."""
+        if self.closed is begun:
+            self.closed = None
+

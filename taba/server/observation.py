@@ -13,7 +13,9 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from taba.interfaces import Checkpoint, LogEntry
-from taba.server.folding import Refused
+from taba.server.generations import Refused
+from taba.server.latency import ENQUEUE, PROCESSED, LatencyTracker
+from taba.server.operations import Operation
 
 SAMPLES = 100
 """How many refused Partials are remembered."""
@@ -34,9 +36,18 @@ class Observer:
 
     _log = Logger()
 
-    def __init__(self, record: Recorder, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        record: Recorder,
+        wall: Callable[[], float],
+        tracker: LatencyTracker | None = None,
+        monotonic: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`tracker` gets the latencies, at `monotonic` times."""
         self._record = record
         self._wall = wall
+        self._tracker = tracker or LatencyTracker()
+        self._monotonic = monotonic
         self._appended: dict[int, deque[tuple[int, float]]] = {}
         self.samples: deque[Refused] = deque(maxlen=SAMPLES)
         self.refusals: Counter[str] = Counter()
@@ -50,7 +61,9 @@ class Observer:
         took.
         """
         self._record.counter("taba_events_recieved", events)
-        self._record.percentile("taba_latency_enqueue_sec", max(0.0, self._wall() - oldest))
+        latency = max(0.0, self._wall() - oldest)
+        self._tracker.add(ENQUEUE, latency, self._monotonic())
+        self._record.percentile("taba_latency_enqueue_sec", latency)
         self._record.percentile("taba_post_zip_time_ms", seconds * 1e3)
 
     # Back end.
@@ -66,7 +79,9 @@ class Observer:
         now = self._wall()
         while waiting and waiting[0][0] <= checkpoint.position.folded:
             _, appended = waiting.popleft()
-            self._record.percentile("taba_latency_task_processed_ms", max(0.0, now - appended) * 1e3)
+            latency = max(0.0, now - appended)
+            self._tracker.add(PROCESSED, latency, self._monotonic())
+            self._record.percentile("taba_latency_task_processed_ms", latency * 1e3)
 
     def checkpointed(self, vbuckets: int, seconds: float) -> None:
         """All dirty vbuckets were checkpointed."""
@@ -77,6 +92,13 @@ class Observer:
         """What was held of a vbucket was dropped, to be loaded again."""
         self.dropped_vbuckets += 1
         self._appended.pop(vbucket, None)
+
+    def passed_over(self, operation: Operation, problem: str) -> None:
+        """An operation came to nothing."""
+        self._log.info(
+            "{type} of tab {tab}, asked for by {by}, came to nothing: {problem}",
+            type=operation.type, tab=operation.tab, by=operation.by, problem=problem,
+        )  # fmt: skip
 
     def refused(self, refused: Refused) -> None:
         """A Partial was refused. The first of each (reason, tab) that is still remembered goes to the log."""

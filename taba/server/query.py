@@ -3,7 +3,7 @@
 Rows come page by page and are rendered one by one; whoever takes them sets the pace. So an answer of any length needs
 the memory of one page, of the State that a tab's States are being reduced to, and of the names that the store lists
 (those of all tabs, where it has to be known which are selected). States by client, which no store gives in that order,
-need more: see `by_client`.
+need more: see `by_client`. Of be's own notes and graves nothing is shown.
 
 A query gives up the reactor's turn every `TURN_SECONDS`; only what a Handler does in one call, and one page of the
 store, cannot be divided. Rendering takes the time `now - latency`: windows end there. Cancelling a query ends it.
@@ -26,6 +26,7 @@ from taba.server.by_client import Reading
 from taba.server.parameters import Choice, ParameterError, Parameters
 from taba.server.showing import Reduced, Shown
 from taba.server.turns import Turns
+from taba.server.visible import Visible
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class Query:
         *,
         held_bytes: int = HELD_BYTES,
     ) -> None:
-        self._store = store
+        self._store = Visible(store)
         self._registry = registry
         self._wall = wall
         self._clock = clock

@@ -1,27 +1,39 @@
 """A whole server: store, be, fe, queries and the HTTP port, started and stopped in order.
 
-Start: folder and store, be, then the port, then own instrumentation. Stop: the port, own instrumentation, be with its
-last checkpoint, the store. The agent inside the process is not made here (a server does not know agents): the tap
-gives its resources and bodies for `/post`, and starts and stops it between store and port.
+Start: folder and store, be with its maintenance, then the port, then own instrumentation. Stop: the port, own
+instrumentation, maintenance, be with its last checkpoint, the store. The agent inside the process is not made here (a
+server does not know agents): the tap gives its resources and bodies for `/post`, what takes operations, and starts and
+stops it between store and port.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import inlineCallbacks
+from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
+from taba.errors import SpoolError
 from taba.handlers.registry import Registry
 from taba.interfaces import IStore
 from taba.process import Process
+from taba.server.admin import Administered, AdminResources
 from taba.server.backend import Backend
+from taba.server.blacklist import Blacklist
+from taba.server.checking import Checking
 from taba.server.frontend import Frontend
-from taba.server.http import PARAMETERS_LIMIT, AdminResources, AppendResources, QueryResources
+from taba.server.gc import Pruning
+from taba.server.http import PARAMETERS_LIMIT, AppendResources, QueryResources
+from taba.server.inspection import InspectionResources
+from taba.server.keeping import Keeping
+from taba.server.latency import LatencyTracker
+from taba.server.maintenance import Maintenance
 from taba.server.observation import Observer, Recorder
+from taba.server.operations import Operate, Operations
+from taba.server.publishing import Publishing
 from taba.server.query import Query
 from taba.server.status import ServerStatus
 from taba.settings import ServerSettings
@@ -36,6 +48,10 @@ LEASE_SECONDS, SHARED_LEASE_SECONDS = 30.0, 2.0
 when it starts again: a short time would only let it lose them when it was kept from its work for a while. Among
 many, the others wait so long for the vbuckets of one that died.
 """
+
+
+def _no_agent(body: bytes, types: Iterable[str]) -> Deferred[None]:
+    return fail(SpoolError("there is no agent in this server"))
 
 
 def _no_fe(request: Any) -> None:
@@ -60,15 +76,19 @@ class Server(Service):
         intake: Mapping[str, Resource],
         bodies: Mapping[bytes, Callable[[], Any]],
         guard: TokenGuard | None = None,
+        operate: Operate = _no_agent,
     ) -> None:
         self.settings = settings
         self._process = process
         self.store = store
+        self.registry = registry
         self._inside = inside
         self._port: Listening | None = None
         name = f"taba_server.{process.host}.{settings.port}"
         clock, wall = process.reactor, process.wall
-        self.observer = Observer(record, wall)
+        self.tracker = LatencyTracker()
+        self.observer = Observer(record, wall, self.tracker, clock.seconds)
+        keeping = Keeping(settings.tabs)
         self.frontend = Frontend(
             store,
             registry,
@@ -76,6 +96,8 @@ class Server(Service):
             wall,
             self.observer,
             queue_capacity=settings.queue_capacity,
+            throttle_capacity=settings.queue_throttle_capacity,
+            chance=process.random.random,
             max_body=settings.max_body_bytes,
         )
         self.backend = Backend(
@@ -89,9 +111,33 @@ class Server(Service):
             lease_seconds=SHARED_LEASE_SECONDS if settings.database.redis else LEASE_SECONDS,
             max_clock_skew=settings.max_clock_skew,
             max_cache_bytes=settings.state_cache_bytes,
+            keeping=keeping,
+            blacklist=Blacklist.of(settings.name_blacklist, settings.client_blacklist),
         )
-        self.status = ServerStatus(
+        self.maintenance = Maintenance(
+            store,
+            registry,
+            self.backend,
+            clock,
+            wall,
+            Pruning(registry, keeping, settings.client_ttl),
+            random=process.random.random,
+            gc_seconds=settings.gc_seconds,
+            undo_seconds=settings.undo_hours * 3600.0,
+        )
+        self.publishing = Publishing(
+            store,
             name,
+            settings.roles.split(","),
+            self.backend,
+            self.tracker,
+            clock,
+            wall,
+            self.maintenance.collect,
+        )
+        self.operations = Operations(operate, name, wall, process.new_id)
+        self.status = ServerStatus(
+            self.publishing,
             store,
             self.backend,
             self.observer,
@@ -99,7 +145,7 @@ class Server(Service):
             alone=not settings.database.redis,
             kind=settings.database.kind,
         )
-        self.query = Query(store, registry, wall, clock)
+        self.query = Query(store, registry, wall, clock, lambda: self.publishing.latencies.cluster)
         self._site = self._make_site(intake, bodies, guard)
 
     def _make_site(
@@ -109,8 +155,9 @@ class Server(Service):
         leaves = {
             **intake,
             **QueryResources(self.query, self.status, self._process.reactor).leaves(),
+            **self._inspection().leaves(),
             **self._appending(limit),
-            **AdminResources(self.status, open=guard is None).leaves(),
+            **AdminResources(self._administered(), open=guard is None, get=self.settings.admin_get).leaves(),
             "healthz": Leaf(get=lambda request: write_text(request, "ok\n")),
             "readyz": Leaf(get=self._readyz),
         }
@@ -120,6 +167,26 @@ class Server(Service):
             {**bodies, b"/v2/append": lambda: BufferedBody(limit)},
             default_limit=PARAMETERS_LIMIT,
             guard=guard,
+        )
+
+    def _inspection(self) -> InspectionResources:
+        undo_seconds = self.settings.undo_hours * 3600.0
+        return InspectionResources(
+            self.store, self.query, self.registry, self.publishing, self._process.reactor, undo_seconds
+        )
+
+    def _administered(self) -> Administered:
+        clock, wall = self._process.reactor, self._process.wall
+        return Administered(
+            self.store,
+            self.backend,
+            self.status,
+            self.operations,
+            Checking(self.store, self.registry, self.operations, clock, wall),
+            self.publishing.collect,
+            clock,
+            wall,
+            self.settings.undo_hours * 3600.0,
         )
 
     def _appending(self, limit: int) -> dict[str, Resource]:
@@ -148,6 +215,8 @@ class Server(Service):
         yield self.store.startService()
         if self._is("be"):
             self.backend.startService()
+            self.maintenance.startService()
+        self.publishing.startService()
         yield self._inside.startService()
         listening: Listening = yield listen(self._process.reactor, self.settings.endpoints(), self._site)
         self._port = listening
@@ -162,5 +231,10 @@ class Server(Service):
         super().stopService()
         listening = [self._port.close] if self._port is not None else []
         yield stop_in_turn(
-            *listening, self._inside.stopService, self.backend.stopService, self.store.stopService
+            *listening,
+            self._inside.stopService,
+            self.publishing.stopService,
+            self.maintenance.stopService,
+            self.backend.stopService,
+            self.store.stopService,
         )

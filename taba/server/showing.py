@@ -32,7 +32,7 @@ class Shown:
         handler = self.registry.get(type)
         if handler is None:
             return _error(f"no Handler for Type {type}")
-        return self.attempt(type, lambda: handler.render(state, self.time, self.style))
+        return self.attempt(type, lambda: handler.render(handler.upgrade(state), self.time, self.style))
 
     def attempt(self, type: str, work: Callable[[], str]) -> str:
         """What `work` gives, or, when a Handler raises in it, what is shown instead."""
@@ -75,7 +75,7 @@ class Reduced:
             return
 
         def reduce() -> str:
-            reducing.add(states)
+            reducing.add([reducing.handler.upgrade(state) for state in states])
             return ""
 
         self._problem = self._shown.attempt(self.type, reduce)

@@ -12,9 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from taba.errors import StoreError
-from taba.interfaces import IStore
+from taba.interfaces import IStore, LogDepth
 from taba.server.backend import Backend
+from taba.server.latency import Latencies
 from taba.server.observation import Observer
+from taba.server.publishing import Publishing, waiting
 
 
 @runtime_checkable
@@ -40,13 +42,13 @@ class Sharded(Protocol):
 
 
 class ServerStatus:
-    """The state of one server process that is fe, be and ctrl in one. Latencies are in seconds. `alone` says that no
-    other process uses the store, `kind` what it is: `memory`, `embedded` or `redis`.
+    """The state of one server process, and of the others as they publish it. Latencies are in seconds. `alone` says
+    that no other process uses the store, `kind` what it is: `memory`, `embedded` or `redis`.
     """
 
     def __init__(
         self,
-        name: str,
+        publishing: Publishing,
         store: IStore,
         backend: Backend,
         observer: Observer,
@@ -55,7 +57,7 @@ class ServerStatus:
         alone: bool = True,
         kind: str = "embedded",
     ) -> None:
-        self._name = name
+        self._publishing = publishing
         self._store = store
         self._backend = backend
         self._observer = observer
@@ -78,14 +80,16 @@ class ServerStatus:
                 raise
             depth, ledger, problem = None, None, str(trouble)
         cluster = self._store.cluster
-        waiting = self._waiting(depth)
+        members = yield self._members()
+        latencies = Latencies.of(members.values())
+        waits = {"tasks": None, "age": None} if depth is None else waiting(depth, self._wall())
         return {
-            "total_tasks": waiting["tasks"],
-            "max_age": waiting["age"],
-            "servers": {self._name: waiting},
-            "enqueue_avg": 0.0,
-            "processed_avg": 0.0,
-            "cluster_aggregate": 0.0,
+            "total_tasks": waits["tasks"],
+            "max_age": waits["age"],
+            "servers": self._servers(members, depth, waits["tasks"]),
+            "enqueue_avg": latencies.enqueue,
+            "processed_avg": latencies.processed,
+            "cluster_aggregate": latencies.cluster,
             "cluster": cluster.id,
             "vbuckets": cluster.vbuckets,
             "lineage": cluster.lineage,
@@ -100,17 +104,37 @@ class ServerStatus:
             ],
         }
 
-    def _waiting(self, depth: Sequence[Any] | None) -> dict[str, Any]:
-        """The row of this server."""
-        tasks = None if depth is None else float(sum(each.entries for each in depth))
-        age = None if depth is None else max((self._wall() - each.oldest for each in depth), default=0.0)
-        return {
-            "queues": len(self._backend.folding),
-            "tasks": tasks,
-            "age": age,
-            "load": 1.0 if tasks else 0.0,
-            "weight": 1.0,
-        }
+    @inlineCallbacks
+    def _members(self):  # type: ignore[no-untyped-def]
+        """The facts of all servers; while the store cannot say, those of this one."""
+        try:
+            return (yield self._publishing.members())
+        except StoreError:
+            return {self._publishing.member: self._publishing.facts()}
+
+    def _servers(
+        self, members: Mapping[str, Mapping[str, Any]], depth: Sequence[LogDepth] | None, total: float | None
+    ) -> dict[str, dict[str, Any]]:
+        """A row for each server: this one as it is, the others as they were when they published themselves."""
+        rows = {}
+        for name, facts in members.items():
+            waits: Mapping[str, Any] = facts
+            if name == self._publishing.member:
+                own = None if depth is None else [each for each in depth if self._has(each.vbucket)]
+                waits = {} if own is None else waiting(own, self._wall())
+            tasks = waits.get("tasks")
+            rows[name] = {
+                "queues": facts.get("queues", 0),
+                "tasks": tasks,
+                "age": waits.get("age"),
+                "load": tasks / total if tasks and total else 0.0,
+                "weight": 1.0,
+            }
+        return rows
+
+    def _has(self, vbucket: int) -> bool:
+        """Whether what waits of a vbucket waits for this server."""
+        return self._alone or vbucket in self._backend.folding
 
     def _of_shards(self, problem: str) -> dict[str, Any]:
         if self.sharded is None:

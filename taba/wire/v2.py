@@ -239,15 +239,21 @@ class Topology:
     """`memory`, `replicated` or `fsynced`: what an ok promises."""
     time: float = 0.0
     """The server's wall time."""
+    kinds: Mapping[str, int] = field(factory=dict)
+    """Type -> how its events travel: `taba.native`'s RAW and so on. Agents that have no Handler of a Type take it by
+    this, if it is RAW or one of RAW's shapes; where it is missing, as RAW.
+    """
 
 
 _NAME = frame.text("name", 512)
 _PARTIAL_VERSION = whole("version", 0, 255)
+_KIND = whole("kind", 0, 65535)
 _URL = frame.text("endpoint", 2048)
 
 
 def encode_topology(topology: Topology) -> bytes:
     """The JSON of a topology."""
+    kinds = {"kinds": dict(topology.kinds)} if topology.kinds else {}
     return frame.encode_object(
         {
             "cluster": topology.cluster,
@@ -258,6 +264,7 @@ def encode_topology(topology: Topology) -> bytes:
             "endpoints": list(topology.endpoints),
             "durability": topology.durability,
             "time": topology.time,
+            **kinds,
         }
     )
 
@@ -273,6 +280,10 @@ def decode_topology(data: bytes, max_bytes: int = MAX_TOPOLOGY) -> Topology:
         check(name, _NAME, "limits"): check(limit, whole("limit", 0, MAX_WHOLE), f"limits.{name}")
         for name, limit in frame.obj(header.get("limits"), "limits").items()
     }
+    kinds = {
+        check(name, _NAME, "kinds"): check(kind, _KIND, f"kinds.{name}")
+        for name, kind in frame.obj(header.get("kinds", {}), "kinds").items()
+    }
     return Topology(
         member(header, _CLUSTER),
         member(header, whole("vbuckets", 1, MAX_VBUCKETS)),
@@ -282,6 +293,7 @@ def decode_topology(data: bytes, max_bytes: int = MAX_TOPOLOGY) -> Topology:
         tuple(_each(header.get("endpoints"), _URL, "endpoints")),
         member(header, frame.text("durability", 32)),
         float(member(header, _TIME)),
+        kinds,
     )
 
 

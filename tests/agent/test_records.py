@@ -87,6 +87,7 @@ SNAPSHOTS = st.builds(
     lanes=st.dictionaries(st.tuples(IDS, U32), NUMBERS, max_size=3),
     ledger=LINES,
     first_needed=U64,
+    types=st.dictionaries(st.text(max_size=9), st.integers(0, 65535), max_size=3),
 )
 
 
@@ -123,6 +124,10 @@ def payload_of(record: Written) -> bytes:
     return b"".join(encode(record))
 
 
+def _without_types(noted: Noted) -> Noted:
+    return evolve(noted, snapshot=evolve(noted.snapshot, types={}))
+
+
 class EncodingTests(SynchronousTestCase):
     """Payloads."""
 
@@ -136,6 +141,8 @@ class EncodingTests(SynchronousTestCase):
         """A payload that ends too early is corrupt, and so is one with a byte too many."""
         payload = payload_of(record)
         for length in range(len(payload)):
+            if isinstance(record, Noted) and payload[:length] == payload_of(_without_types(record)):
+                continue  # as it was written before Types were learned
             self.assertRaises(CorruptBlob, decode, kind_of(record), payload[:length], 1)
         self.assertRaises(CorruptBlob, decode, kind_of(record), payload + b"\0", 1)
 

@@ -48,24 +48,48 @@ def golden_life() -> dict[str, bytes]:
     return folder.contents()
 
 
+def golden_types() -> dict[str, bytes]:
+    """A spool that remembers Types, and one commit of theirs."""
+    folder = TracedFolder()
+    spool = Spool(folder, crc32c)
+    spool.start_segment(evolve(spool.open().snapshot, incarnation=A, cluster=CLUSTER, vbuckets=128, types=TYPES))
+    spool.write([Commit(1, A, 1000.25, {}, {"received": 1}, (Section(5, 1, b"five"),), 128)])
+    spool.sync()
+    spool.close()
+    return folder.contents()
+
+
+TYPES = {"Distinct": 0, "Level": 256}
+LIVES = {GOLDEN: golden_life, GOLDEN / "types": golden_types}
+"""Folder -> what writes its files."""
+
+
 class GoldenTests(SynchronousTestCase):
     """Files of version 1, as they were written once. `expected.json` has what they hold."""
 
     def test_bytes(self) -> None:
         """The same life writes the same bytes for ever."""
-        written = golden_life()
-        self.assertEqual(sorted(written), sorted(path.name for path in GOLDEN.glob("segment-*")))
-        for name, content in written.items():
-            self.assertEqual(content, (GOLDEN / name).read_bytes())
+        for folder, life in LIVES.items():
+            written = life()
+            self.assertEqual(sorted(written), sorted(path.name for path in folder.glob("segment-*")))
+            for name, content in written.items():
+                self.assertEqual(content, (folder / name).read_bytes())
 
     def test_records(self) -> None:
         """The files are understood, record by record."""
-        expected = json.loads((GOLDEN / "expected.json").read_text())
-        for name, told in expected.items():
-            content = (GOLDEN / name).read_bytes()
-            found = scan(segment_number(name) or 0, content, crc32c)
-            self.assertEqual(found.holes, [])
-            self.assertEqual([told_of(frame.kind, frame) for frame in found.frames], told)
+        for folder in LIVES:
+            expected = json.loads((folder / "expected.json").read_text())
+            for name, told in expected.items():
+                content = (folder / name).read_bytes()
+                found = scan(segment_number(name) or 0, content, crc32c)
+                self.assertEqual(found.holes, [])
+                self.assertEqual([told_of(frame.kind, frame) for frame in found.frames], told)
+
+    def test_types_are_remembered(self) -> None:
+        """A spool gives its Types back; one that has none, or is of a time before there were any, has none."""
+        for folder, types in ((GOLDEN, {}), (GOLDEN / "types", TYPES)):
+            files = {path.name: path.read_bytes() for path in folder.glob("segment-*")}
+            self.assertEqual(Spool(TracedFolder.of(files), crc32c).open().snapshot.types, types)
 
     def test_check_value(self) -> None:
         """The checksum is CRC-32C, by its catalogued check value."""
@@ -97,10 +121,11 @@ def _plain(value: object) -> object:
 
 
 if __name__ == "__main__":  # makes the golden files; they are made once for each version of the format
-    GOLDEN.mkdir(parents=True, exist_ok=True)
-    told = {}
-    for name, content in golden_life().items():
-        (GOLDEN / name).write_bytes(content)
-        frames = scan(segment_number(name) or 0, content, crc32c).frames
-        told[name] = [told_of(frame.kind, frame) for frame in frames]
-    (GOLDEN / "expected.json").write_text(json.dumps(told, indent=1) + "\n")
+    for folder, life in LIVES.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        told = {}
+        for name, content in life().items():
+            (folder / name).write_bytes(content)
+            frames = scan(segment_number(name) or 0, content, crc32c).frames
+            told[name] = [told_of(frame.kind, frame) for frame in frames]
+        (folder / "expected.json").write_text(json.dumps(told, indent=1) + "\n")

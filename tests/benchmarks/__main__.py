@@ -1,5 +1,5 @@
 """Runs the benchmarks named on the command line, or all: `python -m tests.benchmarks [intake] [queries] [sizes]
-[quantiles] [redis]`.
+[quantiles] [client] [redis]`.
 """
 
 from __future__ import annotations
@@ -7,13 +7,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.benchmarks import intake, quantiles, queries, redis, sizes
+from tests.benchmarks import client, intake, quantiles, queries, redis, sizes
 from tests.benchmarks.report import Figure, write_json
 
 BENCHMARKS = {
     "sizes": sizes.run,
     "quantiles": quantiles.run,
     "intake": intake.run,
+    "client": client.run,
     "queries": queries.run,
     "redis": redis.run,
 }

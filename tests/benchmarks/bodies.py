@@ -1,11 +1,13 @@
-"""Prepared protocol 1 bodies, and the sender of them: a process of its own, so that it costs the server nothing."""
+"""Prepared bodies of both protocols, and the sender of them: a process of its own, so that it costs the server nothing."""
 
 from __future__ import annotations
 
 import http.client
+import json
 import multiprocessing
 import random
 import time
+from array import array
 from collections.abc import Sequence
 
 CONNECTIONS = 2
@@ -24,10 +26,23 @@ def body(client: str, tabs: int, events: int, type: str = "CounterGroup", seed: 
     return "".join(parts).encode()
 
 
-def _send(port: int, bodies: Sequence[bytes], times: int, first: int) -> None:
+def frame(client: str, tabs: int, events: int, type: str = "CounterGroup", seed: int = 1) -> bytes:
+    """The same events in columns, each tab's in the order of their times."""
+    chance = random.Random(seed)
+    now = time.time()
+    rows = [[f"bench_tab_{tab:06d}", type, events] for tab in range(tabs)]
+    header = json.dumps({"client": client, "tabs": rows}).encode()
+    payload = array("d")
+    for _ in range(tabs):
+        payload.extend(sorted(round(now - chance.random(), 3) for _ in range(events)))
+        payload.extend(round(chance.expovariate(1), 3) for _ in range(events))
+    return len(header).to_bytes(4, "little") + header + payload.tobytes()
+
+
+def _send(port: int, bodies: Sequence[bytes], times: int, first: int, path: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     for i in range(times):
-        connection.request("POST", "/post", bodies[(first + i) % len(bodies)])
+        connection.request("POST", path, bodies[(first + i) % len(bodies)])
         answer = connection.getresponse()
         text = answer.read()
         if answer.status != 200 or text:
@@ -35,11 +50,12 @@ def _send(port: int, bodies: Sequence[bytes], times: int, first: int) -> None:
     connection.close()
 
 
-def send(port: int, bodies: Sequence[bytes], times: int) -> float:
+def send(port: int, bodies: Sequence[bytes], times: int, path: str = "/post") -> float:
     """Post `times` bodies on each of two connections, by two processes; the seconds it took."""
     context = multiprocessing.get_context("fork")
     senders = [
-        context.Process(target=_send, args=(port, bodies, times, first), daemon=True) for first in range(CONNECTIONS)
+        context.Process(target=_send, args=(port, bodies, times, first, path), daemon=True)
+        for first in range(CONNECTIONS)
     ]
     started = time.monotonic()
     for sender in senders:

@@ -1,35 +1,57 @@
-"""Protocol 1 into an agent over HTTP, each answer durable."""
+"""Events of both protocols into an agent over HTTP, each answer durable."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from attrs import frozen
 
 from tests.benchmarks import bodies, processes
 from tests.benchmarks.report import Figure
 
 RUNS = 3
-SHAPES = ((200, 300, 60, 3.0), (200, 10, 400, None), (20_000, 5, 6, None))
-"""Tabs, events per tab and request, requests per connection, millions of events per CPU second aimed at."""
+
+
+@frozen
+class Shape:
+    """A kind of requests: how many of them on each connection, and millions of events per CPU second aimed at."""
+
+    protocol: str
+    path: str
+    make: Callable[..., bytes]
+    tabs: int
+    events: int
+    times: int
+    goal: float | None = None
+
+
+SHAPES = (
+    Shape("protocol 1", "/post", bodies.body, 200, 300, 60, 3.0),
+    Shape("protocol 1", "/post", bodies.body, 200, 10, 400),
+    Shape("protocol 1", "/post", bodies.body, 20_000, 5, 6),
+    Shape("columns", "/v2/events", bodies.frame, 200, 300, 60, 15.0),
+    Shape("columns", "/v2/events", bodies.frame, 200, 10, 400),
+    Shape("columns", "/v2/events", bodies.frame, 20_000, 50, 12),
+)
 
 
 def run() -> Iterator[Figure]:
     """Events per CPU second of the agent."""
-    for tabs, events, times, goal in SHAPES:
-        prepared = [bodies.body(f"client_{i}", tabs, events, seed=i) for i in range(4)]
-        rates = [_rate(prepared, tabs * events, times) for _ in range(RUNS)]
-        yield Figure(
-            f"protocol 1 into the agent, durable, {tabs} tabs x {events}", rates, "million events per CPU second", goal
-        )
+    for shape in SHAPES:
+        prepared = [shape.make(f"client_{i}", shape.tabs, shape.events, seed=i) for i in range(4)]
+        rates = [_rate(shape, prepared) for _ in range(RUNS)]
+        name = f"{shape.protocol} into the agent, durable, {shape.tabs} tabs x {shape.events}"
+        yield Figure(name, rates, "million events per CPU second", shape.goal)
 
 
-def _rate(prepared: list[bytes], events: int, times: int) -> float:
+def _rate(shape: Shape, prepared: list[bytes]) -> float:
     nobody = processes.free_port()  # the server is away: the agent keeps everything
     with processes.agent(nobody) as agent:
-        bodies.send(agent.port, prepared, 1)
+        bodies.send(agent.port, prepared, 1, shape.path)
         before, count = agent.cpu_seconds(), _received(agent)
-        bodies.send(agent.port, prepared, times)
+        bodies.send(agent.port, prepared, shape.times, shape.path)
         cpu = agent.cpu_seconds() - before
-        sent = bodies.CONNECTIONS * times * events
+        sent = bodies.CONNECTIONS * shape.times * shape.tabs * shape.events
         if _received(agent) - count != sent:
             raise RuntimeError(f"{_received(agent) - count} events counted, {sent} sent")
         return sent / cpu / 1e6

@@ -1,7 +1,8 @@
 """Events that can be told from each other wherever they are: in the States of a store, or in the spool of an agent.
 
-Every event of a client stands for one digit of the total of a (tab, client), so that States tell how often each single
-event was folded. A store is read from its database, beside the server; a spool on a copy of its disk.
+Every event stands for one digit of the total of a tab, whichever client recorded it, so that States, retired ones too,
+tell how often each single event was folded. A tab that was deleted counts where its grave is. A store is read from its
+database, beside the server; a spool on a copy of its disk.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ from attrs import evolve, field, frozen
 from taba import native
 from taba.agent.spool import Spool
 from taba.handlers.registry import builtin
-from taba.interfaces import Selection
+from taba.interfaces import RETIRED, Selection
+from taba.server.notes import parse
 from taba.store import queries
-from taba.store.judge import LOST
+from taba.store.judge import FLUSHED, LOST
 from taba.store.transactions import DATABASE
 from taba.testing.disk import MemoryDisk
 from taba.testing.members import DATA, AgentMember, ServerMember
 
-DIGITS = {"c": 22, "p": 22, "o": 11}
-"""Events of one (tab, client), by kind: 44 bits, so that totals over a hundred clients stay exact."""
+UNNUMBERED = "original"
+"""The one without."""
+CLIENTS = ("app-1", "app-2", "app-3", "twin-app-1")
+"""The clients with numbers; those that fork share their parent's id."""
+DIGITS = {"c": 5, "p": 5, "o": 11}
+"""Events of one (tab, client), by kind: up to 44 bits of all clients of a tab together, so that totals stay exact."""
 BASE = {"c": 4, "p": 4, "o": 16}
 KINDS = {"c": "CounterGroup", "p": "PercentileGroup", "o": "CounterGroup"}
 """The Types by kind of event; kind "o" is of clients without numbers, whose events may count again."""
@@ -51,7 +57,23 @@ class EventId:
     @property
     def value(self) -> int:
         """The value that it is recorded with."""
-        return self.n if self.kind == "g" else int(BASE[self.kind] ** (self.n % DIGITS[self.kind]))
+        if self.kind == "g":
+            return self.n
+        first = CLIENTS.index(self.client) * DIGITS[self.kind] if self.client in CLIENTS else 0
+        return int(BASE[self.kind] ** (first + self.n % DIGITS[self.kind]))
+
+    @classmethod
+    def at(cls, tab: str, client: str, place: int) -> EventId:
+        """The event of a digit of a tab's total; `client` is whose State it is."""
+        kind, number = tab[0], int(tab[1:])
+        digits = DIGITS[kind]
+        owner = UNNUMBERED
+        if kind != "o":
+            slot, place = divmod(place, digits)
+            owner = CLIENTS[slot] if slot < len(CLIENTS) else "nobody"
+            if client not in (owner, RETIRED):
+                raise Violation(f"{tab}: the State of {client} has an event of {owner}")
+        return cls(owner, kind, number * digits + place)
 
 
 @frozen
@@ -61,7 +83,7 @@ class StoreView:
     states: Mapping[tuple[str, str], tuple[str, bytes]]
     aggregates: Mapping[str, bytes]
     ledgers: Mapping[int, Mapping[str, int]]
-    """Vbucket -> row, with `lost`."""
+    """Vbucket -> row, with the store's own lines."""
     log: Sequence[bytes] = field(repr=False)
     """The bodies that wait in all logs."""
 
@@ -91,10 +113,10 @@ def view_image(image: bytes) -> StoreView | None:
         database.deserialize(image)
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'vbuckets'").fetchone():
             return None
-        states = {(row.tab, row.client): (row.type, row.state) for row in queries.walk_states(database, _ALL)}
-        aggregates = {row.tab: row.aggregate for row in queries.walk_aggregates(database, None)}
-        rows = database.execute("SELECT vbucket, ledger, lost FROM vbuckets").fetchall()
-        ledgers = {vbucket: {**json.loads(row), LOST: lost} for vbucket, row, lost in rows}
+        states = {(row.tab, row.client): (row.type, row.state) for row in queries.walk_states(database, _ALL, _moment)}
+        aggregates = {row.tab: row.aggregate for row in queries.walk_aggregates(database, None, _moment)}
+        rows = database.execute("SELECT vbucket, ledger, lost, flushed FROM vbuckets").fetchall()
+        ledgers = {vbucket: {**json.loads(row), LOST: lost, FLUSHED: flushed} for vbucket, row, lost, flushed in rows}
         log = [body for (body,) in database.execute("SELECT body FROM log").fetchall()]
         return StoreView(states, aggregates, ledgers, log)
     finally:
@@ -102,6 +124,11 @@ def view_image(image: bytes) -> StoreView | None:
 
 
 _ALL = Selection()
+
+
+def _moment() -> int:
+    """Nobody writes while a view is made."""
+    return 0
 
 
 def count_and_total(type_name: str, state: bytes, at: float) -> tuple[int, float]:
@@ -122,13 +149,20 @@ def digits_of(total: float, base: int) -> list[int]:
     return digits
 
 
+def tab_of(name: str) -> str:
+    """The tab of a name in a store: of a grave the one that was deleted."""
+    note = parse(name)
+    return name if note is None else note.tab
+
+
 def is_recounted(tab: str) -> bool:
     """Whether a tab is one of ours; others are what servers record about themselves."""
     return tab[0] in KINDS and tab[1:].isdigit()
 
 
 def events_in(tab: str, client: str, type_name: str, state: bytes, at: float) -> Iterator[tuple[EventId, int]]:
-    """The events that a State of a numbered client's tab holds, and how often."""
+    """The events that a State of a tab or grave holds, and how often."""
+    tab = tab_of(tab)
     if type_name not in KINDS.values() or not is_recounted(tab):
         return
     count, total = count_and_total(type_name, state, at)
@@ -137,7 +171,7 @@ def events_in(tab: str, client: str, type_name: str, state: bytes, at: float) ->
         raise Violation(f"{tab} of {client}: a count of {count}, but the total {total} is of {digits}")
     for place, times in enumerate(digits):
         if times:
-            yield EventId(client, tab[0], int(tab[1:]) * DIGITS[tab[0]] + place), times
+            yield EventId.at(tab, client, place), times
 
 
 def held_events(

@@ -17,6 +17,7 @@ from taba.testing.clock import VirtualCall
 from taba.testing.cluster import MemoryCluster
 from taba.testing.disk import DiskImage
 from taba.testing.members import DATA, AgentMember, ApplicationMember, Member, ServerMember
+from tests.cluster.operating import Operating
 from tests.cluster.oracle import Oracle
 from tests.cluster.states import state_of
 
@@ -33,6 +34,7 @@ class Faults:
     backups: list[DiskImage] = field(factory=list, init=False)
     begun: Callable[[ApplicationMember], None] = field(default=lambda member: None)
     """Is told of applications that a verb adds."""
+    operating: Operating = field(init=False)
     _cuts: dict[tuple[str, str], int] = field(factory=dict, init=False)
     _children: int = field(default=0, init=False)
     _mid_call: tuple[Member, int] | None = field(default=None, init=False)
@@ -40,10 +42,11 @@ class Faults:
 
     def __attrs_post_init__(self) -> None:
         world = self.cluster.world
+        self.operating = Operating(self.cluster, self.oracle, self.random)
         world.state_of = lambda name: state_of(self.cluster, name)
         self._on_call = world.clock.on_call
         world.clock.on_call = self._watch_call
-        world.network.record(lambda path: path in (b"/post", b"/v2/append"), limit=60)
+        world.network.record(lambda path: path in (b"/post", b"/v2/events", b"/v2/append"), limit=60)
 
     # ------------------------------------------------------------------------------------------------ small things
 
@@ -263,6 +266,41 @@ class Faults:
 
         self._later(4.0, put_back)  # answers that were on their way are there by then
 
+    # ------------------------------------------------------------------------------------------------ operators
+
+    def _operator(self, verb: str) -> ServerMember | None:
+        """A server that an operator can ask."""
+        ready = [each for each in self.cluster.servers if each.up and each.server is not None and each.ready]
+        server: ServerMember | None = self._one(ready)
+        if server is not None:
+            self._note(verb, server)
+        return server
+
+    def delete(self) -> None:
+        """Somebody deletes tabs."""
+        if (server := self._operator("delete")) is not None:
+            self.operating.delete(server)
+
+    def undelete(self) -> None:
+        """Somebody brings back what was deleted."""
+        if (server := self._operator("undelete")) is not None:
+            self.operating.undelete(server)
+
+    def upgrade(self) -> None:
+        """Somebody has all States written anew, and some Aggregates made anew."""
+        if (server := self._operator("upgrade")) is not None:
+            self.operating.upgrade(server)
+
+    def gc(self) -> None:
+        """Somebody has States pruned."""
+        if (server := self._operator("gc")) is not None:
+            self.operating.gc(server)
+
+    def flush_all(self) -> None:
+        """Somebody drops what waits in the logs."""
+        if (server := self._operator("flush_all")) is not None:
+            self.operating.flush_all(server)
+
     # ------------------------------------------------------------------------------------------------ network, time
 
     def _pair(self) -> tuple[Member, Member]:
@@ -307,7 +345,9 @@ class Faults:
     def redeliver(self) -> None:
         """A request that was sent before arrives again."""
         requests = [
-            each for each in self.cluster.world.network.requests if b"append" in each.path or b"Taba-Batch" in each.raw
+            each
+            for each in self.cluster.world.network.requests
+            if each.path != b"/post" or b"Taba-Batch" in each.raw
         ]
         request = self._one(requests)
         if request is not None:
@@ -358,5 +398,10 @@ VERBS: dict[str, float] = {
     "redeliver": 2.0,
     "step_wall": 0.7,
     "pause": 0.7,
+    "delete": 1.5,
+    "undelete": 1.5,
+    "upgrade": 0.5,
+    "gc": 1.5,
+    "flush_all": 0.3,
 }
 """Verb -> how often it is drawn."""

@@ -22,7 +22,8 @@ from attrs import define, field
 
 from taba import native
 from taba.handlers.registry import builtin
-from taba.store.judge import LOST
+from taba.server.notes import Kind, parse
+from taba.store.judge import FLUSHED, LOST
 from taba.testing.cluster import MemoryCluster
 from taba.testing.members import AgentMember, ApplicationMember
 from tests.cluster.events import (
@@ -36,6 +37,7 @@ from tests.cluster.events import (
     events_of_batch,
     held_events,
     is_recounted,
+    tab_of,
     view_image,
     view_store,
 )
@@ -77,7 +79,11 @@ class Oracle:
     lost_ledgers: Counter[str] = field(factory=Counter)
     """What those disks said of refused events."""
     causes: Counter[str] = field(factory=Counter)
-    """Which faults happened: `disk lost`, `twin`, `restore`, `clock`."""
+    """Which faults happened: `disk lost`, `twin`, `restore`, `clock`, `flush`."""
+    operations: int = 0
+    """How many operations were asked for."""
+    deleted: set[str] = field(factory=set)
+    """The tabs that were deleted at some time."""
     unknown: int = 0
     rejected: int = 0
     notes: dict[str, int] = field(factory=dict)
@@ -133,7 +139,7 @@ class Oracle:
 
     def _answered(self, life: Life, status: Mapping[str, Any]) -> None:
         """A client's account has changed: batches are of what was recorded first."""
-        if status["dropped"] or status["refused"]:
+        if set(status["dropped"]) - {"unknown"} or status["refused"]:
             raise Violation(f"{life.member.name} lost events: {status}")
         acknowledged = status["acknowledged"] - life.acknowledged
         unknown = status["unknown"] - life.unknown
@@ -231,9 +237,11 @@ class Oracle:
             states[tab].append(state)
             types[tab] = type_name
         for tab, each in states.items():
-            handler = registry.get(types[tab])
+            handler, note = registry.get(types[tab]), parse(tab)
             if handler is None or not handler.running_aggregate:
                 continue
+            if note is not None and note.kind is not Kind.DELETED:
+                continue  # it is being merged back, or removed
             reduced, aggregate = handler.reduce(each), view.aggregates.get(tab, b"")
             if not is_recounted(tab):  # totals of fractions are equal to rounding only
                 same = [count_and_total(types[tab], one, self.latest)[0] for one in (reduced, aggregate)]
@@ -248,7 +256,7 @@ class Oracle:
         vbuckets = self.cluster.vbuckets
         for (tab, _), (type_name, state) in view.states.items():
             if type_name in KINDS.values():
-                held[native.crc32(tab.encode()) % vbuckets] += count_and_total(type_name, state, self.latest)[0]
+                held[native.crc32(tab_of(tab).encode()) % vbuckets] += count_and_total(type_name, state, self.latest)[0]
         for vbucket, row in view.ledgers.items():
             gauges = row.get("folded", 0) - held[vbucket]
             if gauges < 0 or (gauges and vbucket != native.crc32(GAUGE_TAB.encode()) % vbuckets):
@@ -277,6 +285,7 @@ class Oracle:
         missing = {event for event in acked if not folded[event]}
         ledgers = agents + server + self.lost_ledgers
         explained = sum(count for line, count in ledgers.items() if line.startswith("refused."))
+        explained += server[FLUSHED]
         silent = missing - self.excused - self.restored
         if len(silent) > explained:
             raise Violation(
@@ -285,7 +294,7 @@ class Oracle:
             )
         uncertain = {event for event, fate in self.fates.items() if fate is Fate.UNCERTAIN and event.kind != "g"}
         lost = server[LOST]
-        gone = len(missing) + sum(not folded[event] for event in uncertain) + self._gauges()
+        gone = len(missing) + sum(not folded[event] for event in uncertain) + self._gauges() + self.operations
         quiet = not (self.causes["twin"] or self.causes["disk lost"] or self.cluster.embedded_agent)
         if quiet and lost > gone:
             raise Violation(f"the ledger says {lost} events are lost, at most {gone} are missing")
@@ -303,11 +312,12 @@ class Oracle:
             "refused.future": ("clock",),
             "refused.conflict": ("twin",),
             LOST: ("restore", "twin", "disk lost"),
+            FLUSHED: ("flush",),
             "unsent.unknown": ("disk lost",),
         }
         for ledger in (agents, server):
             for line, count in ledger.items():
-                if not count or line in ("received", "folded", "pending"):
+                if not count or line in ("received", "folded", "pending", "operations"):
                     continue
                 if not any(self.causes[cause] for cause in causes.get(line, ())):
                     raise Violation(f"{count} events stand under {line!r} without a cause: {dict(ledger)}")
@@ -318,13 +328,14 @@ class Oracle:
         """What agents received and did not refuse is what be folded or refused."""
         refused = sum(count for line, count in agents.items() if line.startswith("refused."))
         judged = server["folded"] + sum(count for line, count in server.items() if line.startswith("refused."))
+        judged += server["operations"] + server[FLUSHED]
         if agents["received"] - refused != judged:
             raise Violation(f"agents gave {agents['received'] - refused} events, be judged {judged}")
 
     def _check_gauges(self, view: StoreView) -> None:
         """A gauge shows the last value that was acknowledged, or a later one; only where clocks did not step."""
-        if self.causes:
-            return
+        if self.causes or any(tab_of(tab) == GAUGE_TAB != tab for tab, _ in view.states):
+            return  # of a grave the latest value is not shown
         lives = Counter(life.member.client_id for life in self.lives.values())
         for client in {event.client for event in self.fates if event.kind == "g"}:
             if lives[client] > 1:

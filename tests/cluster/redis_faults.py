@@ -352,5 +352,10 @@ REDIS_VERBS: dict[str, float] = {
     "redis_partition": 1.0,
     "sentinel_partition": 0.6,
     "redis_delay": 0.8,
+    "delete": 1.5,
+    "undelete": 1.5,
+    "upgrade": 0.5,
+    "gc": 1.5,
+    "flush_all": 0.3,
 }
 """Verb -> how often it is drawn."""

@@ -14,7 +14,7 @@ from tests.cluster.oracle import Oracle
 from tests.cluster.redis_faults import REDIS_VERBS, RedisFaults
 from tests.cluster.redis_quiet import free_the_dead
 from tests.cluster.redis_view import read_lanes, view_server, view_shards
-from tests.cluster.run import Result, Run
+from tests.cluster.run import Result, Run, kept_shortly
 
 
 @define(eq=False)
@@ -41,6 +41,7 @@ class RedisRun(Run):
             copies=copies,
             durability=durability,
             min_replicas=0 if durability == "memory" else min_replicas,
+            server_settings=kept_shortly(merging=draw() < 0.3),
         )
         self.oracle = Oracle(self.cluster, views=self._views)
         self.faults = RedisFaults(self.cluster, self.oracle, self.random)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from taba.store.judge import LOST
+from taba.store.judge import FLUSHED, LOST
 from taba.store.redis import rows
 from taba.store.redis.keys import AGGREGATES, LANES, LEDGER, LOG, POSITION, TYPES, Keys
 from taba.testing.redis import RedisServer
@@ -34,7 +34,8 @@ def _view_vbucket(redis: RedisServer, vbucket: int) -> StoreView:
         for client, state in _hash(redis, _KEYS.states(vbucket, tab)).items()
     }
     ledger = _hash(redis, _KEYS.of(LEDGER, vbucket))
-    row = {**rows.read_ledger(ledger.get("row", b"{}")), LOST: int(ledger.get("lost", 0))}
+    own = {line: int(ledger.get(line, 0)) for line in (LOST, FLUSHED)}
+    row = {**rows.read_ledger(ledger.get("row", b"{}")), **own}
     log = [body for _, body in read_log(redis, vbucket)]
     return StoreView(states, _hash(redis, _KEYS.of(AGGREGATES, vbucket)), {vbucket: row}, log)
 

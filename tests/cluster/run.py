@@ -9,10 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from random import Random
+from typing import Any
 
 from attrs import define, field, frozen
 
 from taba.process import Process as Machine
+from taba.settings import TabSettings
 from taba.testing.cluster import AGENT_PORT, MemoryCluster
 from taba.testing.machine import running
 from taba.testing.members import ApplicationMember, Member
@@ -28,6 +30,13 @@ FAULTS = 14
 """Faults of one run, about."""
 REST_SECONDS = 400.0
 """Virtual seconds within which all must have come to rest once it is healed."""
+
+
+def kept_shortly(merging: bool) -> dict[str, Any]:
+    """Settings of servers that prune what was silent for a minute; with `merging` some tabs keep no State per client.
+    """
+    tabs = (TabSettings("[cp][0-2]$", "merge"), TabSettings("c4", "keep")) if merging else ()
+    return {"client_ttl": 60.0, "tabs": tabs}
 
 
 @frozen
@@ -73,8 +82,13 @@ class Run:
 
     def _build(self) -> None:
         """Make cluster, recount and faults."""
-        embedded = self.random.random() < 0.3
-        self.cluster = MemoryCluster(self.seed, keep_trace=self.keep_trace, embedded_agent=embedded)
+        embedded, merging = self.random.random() < 0.3, self.random.random() < 0.3
+        self.cluster = MemoryCluster(
+            self.seed,
+            keep_trace=self.keep_trace,
+            embedded_agent=embedded,
+            server_settings=kept_shortly(merging),
+        )
         self.oracle = Oracle(self.cluster)
         self.faults = Faults(self.cluster, self.oracle, self.random)
 
@@ -122,6 +136,8 @@ class Run:
                 self.faults.redeliver()
                 self.cluster.world.advance(self.random.random())
             self._rest()
+        self.faults.operating.finish(lambda: self.cluster.settle(REST_SECONDS))
+        self.oracle.check_at_rest()
         self._check_quiet()
 
     def _start(self) -> None:

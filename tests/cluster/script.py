@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from attrs import define, field
@@ -15,6 +16,10 @@ from taba.testing.redelivery import RecordedRequest
 from tests.cluster.events import EventId, StoreView, view_store
 from tests.cluster.oracle import Fate, Oracle
 
+POSTS = (b"/post", b"/v2/events")
+"""Where applications send their events."""
+_OPENING = re.compile(rb"(?i)taba-batch: 0\r\n|\r\n\r\n....[{].*\"batch\": ?0[,}]", re.DOTALL)
+"""What opens an instance, in either protocol."""
 LIMIT = 60.0
 """Virtual seconds within which a step of a schedule is done."""
 
@@ -30,7 +35,7 @@ class Script:
 
     def __attrs_post_init__(self) -> None:
         self._build()
-        self.world.network.record(lambda path: path in (b"/post", b"/v2/append"))
+        self.world.network.record(lambda path: path in (*POSTS, b"/v2/append"))
         if not self.connected:
             for agent in self.cluster.agents:
                 self.cut(agent)
@@ -81,11 +86,7 @@ class Script:
 
     def posts(self) -> list[RecordedRequest]:
         """The batches with events that applications sent so far, oldest first."""
-        return [
-            each
-            for each in self.world.network.requests
-            if each.path == b"/post" and b"taba-batch: 0\r\n" not in each.raw.lower()
-        ]
+        return [each for each in self.world.network.requests if each.path in POSTS and not _OPENING.search(each.raw)]
 
     def appends(self) -> list[RecordedRequest]:
         """The requests that agents sent to the server so far, oldest first."""

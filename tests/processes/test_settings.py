@@ -66,7 +66,7 @@ class OptionsTests(SynchronousTestCase):
             ({"SERVER_ROLES": "fe,bee"}, ["SERVER_ROLES: bee is no role"]),
             ({"SERVER_ROLES": "ctrl"}, ["SERVER_ROLES", "fe and be"]),
             ({"AGENT_PORT": 0}, ["AGENT_PORT", "EMBEDDED_AGENT"]),
-            ({"NAME_BLACKLIST": ["x"]}, ["NAME_BLACKLIST is not supported by this version"]),
+            ({"NAME_BLACKLIST": ["x("]}, ["NAME_BLACKLIST[0]", "'x('", "RE2"]),
         ):
             self.assertRefused(server_tap.Options(), settings, [], *words)
         self.assertRefused(server_tap.Options(), {}, ["--interface", "0.0.0.0"], "0.0.0.0", "--insecure")
@@ -267,6 +267,41 @@ class OriginalSettingsTests(SynchronousTestCase):
         self.assertEqual((shown.returncode, shown.stdout), (3, ""))
         self.assertIn("no Taba server answers at http://localhost:", shown.stderr)
         self.assertIn("twistd -n taba-server", shown.stderr)
+
+
+class EnvironmentTests(SynchronousTestCase):
+    """Processes that are told by TABA_ variables."""
+
+    def setUp(self) -> None:
+        self.stage = Stage()
+        self.addCleanup(self.stage.close)
+
+    def test_everything_by_variables(self) -> None:
+        """A server and an agent in front of it, without a file or an option."""
+        port, agent_port = free_port(), free_port()
+        shared = {
+            "TABA_BASE_PORT": str(port), "TABA_AGENT_PORT": str(agent_port), "TABA_EMBEDDED_AGENT": "no",
+            "TABA_SERVER_ENDPOINTS": f'["http://127.0.0.1:{port}"]', "TABA_NAME_BLACKLIST": '["secret_"]',
+            "TABA_SERVER": "elsewhere:1", "TABA_SIM_SECONDS": "7",
+        }  # fmt: skip
+        server = self.stage.command(
+            "server", *TWISTD, "-n", "--pidfile=", "taba-server", kind=ServerProcess, variables=shared, port=port
+        )
+        agent = self.stage.command(
+            "agent", *TWISTD, "-n", "--pidfile=", "taba-agent", kind=AgentProcess, variables=shared, port=agent_port
+        )
+        start_all(server, agent)
+        self.assertEqual(agent.post(counters("client", "secret_tab", [1, 2])).status, 200)
+        self.assertEqual(agent.post(counters("client", "used", [1, 2, 3])).status, 200)
+        server.wait_for_count("used", 3)
+        server.wait_for(lambda: "refused.blacklisted: 2" in server.ask("/status").text, "what was refused is counted")
+        self.assertEqual(server.ask("/tabs?name=secret_tab").text, "")
+
+    def test_mistake(self) -> None:
+        """A variable that is no setting ends the command with a sentence."""
+        run = self.stage.command("wrong", *TWISTD, "-n", "taba-server", variables={"TABA_BASE_PROT": "1"})
+        self.assertEqual(run.run(), USAGE_ERROR)
+        self.assertIn("TABA_BASE_PROT in the environment is no setting here. Did you mean", run.output())
 
 
 class FlagTests(SynchronousTestCase):

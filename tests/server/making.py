@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.web.resource import Resource
 
 from taba import native
 from taba.handlers.registry import Registry, builtin
 from taba.interfaces import Append
+from taba.server.admin import Administered, AdminResources
+from taba.server.backend import Backend
+from taba.server.checking import Checking
+from taba.server.gc import Pruning
+from taba.server.http import QueryResources
+from taba.server.inspection import InspectionResources
+from taba.server.keeping import Keeping
+from taba.server.latency import LatencyTracker
+from taba.server.maintenance import Maintenance
+from taba.server.observation import Observer
+from taba.server.operations import Operations
+from taba.server.publishing import Publishing
+from taba.server.query import Query
+from taba.server.status import ServerStatus
 from taba.store.memory import MemoryStore
 
 NOW = 1_700_000_000.0
@@ -98,3 +116,81 @@ def memory_store(clock: Clock, vbuckets: int = 1, wall: Callable[[], float] = la
 def registry() -> Registry:
     """The built-in Types."""
     return builtin()
+
+
+class InsideAgent:
+    """The agent inside a server, without a spool: what it takes is in the logs at once, by lanes of its own."""
+
+    def __init__(self, memory: MemoryStore, vbuckets: int) -> None:
+        self._memory = memory
+        self._vbuckets = vbuckets
+        self._lanes = Lanes("f" * 32)
+        self._stamp = 1
+        self.bodies: list[bytes] = []
+
+    def operate(self, body: bytes, types: Iterable[str]) -> Deferred[None]:
+        """Take a body of operations."""
+        self.bodies.append(body)
+        scratch = native.Scratch(native.Limits(), dict.fromkeys(types, native.RAW))
+        scratch.feed(body)
+        scratch.finish()
+        accumulator = native.Accumulator()
+        self._stamp = accumulator.merge(scratch, self._stamp)
+        appends = self._lanes.appends(accumulator.encode(self._vbuckets))
+        return self._memory.append(appends).addCallback(lambda _: None)
+
+
+@define(eq=False, slots=False)
+class Served:
+    """A server without ports over a store; `memory` is the store behind it, in `vbuckets` slices."""
+
+    store: Any
+    memory: MemoryStore
+    clock: Clock
+    wall: Callable[[], float] = lambda: NOW
+    vbuckets: int = 4
+    keeping: Keeping = field(factory=Keeping)
+    client_ttl: float = 604_800.0
+    gc_seconds: float = 1e9
+    status_options: dict[str, Any] = field(factory=dict)
+    handlers: Any = field(factory=builtin)
+    """Those that queries use."""
+    latency: Callable[[], float] = lambda: 0.0
+
+    def __attrs_post_init__(self) -> None:
+        clock, wall = self.clock, self.wall
+        self.agent = InsideAgent(self.memory, self.vbuckets)
+        self.tracker = LatencyTracker()
+        self.observer = Observer(Silent(), wall, self.tracker, clock.seconds)
+        types = registry()
+        self.backend = Backend(self.memory, types, clock, wall, "be", self.observer, keeping=self.keeping)
+        self.maintenance = Maintenance(
+            self.memory, types, self.backend, clock, wall, Pruning(types, self.keeping, self.client_ttl),
+            gc_seconds=self.gc_seconds,
+        )  # fmt: skip
+        self.publishing = Publishing(
+            self.store, "taba_server.host.8300", ["fe", "be"], self.backend, self.tracker, clock, wall,
+            self.maintenance.collect,
+        )  # fmt: skip
+        self.status = ServerStatus(
+            self.publishing, self.store, self.backend, self.observer, wall, **self.status_options
+        )
+        self.operations = Operations(self.agent.operate, "taba_server.host.8300", wall, new_ids())
+        self.query = Query(self.store, self.handlers, wall, clock, self.latency)
+
+    def administered(self) -> Administered:
+        """What the admin endpoints work on."""
+        checking = Checking(self.store, self.handlers, self.operations, self.clock, self.wall)
+        return Administered(
+            self.store, self.backend, self.status, self.operations, checking, self.publishing.collect, self.clock,
+            self.wall,
+        )  # fmt: skip
+
+    def leaves(self, **options: Any) -> dict[str, Resource]:
+        """All endpoints; `options` are those of the admin ones."""
+        inspection = InspectionResources(self.store, self.query, self.handlers, self.publishing, self.clock)
+        return {
+            **QueryResources(self.query, self.status, self.clock).leaves(),
+            **inspection.leaves(),
+            **AdminResources(self.administered(), **options).leaves(),
+        }

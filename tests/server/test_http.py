@@ -15,18 +15,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from taba import native
 from taba.errors import StoreUnavailable
 from taba.interfaces import Append, Selection, Style
-from taba.server.backend import Backend
 from taba.server.frontend import Frontend
-from taba.server.http import AppendResources, QueryResources
+from taba.server.http import AppendResources
 from taba.server.inflating import inflated
-from taba.server.observation import Observer
-from taba.server.query import Query
-from taba.server.status import ServerStatus
 from taba.server.turns import TURN_SECONDS, Turns
 from taba.testing.stores import FaultyStore
 from taba.web.answers import Root
 from taba.wire import v2
-from tests.server.making import INCARNATION, NOW, Lanes, Silent, memory_store, registry, sections
+from tests.server.making import INCARNATION, NOW, Lanes, Served, memory_store, registry, sections
 
 COUNTER = (
     '{"1m": {"count": 2, "total": 1100.00, "average": 550.00}, '
@@ -49,23 +45,14 @@ class ServerCase(SynchronousTestCase):
         self.clock = Clock()
         self.memory = memory_store(self.clock, vbuckets=4)
         self.store = FaultyStore(self.memory)
-        observer = Observer(Silent(), lambda: NOW)
-        self.backend = Backend(self.memory, registry(), self.clock, lambda: NOW, "be", observer)
+        self.handlers = Handlers(registry().handlers)
+        self.served = Served(self.store, self.memory, self.clock, handlers=self.handlers)
+        self.backend = self.served.backend
         self.backend.startService()
         self.lanes = Lanes()
-        frontend = Frontend(self.store, registry(), self.clock, lambda: NOW, observer)
-        status = ServerStatus("taba_server.host.8300", self.store, self.backend, observer, lambda: NOW)
-        self.handlers = Handlers(registry().handlers)
-        query = Query(self.store, self.handlers, lambda: NOW, self.clock)  # type: ignore[arg-type]
+        frontend = Frontend(self.store, registry(), self.clock, lambda: NOW, self.served.observer)
         self.resources = AppendResources(frontend, 1 << 20, self.clock)
-        self.treq = StubTreq(
-            Root(
-                {
-                    **QueryResources(query, status, self.clock).leaves(),
-                    **self.resources.leaves(),
-                }
-            )
-        )
+        self.treq = StubTreq(Root({**self.served.leaves(), **self.resources.leaves()}))
 
     def given(self, *events: tuple[str, str, str, float, str]) -> None:
         """Events that have been folded."""
@@ -261,6 +248,9 @@ class QueryTests(ServerCase):
 
         class Broken:
             running_aggregate = False
+
+            def upgrade(self, state: bytes) -> bytes:
+                return state
 
             def render(self, state: bytes, time: float, style: Style) -> str:
                 raise ZeroDivisionError("whatever")

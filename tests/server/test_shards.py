@@ -15,14 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
 from taba.errors import LocalProtocolError, StoreUnavailable
-from taba.server.backend import Backend
-from taba.server.http import AdminResources, QueryResources
-from taba.server.observation import Observer
-from taba.server.query import Query
-from taba.server.status import ServerStatus
+from taba.server.admin import AdminResources
 from taba.testing.stores import FaultyStore
 from taba.web.answers import Refusal, Root
-from tests.server.making import NOW, Silent, memory_store, registry
+from tests.server.making import Served, memory_store
 
 
 class ShardedStore(FaultyStore):
@@ -60,18 +56,10 @@ class ShardCase(SynchronousTestCase):
         memory = memory_store(self.clock, vbuckets=4)
         self.store = ShardedStore(memory)
         self.store.lost = {"shard1": [0, 1]}
-        observer = Observer(Silent(), lambda: NOW)
-        backend = Backend(memory, registry(), self.clock, lambda: NOW, "be", observer)
-        backend.startService()
-        self.addCleanup(lambda: self.successResultOf(backend.stopService()))
-        self.status = ServerStatus(
-            "server", self.store, backend, observer, lambda: NOW, alone=False, kind="redis"
-        )
-        query = Query(self.store, registry(), lambda: NOW, self.clock)
-        self.root = {
-            **QueryResources(query, self.status, self.clock).leaves(),
-            **AdminResources(self.status).leaves(),
-        }
+        self.served = served = Served(self.store, memory, self.clock, status_options={"alone": False, "kind": "redis"})
+        served.backend.startService()
+        self.addCleanup(lambda: self.successResultOf(served.backend.stopService()))
+        self.root = served.leaves()
 
     def ask(self, method: str, path: str, accept: str = "text/plain", body: bytes = b"") -> tuple[int, str]:
         """Status and text of an answer."""
@@ -117,9 +105,9 @@ class StatusTests(ShardCase):
 
     def test_ready(self) -> None:
         """The server is ready while all of its store can be used; else it says what cannot."""
-        self.assertIsNone(self.status.ready())
+        self.assertIsNone(self.served.status.ready())
         self.store.trouble = "Shard shard1 has lost the data of 2 vbuckets"
-        self.assertEqual(self.status.ready(), "Shard shard1 has lost the data of 2 vbuckets")
+        self.assertEqual(self.served.status.ready(), "Shard shard1 has lost the data of 2 vbuckets")
 
 
 class AcceptLossTests(ShardCase):
@@ -164,7 +152,8 @@ class AcceptLossTests(ShardCase):
         request: Any = DummyRequest([b"accept_loss"])
         request.client, request.uri, request.content = address, b"/accept_loss?shard=shard1", BytesIO()
         request.requestHeaders.setRawHeaders(b"accept", [b"text/plain"])
-        accepting = Deferred.fromCoroutine(AdminResources(self.status, open=open).accept_loss(request))
+        request.path, request.method = b"/accept_loss", b"POST"
+        accepting = AdminResources(self.served.administered(), open=open).answers()["accept_loss"](request)
         return None if request.finished else self.failureResultOf(accepting).value
 
     def test_from_this_host_only(self) -> None:
@@ -192,10 +181,7 @@ class PlainStoreTests(SynchronousTestCase):
         """It has nothing to give up, and says so."""
         clock = Clock()
         memory = memory_store(clock)
-        observer = Observer(Silent(), lambda: NOW)
-        backend = Backend(memory, registry(), clock, lambda: NOW, "be", observer)
-        status = ServerStatus("server", memory, backend, observer, lambda: NOW)
-        treq: Any = StubTreq(Root(AdminResources(status).leaves()))
+        treq: Any = StubTreq(Root(Served(memory, memory, clock).leaves()))
         asked = treq.request("POST", "http://server/accept_loss?shard=a")
         treq.flush()
         self.assertEqual(self.successResultOf(asked).code, 400)

@@ -25,16 +25,13 @@ from taba.errors import StoreUnavailable
 from taba.handlers.registry import builtin
 from taba.interfaces import RETIRED, Selection, StateRow
 from taba.server.answering import PIECE_CHARACTERS, STALL_SECONDS, PacedAnswer
-from taba.server.backend import Backend
 from taba.server.http import QueryResources
-from taba.server.observation import Observer
 from taba.server.query import Query
-from taba.server.status import ServerStatus
 from taba.server.turns import TURN_SECONDS
 from taba.store.memory import Contents, MemoryStore, Vbucket
 from taba.web.answers import Root
 from taba.web.site import BoundedSite
-from tests.server.making import NOW, Silent, new_ids, sections
+from tests.server.making import NOW, Served, new_ids, sections
 
 VBUCKETS = 4
 TRANSPORT_BYTES = 65_536
@@ -152,9 +149,7 @@ class StreamCase(SynchronousTestCase):
         contents = filled(self.tabs, self.client_ids, type_of)
         self.store = WatchedStore(VBUCKETS, self.clock, lambda: NOW, new_ids(), contents=contents)
         self.store.startService()
-        observer = Observer(Silent(), lambda: NOW)
-        backend = Backend(self.store, builtin(), self.clock, lambda: NOW, "be", observer)
-        status = ServerStatus("taba_server.host.8300", self.store, backend, observer, lambda: NOW)
+        status = Served(self.store, self.store, self.clock).status
         self.query = Query(self.store, builtin(), lambda: NOW, self.clock, **asked)
         root = Root(QueryResources(self.query, status, self.clock).leaves())
         self.site = BoundedSite(root, self.clock, {})

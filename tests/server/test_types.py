@@ -59,9 +59,9 @@ class TypesOnAStore(Suite):
         backend.startService()
         return backend
 
-    def given(self, *events: Event) -> None:
+    def given(self, *events: Event, types: dict[str, int] = TYPES) -> None:
         """Events that have been folded and checkpointed."""
-        self.successResultOf(self.store.append(self.lanes.appends(sections(events, 4, TYPES))))
+        self.successResultOf(self.store.append(self.lanes.appends(sections(events, 4, types))))
         for _ in range(40):
             self.clock.advance(0.05)
 
@@ -182,10 +182,14 @@ class TypesOnAStore(Suite):
         self.assertEqual(self.ledger(), {"folded": 3, "refused.other type": 3})
 
     def test_gauge_events_of_another_shape(self) -> None:
-        """An ExpiryGauge's event without an expiry shows nothing and hides nothing; it is counted as folded."""
-        self.given(("c", "g", "ExpiryGauge", NOW, '"bare"'))
+        """An ExpiryGauge's event without an expiry, that somebody let through, shows nothing and hides nothing; it is
+        counted as folded.
+        """
+        any_shape = {**TYPES, "ExpiryGauge": native.RAW}
+        self.given(("c", "g", "ExpiryGauge", NOW, '"bare"'), types=any_shape)
         self.assertEqual(self.tabs(), {"g": "{}"})
-        self.given(("c", "g", "ExpiryGauge", NOW - 5, f'["v", {NOW + 60}]'), ("c", "g", "ExpiryGauge", NOW, "[1]"))
+        events = [("c", "g", "ExpiryGauge", NOW - 5, f'["v", {NOW + 60}]'), ("c", "g", "ExpiryGauge", NOW, "[1]")]
+        self.given(*events, types=any_shape)
         self.assertEqual(self.tabs(), {"g": '{"v": 1}'})
         self.assertEqual(self.ledger(), {"folded": 3})
 
@@ -220,6 +224,19 @@ class TypesOnEmbeddedTests(TypesOnAStore, SynchronousTestCase):
 
 class TypesAtIntakeTests(SynchronousTestCase):
     """What is said to payloads where they come in."""
+
+    def test_what_has_no_expiry_is_refused_alone(self) -> None:
+        """Of an ExpiryGauge an event that is not [VALUE, EXPIRY] is refused with its line; a Buffer takes any JSON."""
+        payloads = [r"[\"v\", 1]", r"\"v\"", "[1]", "[1, 2, 3]"]
+        payloads += ["[1, true]", "[1, null]", "[[2], 1e3]", "{}", "7", r"[1, \"2\"]"]
+        for name, refused in (("ExpiryGauge", [7, 8, 9, 10, 11, 13, 14, 15]), ("Buffer", [])):
+            scratch = native.Scratch(native.Limits(), TYPES)
+            lines = "".join(f'["{name}", {NOW}, "{payload}"]\n' for payload in payloads)
+            scratch.feed(f"1\n\nc\n\nt\n{lines}\n\n".encode())
+            scratch.finish()
+            summary = scratch.summary()
+            self.assertEqual(list(summary.samples), [(line, "value") for line in refused])
+            self.assertEqual(summary.accepted, len(payloads) - len(refused))
 
     def test_what_is_no_number_is_refused_alone(self) -> None:
         """Of a Type of numbers an event with another payload is refused with its line, and the rest count."""

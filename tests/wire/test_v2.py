@@ -386,11 +386,22 @@ class TopologyTests(SynchronousTestCase):
             st.lists(st.text("abc:/", max_size=9), max_size=3).map(tuple),
             st.sampled_from(["memory", "replicated", "fsynced"]),
             TIMES,
+            st.dictionaries(st.text("abc", max_size=9), st.integers(0, 65535), max_size=3),
         )
     )
     def test_what_was_written_is_read(self, topology: Topology) -> None:
         """Every topology comes back as it was."""
         self.assertEqual(decode_topology(encode_topology(topology)), topology)
+
+
+    def test_kinds(self) -> None:
+        """How events travel is told by whole numbers; a server that tells nothing of it is understood, too."""
+        plain = json.loads(encode_topology(TOPOLOGY))
+        self.assertEqual(decode_topology(json.dumps(plain).encode()).kinds, {})
+        wrong: list[object] = [[], 1, None, {"T": -1}, {"T": 65536}, {"T": "raw"}, {"T": None}]
+        for value in wrong:
+            problem = self.assertRaises(FrameError, decode_topology, json.dumps({**plain, "kinds": value}).encode())
+            self.assertIn("kinds", str(problem))
 
 
 class RefusalTests(SynchronousTestCase):

@@ -1,0 +1,91 @@
+"""What requests to a server ask for: the style of the answer, parameters, and who asks."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.defer import Deferred
+from twisted.web.server import Request
+
+from taba.errors import SpoolError, StoreError
+from taba.interfaces import Style
+from taba.server.parameters import ParameterError, values_of
+from taba.web.answers import Refusal
+
+
+def style_of(request: Request) -> Style:
+    """What the request accepts: the first media type of its list that is known here; text when there is none."""
+    accept = (request.getHeader("accept") or "").lower()
+    ranked = sorted((each.split(";") for each in accept.split(",")), key=_quality, reverse=True)
+    for media, *_ in ranked:
+        name = media.strip()
+        if name in ("*/*", "text/*", Style.TEXT.value):
+            return Style.TEXT
+        if name == Style.JSON.value:
+            return Style.JSON
+        if name == Style.DETAILED.value:
+            return Style.DETAILED
+    return Style.TEXT
+
+
+def _quality(parts: Sequence[str]) -> float:
+    for part in parts[1:]:
+        name, _, value = part.strip().partition("=")
+        if name == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def refusing(answer: Callable[[Request], Awaitable[None]]) -> Callable[[Request], Deferred[None]]:
+    """Turn what an answer raises into the answers that say why."""
+
+    async def refused(request: Request) -> None:
+        try:
+            await answer(request)
+        except ParameterError as problem:
+            raise Refusal(400, str(problem))
+        except StoreError as problem:
+            raise Refusal(503, f"The store does not answer: {problem}", Retry_After="1")
+        except SpoolError as problem:
+            raise Refusal(503, f"The agent in this server takes nothing: {problem}", Retry_After="1")
+
+    return lambda request: Deferred.fromCoroutine(refused(request))
+
+
+def arguments(uri: bytes) -> dict[bytes, list[bytes]]:
+    """The parameters in a URL. Twisted's own drop one without `=`, such as `re` in `/tabs?name=a.*&re`."""
+    found: dict[bytes, list[bytes]] = {}
+    for each in uri.partition(b"?")[2].split(b"&"):
+        name, _, value = each.replace(b"+", b" ").partition(b"=")
+        if name:
+            found.setdefault(unquote_to_bytes(name), []).append(unquote_to_bytes(value))
+    return found
+
+
+def values_in(request: Request, allowed: Collection[str]) -> dict[str, str]:
+    """The parameters of a request, from its URL and from a JSON object in its body. ParameterError for others than
+    those `allowed`.
+    """
+    body: Any = request.content
+    return values_of(arguments(request.uri), body.read(), allowed)
+
+
+def address_of(request: Request) -> str:
+    """Who asks: an IP address, or the path of a socket of this host."""
+    address: Any = request.getClientAddress()
+    host = getattr(address, "host", None)
+    return host if isinstance(host, str) else "a process of this host"
+
+
+def is_this_host(who: str) -> bool:
+    """Whether that is a process of this host."""
+    try:
+        return ipaddress.ip_address(who.removeprefix("::ffff:")).is_loopback
+    except ValueError:
+        return True

@@ -1,0 +1,66 @@
+"""What a be holds of the vbuckets that it has leases of: what it folded, and the States that it keeps in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import inlineCallbacks
+
+from taba.interfaces import Checkpoint, IStore
+from taba.server.folding import Folding
+from taba.server.generations import Key
+from taba.server.state_cache import Name, StateCache
+
+
+class Holding:
+    """The vbuckets in the hands of one be."""
+
+    def __init__(self, store: IStore, max_cache_bytes: int) -> None:
+        self._store = store
+        self.cache = StateCache(max_cache_bytes)
+        self.folding: dict[int, Folding] = {}
+
+    def holds(self, folding: Folding) -> bool:
+        """Whether this is what is held of its vbucket: it may have been dropped, and loaded again, meanwhile."""
+        return self.folding.get(folding.lease.vbucket) is folding
+
+    def drop(self, vbucket: int) -> bool:
+        """Forget what is held of a vbucket; whether anything was."""
+        if self.folding.pop(vbucket, None) is None:
+            return False
+        self.cache.drop(vbucket)
+        return True
+
+    @inlineCallbacks
+    def states_of(self, vbucket: int, keys: Sequence[Key], tabs: Sequence[str]):  # type: ignore[no-untyped-def]
+        """The States and running Aggregates of a vbucket, as the last checkpoint left them, from memory where they are
+        there; those that there are not are missing. StoreError when the store does not give the others.
+        """
+        states: dict[Key, bytes] = {}
+        aggregates: dict[str, bytes] = {}
+        cold = [key for key in keys if not self._hot(vbucket, key, states, key)]
+        cold_tabs = [tab for tab in tabs if not self._hot(vbucket, (tab,), aggregates, tab)]
+        if cold:
+            states.update((yield self._store.states(vbucket, cold)))
+        if cold_tabs:
+            aggregates.update((yield self._store.aggregates(vbucket, cold_tabs)))
+        return states, aggregates
+
+    def _hot(self, vbucket: int, name: Name, into: dict[Any, bytes], key: Any) -> bool:
+        """Put what is in memory under a name into a dict; whether there was something."""
+        value = self.cache.get(vbucket, name)
+        if value is not None:
+            into[key] = value
+        return value is not None
+
+    def remember(self, checkpoint: Checkpoint) -> None:
+        """Keep in memory what is about to be written."""
+        vbucket = checkpoint.lease.vbucket
+        if checkpoint.renames:
+            self.cache.drop(vbucket)  # States move under other names, all of a tab's at once
+            return
+        for key, state in checkpoint.states.items():
+            self.cache.put(vbucket, key, state)
+        for tab, aggregate in checkpoint.aggregates.items():
+            self.cache.put(vbucket, (tab,), aggregate)

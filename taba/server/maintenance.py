@@ -1,0 +1,343 @@
+"""Maintenance: what a be does to the States of its vbuckets that no entry of a log asks for in itself.
+
+Chores are what notes say (see `notes`): graves are merged back or removed, States written in the present version,
+Aggregates made anew. The GC prunes what `gc` says. Every step reads some States while no checkpoint of their vbucket is
+under way, and writes one checkpoint that changes them; between two steps others have their turn. A step that fails has
+changed nothing, and is done again by whoever holds the vbucket then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from taba.errors import StoreError
+from taba.handlers.registry import Registry
+from taba.interfaces import IStore, Selection, StateRow
+from taba.server.backend import Backend
+from taba.server.chores import Change, Key, dropping, restoring, upgrading
+from taba.server.folding import Folding
+from taba.server.gc import TABS_AT_A_TIME, Collecting, Pruning, emptied
+from taba.server.notes import Kind, Note, is_note
+from taba.server.reducing import Reducing
+from taba.server.sleeping import Sleeping
+
+CHUNK_STATES = 500
+CHUNK_BYTES = 4 << 20
+"""What one step reads, and changes, at most, about."""
+PAUSE_SECONDS = 0.02
+"""Between two steps."""
+LOOK_SECONDS = 0.5
+"""How often it is looked for something to do."""
+GRAVES_SECONDS = 30.0
+"""How often it is looked for graves that nobody can have back any more."""
+GRAVES_AT_A_TIME = 200
+
+
+class _Enough(Exception):
+    """Ends the reading of States: there are as many as are wanted."""
+
+
+class Maintenance(Service):
+    """The maintenance of one be; `random` gives a number from 0 to 1, so that not all servers begin at once. GC comes
+    every `gc_seconds`, and for `undo_seconds` a deletion can be undone.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        store: IStore,
+        registry: Registry,
+        backend: Backend,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        pruning: Pruning,
+        *,
+        random: Callable[[], float] = lambda: 1.0,
+        gc_seconds: float = 3600.0,
+        undo_seconds: float = 86_400.0,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._backend = backend
+        self._clock = clock
+        self._wall = wall
+        self._pruning = pruning
+        self._gc_seconds = gc_seconds
+        self._undo_seconds = undo_seconds
+        self._random = random
+        self._pauses = Sleeping(clock)
+        self._loops: list[Deferred[None]] = []
+        self._gc_at = 0.0
+        self._graves_at = 0.0
+        self.pruned = 0
+        """How many States the GC has pruned."""
+        self.passes = 0
+        """How many passes of the GC have ended."""
+
+    def startService(self) -> None:
+        """Start the loops."""
+        super().startService()
+        self._pauses.begin()
+        now = self._clock.seconds()
+        self._gc_at, self._graves_at = now + self._random() * self._gc_seconds, now
+        self._loops = [Deferred.fromCoroutine(self._loop(round)) for round in (self._chores, self._gc_if_due)]
+
+    async def stopped(self) -> None:
+        """Wait for the step under way."""
+        self._pauses.stop()
+        await gatherResults(self._loops)
+        self._loops.clear()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when no step is under way any more."""
+        super().stopService()
+        return Deferred.fromCoroutine(self.stopped())
+
+    def collect(self) -> None:
+        """Let a pass of the GC begin now; when one is under way, another one after it."""
+        self._gc_at = self._clock.seconds()
+        self._pauses.wake()
+
+    async def _loop(self, round: Callable[[], Awaitable[bool]]) -> None:
+        """Do rounds until the service stops; with a pause after one that had nothing to do, or failed."""
+        while not self._pauses.stopping:
+            busy = False
+            try:
+                busy = await round()
+            except StoreError as problem:
+                self._log.warn("Maintenance: {problem}", problem=problem)
+            except Exception:
+                self._log.failure("A step of maintenance failed")
+            await self._pauses.sleep(PAUSE_SECONDS if busy else LOOK_SECONDS)
+
+    # ------------------------------------------------------------------------------------------ steps
+
+    async def _step(self, folding: Folding, make: Callable[[], Awaitable[Change | None]]) -> bool:
+        """One step: `make` reads, and says what to change, while no other checkpoint of the vbucket is under way.
+        Whether it was changed.
+        """
+        begun = folding.begin_chore()
+        while begun is None:
+            await self._pauses.sleep(PAUSE_SECONDS)
+            if self._pauses.stopping or not self._backend.holding.holds(folding):
+                return False
+            begun = folding.begin_chore()
+        try:
+            change = await make()
+            return change is not None and bool(change) and bool(await self._backend.write_chore(folding, change))
+        finally:
+            folding.end_chore(begun)
+            self._backend.go_on()
+
+    async def _some(self, *names: str) -> tuple[list[StateRow], bool]:
+        """The first States of tabs, as many as one step may change; and whether these are all."""
+        rows: list[StateRow] = []
+        size = 0
+
+        def take(page: Sequence[StateRow]) -> None:
+            nonlocal size
+            for row in page:
+                if rows and (len(rows) >= CHUNK_STATES or size + len(row.state) > CHUNK_BYTES):
+                    raise _Enough
+                rows.append(row)
+                size += len(row.state)
+
+        return rows, await self._read(frozenset(names), take)
+
+    async def _read(self, names: frozenset[str], take: Callable[[Sequence[StateRow]], Any]) -> bool:
+        """Give the States of tabs to `take`, page by page; False when it wanted no more."""
+
+        async def page(rows: Sequence[StateRow]) -> None:
+            taken = take(rows)
+            if taken is not None:
+                await taken
+
+        try:
+            await self._store.each_state(Selection(names), lambda rows: Deferred.fromCoroutine(page(rows)))
+        except _Enough:
+            return False
+        return True
+
+    # ------------------------------------------------------------------------------------------ chores
+
+    async def _chores(self) -> bool:
+        """One step, or more, of what the notes of each vbucket say; whether there was anything."""
+        look = self._clock.seconds() >= self._graves_at
+        if look:
+            self._graves_at = self._clock.seconds() + GRAVES_SECONDS
+        busy = False
+        for folding in list(self._backend.folding.values()):
+            if look:
+                await self._bury(folding)
+            for note in folding.notes.work(Kind.RESTORED):
+                busy |= await self._step(folding, lambda f=folding, n=note: self._restore(f, n))  # type: ignore[misc]
+            for note in folding.notes.work(Kind.REBUILD):
+                busy |= await self._step(folding, lambda f=folding, n=note: self._rebuild(f, n))  # type: ignore[misc]
+            if folding.notes.work(Kind.DROPPED):
+                busy |= await self._step(folding, lambda f=folding: self._drop(f))  # type: ignore[misc]
+            for note in folding.notes.work(Kind.UPGRADE)[:1]:  # the others when something shorter had its turn
+                busy |= await self._upgrade(folding, note)
+            if self._pauses.stopping:
+                break
+        return busy
+
+    async def _bury(self, folding: Folding) -> None:
+        """Graves whose time is over can no longer be had back."""
+        before = (self._wall() - self._undo_seconds) * 1e3
+
+        async def make() -> Change:
+            due = (note for note in folding.notes if note.kind is Kind.DELETED and note.milliseconds <= before)
+            return Change(renames={note.name: note.turned(Kind.DROPPED).name for note in islice(due, GRAVES_AT_A_TIME)})
+
+        while any(note.kind is Kind.DELETED and note.milliseconds <= before for note in folding.notes):
+            if not await self._step(folding, make):
+                return
+
+    async def _drop(self, folding: Folding) -> Change | None:
+        """Remove some States of graves."""
+        notes = folding.notes.work(Kind.DROPPED)[:GRAVES_AT_A_TIME]
+        rows, all_read = await self._some(*(note.name for note in notes))
+        left = None if all_read else rows[-1].tab
+        change = Change()
+        for note in notes:
+            clients = [row.client for row in rows if row.tab == note.name]
+            if left is None or note.name <= left:
+                part = dropping(note.name, clients, last=note.name != left)
+                change.states.update(part.states)
+                change.aggregates.update(part.aggregates)
+                change.types.update(part.types)
+        return change
+
+    async def _restore(self, folding: Folding, note: Note) -> Change | None:
+        """Merge some States of a grave back into the tab."""
+        handler = self._handler(folding, note)
+        if handler is None:
+            return None
+        rows, last = await self._some(note.name)
+        keys = [(note.tab, row.client) for row in rows]
+        states, aggregates = await self._backend.holding.states_of(folding.lease.vbucket, keys, [note.tab])
+        buried = [(row.client, row.state) for row in rows]
+        type, aggregate = folding.types[note.name], aggregates.get(note.tab, b"")
+        return restoring(note.name, note.tab, type, handler, buried, states, aggregate, last)
+
+    async def _rebuild(self, folding: Folding, note: Note) -> Change | None:
+        """Make the Aggregate of a tab anew."""
+        handler = self._handler(folding, note)
+        if handler is None:
+            return None
+        done = Change(types={note.name: None})
+        if not handler.running_aggregate:
+            return done
+        reducing = Reducing(handler)
+        try:
+            await self._read(
+                frozenset((note.tab,)), lambda rows: reducing.add([handler.upgrade(row.state) for row in rows])
+            )
+        except StoreError:
+            raise
+        except Exception as problem:  # a Handler may be anybody's code
+            self._log.error(
+                "The Aggregate of {tab} cannot be made anew: a State of it is damaged ({problem})",
+                tab=note.tab, problem=problem,
+            )  # fmt: skip
+            return done
+        done.aggregates[note.tab] = reducing.result()
+        return done
+
+    async def _upgrade(self, folding: Folding, note: Note) -> bool:
+        """Write all States of a tab in the present version."""
+        handler, vbucket = self._handler(folding, note), folding.lease.vbucket
+        if handler is None:
+            return False
+        keys: list[Key] = []
+
+        async def some() -> Change:
+            states, _ = await self._backend.holding.states_of(vbucket, keys, [])
+            return upgrading(handler, states, {})
+
+        async def take(rows: Sequence[StateRow]) -> None:
+            old = upgrading(handler, {(row.tab, row.client): row.state for row in rows}, {}).states
+            for key in old:
+                keys.append(key)
+                if len(keys) >= CHUNK_STATES:
+                    await self._step(folding, some)
+                    keys.clear()
+
+        async def end() -> Change | None:
+            if note not in folding.notes:
+                return None
+            states, aggregates = await self._backend.holding.states_of(vbucket, keys, [note.tab])
+            change = upgrading(handler, states, aggregates)
+            change.types[note.name] = None
+            return change
+
+        await self._read(frozenset((note.tab,)), take)
+        return await self._step(folding, end)
+
+    def _handler(self, folding: Folding, note: Note) -> Any:
+        """The Handler of a note's tab; None when the note is gone, or there is no Handler here."""
+        return self._registry.get(folding.types[note.name]) if note in folding.notes else None
+
+    # ------------------------------------------------------------------------------------------ GC
+
+    async def _gc_if_due(self) -> bool:
+        """A pass over all vbuckets, if it is time."""
+        now = self._clock.seconds()
+        if now < self._gc_at:
+            return False
+        self._gc_at = now + self._gc_seconds
+        for folding in list(self._backend.folding.values()):
+            await self._gc(folding)
+        self.passes += 1
+        return False
+
+    async def _gc(self, folding: Folding) -> None:
+        """Prune what can be pruned of one vbucket."""
+        tabs = iter(sorted(tab for tab in folding.types if not is_note(tab)))
+        while some := list(islice(tabs, TABS_AT_A_TIME)):
+            collecting = Collecting(self._pruning, self._wall())
+
+            async def take(rows: Sequence[StateRow], collecting: Collecting = collecting) -> None:
+                for row in rows:
+                    collecting.take(row)
+                    if len(collecting.keys) >= CHUNK_STATES:
+                        await self._prune(folding, collecting)
+
+            await self._read(frozenset(some), take)
+            await self._prune(folding, collecting)
+            for tab in collecting.bare():
+                await self._step(folding, lambda tab=tab, now=collecting.now: self._empty(tab, now))  # type: ignore[misc]
+            if self._pauses.stopping or not self._backend.holding.holds(folding):
+                return
+            await self._pauses.sleep(0.0)
+
+    async def _prune(self, folding: Folding, collecting: Collecting) -> None:
+        """Prune the States that were collected, as they are now."""
+        keys = collecting.taken()
+        if not keys:
+            return
+        pruned = 0
+
+        async def make() -> Change:
+            nonlocal pruned
+            wanted = [*keys, *collecting.retired(keys)]
+            states, _ = await self._backend.holding.states_of(folding.lease.vbucket, wanted, [])
+            change = collecting.change(keys, states)
+            pruned = sum(state is None for state in change.states.values())
+            return change
+
+        if await self._step(folding, make):
+            self.pruned += pruned
+
+    async def _empty(self, tab: str, now: float) -> Change | None:
+        """A tab that shows nothing any more keeps no Aggregate."""
+        rows, all_read = await self._some(tab)
+        return emptied(self._pruning, tab, rows, now) if all_read else None
