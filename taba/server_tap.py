@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from attrs import evolve
@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from taba.agent.http import AgentResources
 from taba.agent.service import Agent
 from taba.agent.site import agent_site
-from taba.binding import EndpointString, check_endpoints, tcp_endpoint
+from taba.binding import MOST_PORT, EndpointString, check_endpoints, tcp_endpoint
 from taba.client.api import Client
 from taba.client.engines.twisted import TwistedEngine
 from taba.errors import SettingsError
@@ -38,6 +38,7 @@ from taba.store.redis.inspection import inspect
 from taba.store.redis.opening import check_database, open_redis_store
 from taba.store.redis.store import RedisStore
 from taba.web.listening import Listening, listen
+from taba.workers import ParentWatch, Workers
 
 OWN_FLUSH_SECONDS = 10.0
 """How often the server records its own events."""
@@ -56,6 +57,7 @@ class Options(SettingsOptions):
         ["port", "p", None, "TCP port for agents and queries [default: 8300]", int],
         ["agent-port", None, None, "TCP port for applications on this host [default: 8279]", int],
         ["interface", "i", None, "Address to listen on [default: 127.0.0.1]"],
+        ["worker", None, None, "Given by the parent of SERVER_WORKERS: which of them this is, from 0.", int],
     ]
     optFlags = [["memory", None, "Keep everything in memory: a stop loses it."]]
 
@@ -63,6 +65,11 @@ class Options(SettingsOptions):
         super().__init__(environment)
         self["listen"] = []
         self["agent-listen"] = []
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """See `usage.Options`. What was given is kept, for workers."""
+        self.given = list(options or ())
+        super().parseOptions(options)
 
     def opt_listen(self, value: str) -> None:
         """Twisted endpoint string for agents and queries, in place of --interface and --port; may be given several
@@ -92,6 +99,8 @@ class Options(SettingsOptions):
         found = gather(ServerSettings, self["config"], self.environment, options, basis)
         settings = with_absolute_paths(found.settings)
         check(settings)
+        if self["worker"] is not None:
+            settings = of_worker(settings, self["worker"])
         return evolve(found, settings=settings)
 
     def inspected(self, settings: ServerSettings) -> int:
@@ -142,6 +151,8 @@ def check(settings: ServerSettings) -> None:
         check_database(settings.database)
     elif not {"fe", "be"} <= roles:
         raise SettingsError("SERVER_ROLES: the embedded store is of one process, which has to be fe and be.")
+    if settings.workers > 1:
+        check_workers(settings)
     if settings.agent_port == 0 and not settings.embedded_agent:
         raise SettingsError("AGENT_PORT: 0 picks a free port for an agent in this process only (EMBEDDED_AGENT).")
     if settings.agent_listen and not settings.embedded_agent:
@@ -155,6 +166,30 @@ def check(settings: ServerSettings) -> None:
         (*settings.endpoints(), *settings.agent_endpoints()),
         token=settings.token_file is not None,
         insecure=settings.insecure,
+    )
+
+
+def check_workers(settings: ServerSettings) -> None:
+    """SettingsError for what several processes cannot share."""
+    if not settings.database.redis:
+        raise SettingsError(
+            f"SERVER_WORKERS is {settings.workers}, but the store in a file or in memory is of one process. Set it to"
+            " 1, or give the servers Redis (DB_SETTINGS)."
+        )
+    if settings.listen:
+        raise SettingsError("LISTEN: several SERVER_WORKERS listen on BASE_PORT, BASE_PORT + 1, ...; take one out.")
+    if settings.port == 0 or settings.port + settings.workers - 1 > MOST_PORT:
+        raise SettingsError(f"BASE_PORT: {settings.workers} SERVER_WORKERS need as many ports from there on.")
+
+
+def of_worker(settings: ServerSettings, number: int) -> ServerSettings:
+    """The settings of one of SERVER_WORKERS: a port and a folder of its own; the first alone is an agent, too."""
+    return evolve(
+        settings,
+        workers=1,
+        port=settings.port + number,
+        data_dir=os.path.join(settings.data_dir, f"worker-{number}"),
+        embedded_agent=settings.embedded_agent and number == 0,
     )
 
 
@@ -281,11 +316,43 @@ def make_server(settings: ServerSettings, process: Process) -> IService:
     return EmbeddedServer(settings, process, installed(settings.additional_handlers, settings.buffer_seconds))
 
 
+def worker_command(given: Sequence[str], number: int) -> list[str]:
+    """How one of SERVER_WORKERS is started, whose parent was given some options."""
+    twistd = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
+    own = ["--worker", str(number), "--log-format", "json"]
+    return [sys.executable, "-c", twistd, "--nodaemon", "--pidfile=", "taba-server", *given, *own]
+
+
 def makeService(options: Any, process: Process | None = None, reactor: Any = None) -> IService:
     """Called by twistd. Opens nothing."""
     from taba.real import running_on
 
-    return running_on(make_server, options["settings"], process, reactor)
+    settings: ServerSettings = options["settings"]
+    if settings.workers == 1 or process is not None:
+        service = running_on(make_server, settings, process, reactor)
+        if options.get("worker") is not None:
+            watch_parent()
+        return service
+    folder = os.getcwd()  # twistd may change it before the workers start
+
+    def make_parent(settings: ServerSettings, machine: Process) -> IService:
+        return Workers(
+            settings.workers,
+            lambda number: worker_command(options.given, number),
+            machine.reactor,
+            os.environ,
+            folder,
+        )
+
+    return running_on(make_parent, settings, process, reactor)
+
+
+def watch_parent() -> None:
+    """Let this process stop when its parent is gone."""
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    running.callWhenRunning(lambda: running.addReader(ParentWatch(running, running.stop)))
 
 
 def main() -> None:
@@ -293,5 +360,3 @@ def main() -> None:
     from taba.console import run_twistd
 
     run_twistd("taba-server", sys.argv[1:])
-
-

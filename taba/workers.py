@@ -12,19 +12,21 @@ within `STOP_SECONDS` are killed.
 from __future__ import annotations
 
 import json
+import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import ProcessProtocol, Protocol
+from twisted.internet.error import ProcessExitedAlready, ReactorNotRunning
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
+from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a worker is started again: the first, doubled each time that it ends soon, and the longest."""
@@ -32,6 +34,7 @@ SOUND_SECONDS = 60.0
 """A worker that lived so long is started again without a long pause."""
 STOP_SECONDS = 30.0
 """How long a worker may take to stop in good order: it seals, checkpoints and gives its leases back."""
+OF_SYSTEMD = ("NOTIFY_", "WATCHDOG_", "LISTEN_")
 LONGEST_LINE = 65_536
 """Bytes of a line that a worker logs; what is longer comes in pieces."""
 
@@ -91,15 +94,25 @@ class Worker:
 
 
 class Workers(Service):
-    """The parent. `command` makes the arguments of a worker's process, the program first, from the worker's number; the
-    environment and the folder are the parent's.
+    """The parent. `command` makes the arguments of a worker's process, the program first, from the worker's number.
+    They run in `folder`, with the variables of `environment` but for those by which systemd speaks to the parent
+    alone.
     """
 
     _log = Logger()
 
-    def __init__(self, count: int, command: Callable[[int], Sequence[str]], reactor: Any) -> None:
+    def __init__(
+        self,
+        count: int,
+        command: Callable[[int], Sequence[str]],
+        reactor: Any,
+        environment: Mapping[str, str],
+        folder: str,
+    ) -> None:
         self._command = command
         self._reactor = reactor
+        self._environment = {name: value for name, value in environment.items() if not name.startswith(OF_SYSTEMD)}
+        self._folder = folder
         self.workers = [Worker(number) for number in range(count)]
 
     def startService(self) -> None:
@@ -117,7 +130,12 @@ class Workers(Service):
             lambda how: self._ended(worker, how),
         )
         worker.transport = self._reactor.spawnProcess(
-            protocol, arguments[0], arguments, env=None, childFDs={0: "w", 1: "r", 2: "r"}
+            protocol,
+            arguments[0],
+            arguments,
+            env=self._environment,
+            path=self._folder,
+            childFDs={0: "w", 1: "r", 2: "r"},
         )
 
     def _said(self, worker: Worker, line: str) -> None:
@@ -129,7 +147,7 @@ class Workers(Service):
         except (ValueError, KeyError, TypeError):
             level, text = LogLevel.info, line
         if line.strip():
-            self._log.emit(level, "worker {worker}: {line}", worker=worker.number, line=text)
+            self._log.emit(level, "worker {worker}: {line}", worker=worker.number, line=text, log_same=text)
 
     def _ended(self, worker: Worker, how: str) -> None:
         worker.transport = None
@@ -176,12 +194,37 @@ class Workers(Service):
                 worker.transport.signalProcess(number)
 
 
-class ParentWatch(Protocol):
-    """A worker's end of the pipe: `stop` is called when the parent is gone."""
+@implementer(IReadDescriptor)
+class ParentWatch:
+    """A worker's end of the pipe: `stop` is called, once, when the parent is gone. To be given to
+    `reactor.addReader`.
+    """
 
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self._stop = stop
+    def __init__(self, reactor: Any, stop: Callable[[], None], descriptor: int = 0) -> None:
+        self._reactor = reactor
+        self._stop: Callable[[], None] | None = stop
+        self._descriptor = descriptor
 
-    def connectionLost(self, reason: Failure | None = None) -> None:
-        """The pipe has ended."""
-        self._stop()
+    def fileno(self) -> int:
+        """See `IFileDescriptor`."""
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        """See `ILoggingContext`."""
+        return "parent"
+
+    def doRead(self) -> None:
+        """The pipe has something, or has ended. Nobody writes to it."""
+        if not os.read(self._descriptor, 4096):
+            self._reactor.removeReader(self)
+            self._gone()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor has seen the end of the pipe by itself, or stops."""
+        self._gone()
+
+    def _gone(self) -> None:
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            with suppress(ReactorNotRunning):
+                stop()

@@ -20,7 +20,7 @@ PACKAGE = Path(taba.__file__).parent
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    {"interfaces", "errors", "process", "stopping", "running", "logs"},
+    {"interfaces", "errors", "process", "stopping", "running", "logs", "metrics", "notifying", "workers"},
     {"native", "wire", "handlers", "settings", "binding", "web"},
     {"store", "client"},
     {"agent", "server"},
@@ -35,7 +35,7 @@ PURE = (
     "agent/encoding.py", "agent/segments.py", "agent/numbers.py", "agent/noting.py", "agent/holdings.py",
     "agent/replay.py",
     "agent/recovery.py", "agent/endpoints.py", "server/folding.py", "server/state_cache.py", "server/parameters.py",
-    "server/blacklist.py", "server/throttle.py", "settings/values.py", "settings/environment.py",
+    "server/blacklist.py", "server/throttle.py", "server/assignment.py", "metrics.py", "settings/values.py", "settings/environment.py",
     "store/judge.py", "store/redis/following.py", "store/redis/keys.py", "store/redis/rows.py",
     "store/redis/shard_map.py", "wire/frame.py", "wire/v2.py", "client/sender.py", "handlers/counter_group.py",
     "handlers/percentile_group.py", "handlers/gauge.py", "handlers/totals_counter.py", "handlers/percentile_counter.py",

@@ -220,7 +220,16 @@ class FileTests(SynchronousTestCase):
         }  # fmt: skip
         found = load(ServerSettings, self.file("server.json", json.dumps(server)))
         server_tap.check(attrs.evolve(found, additional_handlers={}))
-        self.assertIn("SERVER_WORKERS is 4, but this is one process", found.remarks()[0])
+        self.assertEqual(found.remarks(), [])
+        memory = attrs.evolve(found, additional_handlers={}, database=DatabaseSettings(memory=True))
+        problem = self.assertRaises(SettingsError, server_tap.check, memory)
+        self.assertIn("SERVER_WORKERS is 4, but the store in a file or in memory is of one process", str(problem))
+        for changes, words in (({"listen": ("tcp:1",)}, "LISTEN: several"), ({"port": 65534}, "BASE_PORT: 4")):
+            several = attrs.evolve(found, additional_handlers={}, **changes)
+            self.assertIn(words, str(self.assertRaises(SettingsError, server_tap.check, several)))
+        third = server_tap.of_worker(attrs.evolve(found, embedded_agent=True), 2)
+        self.assertEqual((third.port, third.workers, third.embedded_agent), (8302, 1, False))
+        self.assertTrue(third.data_dir.endswith("/worker-2"))
         servers = [{"host": "localhost", "port": 8300}]
         double = {"AGENT_PORT": 1, "SERVER_ENDPOINTS": servers, "AGENT_FLUSH_SECONDS": 1, "AGENT_QUEUES_PER_SERVER": 1}
         agent = {**double, "DOUBLE_AGENT": double}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import Any
 
@@ -17,8 +18,9 @@ from taba.workers import FIRST_PAUSE, LONGEST_PAUSE, SOUND_SECONDS, STOP_SECONDS
 class Spawned:
     """A process that the test ends."""
 
-    def __init__(self, protocol: Any, arguments: list[str]) -> None:
+    def __init__(self, protocol: Any, arguments: list[str], more: dict[str, Any]) -> None:
         self.protocol = protocol
+        self.more = more
         self.arguments = arguments
         self.signals: list[int] = []
         self.alive = True
@@ -44,7 +46,7 @@ class SpawningClock(Clock):
 
     def spawnProcess(self, protocol: Any, executable: str, arguments: list[str], **more: Any) -> Spawned:
         """As IReactorProcess."""
-        self.spawned.append(Spawned(protocol, arguments))
+        self.spawned.append(Spawned(protocol, arguments, more))
         return self.spawned[-1]
 
 
@@ -53,7 +55,8 @@ class WorkerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = SpawningClock()
-        self.parent = Workers(2, lambda number: ["taba", str(number)], self.reactor)
+        environment = {"HOME": "/", "NOTIFY_SOCKET": "/run/systemd", "WATCHDOG_USEC": "1"}
+        self.parent = Workers(2, lambda number: ["taba", str(number)], self.reactor, environment, "/srv")
         self.parent.startService()
         self.events: list[Any] = []
         globalLogPublisher.addObserver(self.events.append)
@@ -62,6 +65,8 @@ class WorkerTests(SynchronousTestCase):
     def test_each_is_started(self) -> None:
         """There are as many as were asked for, and each knows its number."""
         self.assertEqual([each.arguments for each in self.reactor.spawned], [["taba", "0"], ["taba", "1"]])
+        self.assertEqual(self.reactor.spawned[0].more["env"], {"HOME": "/"})  # systemd speaks to the parent
+        self.assertEqual(self.reactor.spawned[0].more["path"], "/srv")
 
     def test_who_ends_is_started_again(self) -> None:
         """One that dies costs a moment; one that keeps dying is tried less and less often; a long life is forgiven."""
@@ -118,7 +123,25 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual([len(line) for line in lines], [70_000, 10])
 
     def test_parent_is_gone(self) -> None:
-        """A worker stops when the pipe to its parent ends."""
-        calls: list[str] = []
-        ParentWatch(lambda: calls.append("stop")).connectionLost()
-        self.assertEqual(calls, ["stop"])
+        """A worker stops when the pipe to its parent ends, and not before."""
+        calls: list[object] = []
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+
+        class Reactor:
+            def removeReader(self, watch: object) -> None:
+                calls.append(watch)
+
+        watch = ParentWatch(Reactor(), lambda: calls.append("stop"), reader)
+        self.assertEqual(watch.fileno(), reader)
+        os.write(writer, b"x")
+        watch.doRead()
+        self.assertEqual(calls, [])
+        os.close(writer)
+        watch.doRead()
+        self.assertEqual(calls, [watch, "stop"])
+        watch.connectionLost(Failure(ConnectionError()))
+        self.assertEqual(calls, [watch, "stop"])
+        other = ParentWatch(Reactor(), lambda: calls.append("again"), reader)
+        other.connectionLost(Failure(ConnectionError()))  # some reactors see the end by themselves
+        self.assertEqual(calls[2:], ["again"])

@@ -43,7 +43,7 @@ class ServerSettings:
     roles: str = setting("SERVER_ROLES", "Roles of the process, comma-joined: fe, be, ctrl.", "fe,be")
     workers: int = setting(
         "SERVER_WORKERS",
-        "How many processes the original started. Here a command starts one: start more with ports of their own.",
+        "How many processes a command starts, on BASE_PORT, BASE_PORT + 1, ...; more than one need Redis below.",
         1,
         least=1,
     )
@@ -158,9 +158,4 @@ class ServerSettings:
 
     def remarks(self) -> list[str]:
         """What was given and means nothing here, in sentences for the operator."""
-        if self.workers == 1:
-            return []
-        return [
-            f"SERVER_WORKERS is {self.workers}, but this is one process, on port {self.port}. Others are started by"
-            " commands of their own, with --port and --data-dir of their own, and need Redis below."
-        ]
+        return []

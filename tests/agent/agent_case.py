@@ -128,7 +128,7 @@ class AgentCase(SynchronousTestCase):
 
     def crash(self) -> None:
         """The agent and what it had not synced are gone."""
-        for call in self.clock.getDelayedCalls():
+        for call in list(self.clock.getDelayedCalls()):
             call.cancel()
         self.disk.crash()
 
