@@ -11,7 +11,10 @@ VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / "taba" / "__init__.py").
 STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 TAKO = ["PyYAML>=6.0"]
-TEST = [*TAKO, "hypothesis>=6.100", "coverage>=7.4", "prometheus-client>=0.20", "gevent>=24.2", "gunicorn>=22.0", "pytest>=8.0"]
+TEST = [
+    *TAKO,
+    "hypothesis>=6.100", "coverage>=7.4", "prometheus-client>=0.20", "gevent>=24.2", "gunicorn>=22.0", "pytest>=8.0",
+]
 
 setup(
     name="taba",

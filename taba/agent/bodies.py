@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from zope.interface import implementer
 
 from taba.agent.service import Agent
@@ -20,8 +22,19 @@ from taba.web.site import BoundedRequest, IBody
 MAX_RATIO = 200
 RATIO_FROM = 1 << 20
 """A zlib stream may inflate to this size at any ratio, and beyond it MAX_RATIO times."""
+READ_BYTES = 512 << 10
+"""Bytes read from a connection at a time while a large body comes: a step of the reactor for each costs as much as
+parsing them.
+"""
 INFLATE_STEP = 256 << 10
 """Bytes inflated at a time, so that a bomb is noticed before it takes memory."""
+
+
+def _read_much(request: BoundedRequest) -> None:
+    """Let the connection of a request be read READ_BYTES at a time, where Twisted reads it itself (TLS has its own)."""
+    transport: Any = request.transport
+    if isinstance(transport, FileDescriptor):
+        transport.bufferSize = READ_BYTES
 
 
 class Inflator:
@@ -84,6 +97,8 @@ class IntakeBody:
         if problem is not None:
             request.refuse(503, problem, retry_after=1)
             return
+        if length is not None and length > READ_BYTES:
+            _read_much(request)
         self._scratch = self._agent.begin(self.form)
         if self._zipped:
             self._inflator = Inflator(limit, self._scratch.feed)

@@ -90,6 +90,7 @@ class DoubleAgent(Agent):
     ) -> None:
         super().__init__(settings, process, kinds, endpoints)
         self.second = Agent(second_settings(settings), process, kinds, second_endpoints)
+        self.most_copies = MOST_COPIES
         self._copies: dict[int, Copy] = {}
         self._tickets = 0
         self._missed: dict[str, int] = {}
@@ -121,7 +122,7 @@ class DoubleAgent(Agent):
         if batch is None or batch.instance is not None:
             copied = self._copy(receipt.applied, scratch, batch, unsent)
         taken = scratch.summary().accepted if scratch and copied and copied.applied is Applied.COUNTED else 0
-        if len(self._copies) >= MOST_COPIES:
+        if len(self._copies) >= self.most_copies:
             self._copies = {ticket: each for ticket, each in self._copies.items() if not self._safe(each)}
         self._tickets += 1
         self._copies[self._tickets] = Copy(receipt.commit, copied.commit if copied else None, taken)

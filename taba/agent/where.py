@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
@@ -68,7 +68,7 @@ class _Finding:
     client: str
     time: float | None = None
     complete: bool = True
-    left: int = READ_BYTES
+    left: int = field(factory=lambda: READ_BYTES)
     """Bytes that may still be read."""
 
     def look(self, batch: bytes) -> None:
@@ -163,8 +163,8 @@ def _read(
 
 
 async def held_since(agent: Agent) -> HeldSince:
-    """Since when the agent holds anything, in both spools where it has two. Looks at every batch that it holds, at none
-    of their bytes.
+    """Since when the agent holds anything, in both spools where it has two. Looks at the first batch of every lane: a
+    lane's batches are sealed, and confirmed, in the order in which their events came.
     """
     held = await _held_by(agent)
     if not isinstance(agent, DoubleAgent):
@@ -177,9 +177,9 @@ async def held_since(agent: Agent) -> HeldSince:
 async def _held_by(agent: Agent) -> HeldSince:
     settled = await _between_turns(agent)
     sealing, intake = agent.committer.sealing, agent.intake
-    times = [each.sealed for lane in agent.lanes.each() for each in lane.held]
-    times += [piece.time for pieces in sealing.waiting.values() for piece in pieces]
-    times += [piece.time for pieces in sealing.undivided.values() for piece in pieces]
+    firsts = [next(iter(lane._held.values()), None) for lane in agent.lanes.each()]
+    times = [each.sealed for each in firsts if each is not None]
+    times += [pieces[0].time for pieces in (*sealing.waiting.values(), *sealing.undivided.values()) if pieces]
     if intake is not None and intake.open.opened is not None:
         times.append(intake.open.opened)
     oldest = min(times, default=None) if settled else 0.0

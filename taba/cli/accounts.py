@@ -118,7 +118,7 @@ def ledger(session: Session) -> None:
     """
     before = _agents(session)
     try:
-        server: dict[str, int] = session.facts("/ledger", {})
+        server = session.facts("/ledger", {})
         waiting = round(session.facts("/status", {}).get("total_tasks") or 0)
     except AskFailed as failed:
         session.fail(failed.code, str(failed))
@@ -199,8 +199,7 @@ def drain(session: Session, wait: float | None, empty: bool) -> None:
 
 def _held(session: Session) -> dict[str, Any]:
     try:
-        held: dict[str, Any] = session.facts("/held", {}, agent=session.agent)
-        return held
+        return session.facts("/held", {}, agent=session.agent, has=("pending", "oldest", "now"))
     except AskFailed as failed:
         session.end_progress()
         session.fail(failed.code, str(failed))
@@ -235,7 +234,7 @@ def where(session: Session, name: str, client: str) -> None:
     """
     asked = {"name": name, "client": client}
     try:
-        found: dict[str, Any] = session.facts("/where", asked)
+        found = session.facts("/where", asked, has=("log", "state"))
     except AskFailed as failed:
         session.fail(failed.code, str(failed))
     agent: dict[str, Any] = {}

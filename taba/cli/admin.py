@@ -15,15 +15,22 @@ from taba.cli.names import names_argument, parameters, re_option, split
 from taba.cli.session import NOTHING_FOUND, AskFailed, Session, common_options, yes_option
 from taba.cli.tables import bytes_of
 
-
 VERIFY_SECONDS = 600.0
 """How long an answer of the integrity check may take: it looks at everything that is stored."""
 
 
-def _facts(session: Session, path: str, asked: dict[str, str], method: str = "GET") -> Any:
-    """An answer in JSON; exits where there is none."""
+def _facts(session: Session, path: str, asked: dict[str, str], method: str = "GET", *has: str) -> dict[str, Any]:
+    """An answer in JSON, with some members; exits where there is none."""
     try:
-        return session.facts(path, asked, method)
+        return session.facts(path, asked, method, has=has)
+    except AskFailed as failed:
+        session.fail(failed.code, str(failed))
+
+
+def _listing(session: Session, path: str, asked: dict[str, str]) -> list[Any]:
+    """An answer in JSON, an array; exits where there is none."""
+    try:
+        return session.listing(path, asked)
     except AskFailed as failed:
         session.fail(failed.code, str(failed))
 
@@ -52,7 +59,7 @@ def delete(session: Session, names: tuple[str, ...], as_re: bool, yes: bool) -> 
     asked = parameters("name", split(names, as_re), as_re)
     if not yes:
         _ask_what_goes(session, asked)
-    facts = _facts(session, "/delete", asked, "POST")
+    facts = _facts(session, "/delete", asked, "POST", "deleted", "undo_until")
     if session.as_json:
         session.put_facts(facts)
     elif facts["deleted"]:
@@ -64,7 +71,7 @@ def delete(session: Session, names: tuple[str, ...], as_re: bool, yes: bool) -> 
 
 def _ask_what_goes(session: Session, asked: dict[str, str]) -> None:
     """Ask back with the tabs that would go; exits where there are none."""
-    going = _facts(session, "/names", asked)
+    going = _listing(session, "/names", asked)
     if not going:
         session.fail(NOTHING_FOUND, "there is no such tab: nothing was deleted.")
     shown = ", ".join(going[:10]) + (f" and {len(going) - 10} more" if len(going) > 10 else "")
@@ -77,7 +84,14 @@ def _ask_what_goes(session: Session, asked: dict[str, str]) -> None:
 @click.pass_obj
 def undelete(session: Session, names: tuple[str, ...]) -> None:
     """Bring deleted tabs back. What was recorded meanwhile is kept, too, where the Type is the same."""
-    _post(session, "/undelete", parameters("name", split(names, False), False))
+    asked = parameters("name", split(names, False), False)
+    facts = _facts(session, "/undelete", asked, "POST", "undeleted")
+    if session.as_json:
+        session.put_facts(facts)
+    elif facts["undeleted"]:
+        session.put("\n".join(f"{name}: is being brought back" for name in facts["undeleted"]))
+    if not facts["undeleted"]:
+        session.fail(NOTHING_FOUND, "no such tab can be brought back: see `taba-cli deleted`.")
 
 
 @click.command()
@@ -143,7 +157,8 @@ def verify(session: Session, names: tuple[str, ...], as_re: bool, repair: bool) 
     """
     session.be_patient(VERIFY_SECONDS)
     asked = parameters("name", split(names, as_re), as_re)
-    facts = _facts(session, "/check", {**asked, "dry": "false" if repair else "true"}, "POST")
+    dry = "false" if repair else "true"
+    facts = _facts(session, "/check", {**asked, "dry": dry}, "POST", "checked", "findings")
     findings = facts["findings"]
     if session.as_json:
         session.put_facts(facts)
@@ -174,7 +189,8 @@ def refold(session: Session, reason: str | None, type_name: str | None, tab: str
     `aside` lists what there is.
     """
     given = {"reason": reason, "type": type_name, "tab": tab}
-    facts = _facts(session, "/refold", {name: value for name, value in given.items() if value is not None}, "POST")
+    asked = {name: value for name, value in given.items() if value is not None}
+    facts = _facts(session, "/refold", asked, "POST", "asked")
     if session.as_json:
         session.put_facts(facts)
     elif facts["asked"]:
@@ -191,15 +207,15 @@ def aside(session: Session) -> None:
 
     It is kept, bounded, to be folded again (`refold`).
     """
-    facts = _facts(session, "/aside", {})
+    found = _listing(session, "/aside", {})
     if session.as_json:
-        session.put_facts(facts)
-    elif facts:
+        session.put_facts(found)
+    elif found:
         head = ("ID", "VBUCKET", "REASON", "TAB", "CLIENT", "TYPE", "EVENTS", "SIZE")
         fields = ("id", "vbucket", "reason", "tab", "client", "type", "events")
-        rows = [[*(str(each[name]) for name in fields), bytes_of(each["bytes"])] for each in facts]
+        rows = [[*(str(each.get(name, "")) for name in fields), bytes_of(each.get("bytes", 0))] for each in found]
         session.put_table(head, rows, right=(1, 6, 7))
-    if not facts:
+    if not found:
         session.fail(NOTHING_FOUND, "nothing is set aside.")
 
 
@@ -212,7 +228,7 @@ def flush_all(session: Session, yes: bool) -> None:
 
     They stand in the ledger as `flushed`."""
     session.agreed("What waits in the logs of all servers is lost for good if you go on. Go on?", yes)
-    facts = _facts(session, "/flush_all", {}, "POST")
+    facts = _facts(session, "/flush_all", {}, "POST", "flushed")
     if session.as_json:
         session.put_facts(facts)
     else:

@@ -147,7 +147,7 @@ def _value(session: Session, name: str, field: str, client: str | None) -> float
     """The number that FIELD names. Raises AskFailed when there is none."""
     asked = {"name": name} if client is None else {"name": name, "client": client}
     states = session.facts("/tabs", asked)
-    if not isinstance(states, dict) or name not in states:
+    if name not in states:
         raise AskFailed(UNKNOWN, f"there is no tab {name}" + (f" of client {client}" if client else ""))
     value = number_at(states[name], field)
     if value is None:

@@ -169,7 +169,7 @@ def put_back(source: Path, folder: IFolder, told: Told) -> Path | None:
         if present.exists():
             _settle(present)
             kept = _free_name(place)
-            os.link(present, kept)
+            _keep(present, kept)
         os.replace(fresh, present)
         _sync(place)
     except OSError as error:
@@ -191,6 +191,14 @@ def _copy(source: Path, target: Path, told: Told) -> None:
             told(done >> 12, size >> 12)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _keep(present: Path, kept: Path) -> None:
+    """Give a store a second name, or copy it where the file system has no such thing."""
+    try:
+        os.link(present, kept)
+    except OSError:
+        _copy(present, kept, lambda done, pages: None)
 
 
 def _settle(present: Path) -> None:

@@ -66,7 +66,7 @@ def ids(session: Session) -> None:
         session.put_answer(session.ask("/ids", {}))
         return
     try:
-        facts = session.facts("/ids", {})
+        facts = session.facts("/ids", {}, has=("names", "clients"))
     except AskFailed as failed:
         session.fail(failed.code, str(failed))
     rows = [

@@ -1,7 +1,9 @@
 """Recording from a shell: `record`, through an agent, which has the events on its disk before the command ends.
 
-The batch is numbered as every client of ours numbers it, so that the command may try again until its time limit without
-counting anything twice: it opens an instance of its own with batch 0, and sends its events as batch 1.
+Nothing counts twice: events are sent again only where the agent cannot have taken them (it could not be reached, or
+said that it has no room). They travel without a number: each command would have to open an instance of its own for it,
+and an agent keeps those for days, so that a busy script would take the room of all other clients' instances. Where no
+answer comes to what was sent, nobody knows, and the command says so.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import math
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -32,7 +34,7 @@ def body_of(client: str, tab: str, type_name: str, time: float, payloads: Sequen
 
 
 class Recording:
-    """One command's batch on its way to an agent."""
+    """One command's events on their way to an agent."""
 
     def __init__(self, session: Session, client: str) -> None:
         self._session = session
@@ -42,51 +44,57 @@ class Recording:
 
     def send(self, tab: str, type_name: str, time: float, payloads: Sequence[Any]) -> None:
         """Send events of one tab, wait for the durable answer, and say so; exits when it does not come."""
-        instance = self._post("0", b"").headers.get("taba-instance")
-        if instance is None:
-            self._session.fail(ANSWERED_ERROR, f"{self._base} is no Taba agent of this version: it opens no instance.")
-        reply = self._post(f"{instance}/1", body_of(self._client, tab, type_name, time, payloads))
+        session = self._session
+        reply = self._post(body_of(self._client, tab, type_name, time, payloads), f"{tab} {self._client}")
         refused = int(reply.headers.get("taba-rejected", "0"))
         accepted = len(payloads) - refused
-        if self._session.as_json:
-            self._session.put_facts(
+        if session.as_json:
+            session.put_facts(
                 {"tab": tab, "type": type_name, "client": self._client, "accepted": accepted, "rejected": refused}
             )
         elif accepted:
             events = f"{accepted} event{'' if accepted == 1 else 's'}"
-            self._session.put(f"Recorded: {events} of {tab} ({type_name}), durable on the disk of {self._base}.")
+            session.put(f"Recorded: {events} of {tab} ({type_name}), durable on the disk of {self._base}.")
         if refused:
-            reasons = ", ".join(dict.fromkeys(str(each["reason"]) for each in json.loads(reply.text)["errors"]))
-            self._session.fail(ANSWERED_ERROR, f"{refused} of {len(payloads)} events were refused: {reasons}.")
+            session.fail(ANSWERED_ERROR, f"{refused} of {len(payloads)} events were refused: {_reasons(reply)}.")
 
-    def _post(self, batch: str, body: bytes) -> Reply:
-        """The answer 200 to one batch, tried again while nobody answers, or there is no room, until the time limit."""
-        session, sent = self._session, False
+    def _post(self, body: bytes, where: str) -> Reply:
+        """The answer 200, tried again until the time limit while the agent cannot have taken anything."""
+        session = self._session
         while True:
             remaining = self._until - session.seconds()
             try:
-                reply = session.send(self._question(batch, body, max(0.1, remaining)))
+                reply = session.send(self._question(body, max(0.1, remaining)))
             except Unreachable as problem:
-                sent = sent or batch != "0"
+                if problem.may_have_arrived:
+                    session.fail(
+                        UNREACHABLE,
+                        f"{self._base} did not answer ({problem}): whether the events were taken is not known. Look with"
+                        f" `taba-cli where {where}`.",
+                    )
                 if remaining <= RETRY_SECONDS:
-                    self._give_up(UNREACHABLE, session.nobody(self._base, problem, True), sent)
-                session.sleep(RETRY_SECONDS)
-                continue
-            if reply.status == 200:
-                return reply
-            if reply.status != 503 or remaining <= RETRY_SECONDS:
-                self._give_up(ANSWERED_ERROR, f"{self._base}/post answers {reply.status}: {reason_of(reply)}", sent)
+                    session.fail(UNREACHABLE, f"{session.nobody(self._base, problem, True)} Nothing was recorded.")
+            else:
+                if reply.status == 200:
+                    return reply
+                if reply.status != 503 or remaining <= RETRY_SECONDS:
+                    said = f"{self._base}/post answers {reply.status}: {reason_of(reply)}"
+                    session.fail(ANSWERED_ERROR, f"{said} Nothing was recorded.")
             session.sleep(RETRY_SECONDS)
 
-    def _give_up(self, code: int, text: str, sent: bool) -> NoReturn:
-        outcome = " Whether the events were taken is not known." if sent else " Nothing was recorded."
-        self._session.fail(code, text + outcome)
-
-    def _question(self, batch: str, body: bytes, timeout: float) -> Question:
+    def _question(self, body: bytes, timeout: float) -> Question:
         session = self._session
-        headers = {"Taba-Batch": batch, "Content-Type": "text/plain; charset=utf-8"}
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
         url = url_of(self._base, "/post", {})
         return Question(url, "application/json", timeout, session.token, session.ca_file, "POST", body, headers)
+
+
+def _reasons(reply: Reply) -> str:
+    """Why events were refused, each reason once."""
+    try:
+        return ", ".join(dict.fromkeys(str(each["reason"]) for each in json.loads(reply.text)["errors"]))
+    except (ValueError, KeyError, TypeError):
+        return "the agent gives no reason"
 
 
 # ------------------------------------------------------------------------------------------------------------ commands
@@ -177,7 +185,8 @@ def record() -> None:
     """Record events through the agent of this host.
 
     Ends when the agent has the events on its disk, and says so. Several VALUEs are several events; a VALUE of - reads
-    them from standard input. Tried again without counting twice, until --timeout.
+    them from standard input. Nothing counts twice; while there is no agent, or no room, it is tried again until
+    --timeout.
     """
 
 

@@ -20,7 +20,13 @@ class Reply(NamedTuple):
 
 
 class Unreachable(Exception):
-    """Nobody answered; the text says why, in a few words."""
+    """Nobody answered; the text says why, in a few words. `may_have_arrived` tells whether somebody may have got the
+    question all the same.
+    """
+
+    def __init__(self, text: str, may_have_arrived: bool = False) -> None:
+        super().__init__(text)
+        self.may_have_arrived = may_have_arrived
 
 
 class Question(NamedTuple):
@@ -68,6 +74,8 @@ def fetch(question: Question) -> Reply:
     """A Fetch by urllib. Proxies of the environment are used, but not to this machine itself. A token is not shown to
     whom the server redirects.
     """
+    import socket
+    import ssl
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError
     from urllib.request import BaseHandler, HTTPSHandler, ProxyHandler, Request, build_opener
@@ -91,9 +99,11 @@ def fetch(question: Question) -> Reply:
         with error:
             return Reply(error.code, error.read().decode("utf-8", "replace"), _headers(error))
     except URLError as error:
-        raise Unreachable(_say(error.reason)) from None
+        # Whoever refuses a connection, or has no address, got nothing; of a time limit that passed one cannot tell.
+        never = isinstance(error.reason, ConnectionRefusedError | socket.gaierror | ssl.SSLError)
+        raise Unreachable(_say(error.reason), not never) from None
     except (OSError, HTTPException) as error:
-        raise Unreachable(_say(error)) from None
+        raise Unreachable(_say(error), True) from None
 
 
 def _headers(answer: Any) -> dict[str, str]:

@@ -152,8 +152,23 @@ class Session:
         except AskFailed as failed:
             self.fail(failed.code, str(failed))
 
-    def facts(self, path: str, parameters: dict[str, str], method: str = "GET", **more: Any) -> Any:
-        """An answer in JSON, as what it says. Raises AskFailed, also where it is no JSON."""
+    def facts(
+        self, path: str, parameters: dict[str, str], method: str = "GET", *, has: Sequence[str] = (), **more: Any
+    ) -> dict[str, Any]:
+        """An answer in JSON, an object that has some members. Raises AskFailed, also where it is none."""
+        found = self._read(path, parameters, method, more)
+        if not isinstance(found, dict) or not all(name in found for name in has):
+            raise AskFailed(ANSWERED_ERROR, f"{path} answers with something else: is it a Taba of this version?")
+        return found
+
+    def listing(self, path: str, parameters: dict[str, str], **more: Any) -> list[Any]:
+        """An answer in JSON, an array. Raises AskFailed, also where it is none."""
+        found = self._read(path, parameters, "GET", more)
+        if not isinstance(found, list):
+            raise AskFailed(ANSWERED_ERROR, f"{path} answers with something else: is it a Taba of this version?")
+        return found
+
+    def _read(self, path: str, parameters: dict[str, str], method: str, more: dict[str, Any]) -> Any:
         text = self.try_ask(path, parameters, method, accept="application/json", **more)
         try:
             return json.loads(text)

@@ -65,6 +65,7 @@ class Scratch:
             verify(lib.taba_scratch_add_type(self._scratch, encoded, len(encoded), kind))
         self._parser = self._parser_for(limits)
         self._out = ffi.new("taba_scratch_summary *")
+        self._told: ScratchSummary | None = None
 
     def _parser_for(self, limits: Limits) -> Any:
         return owned(lib.taba_parser_new(self._scratch, ffi.NULL), lib.taba_parser_free)
@@ -80,6 +81,7 @@ class Scratch:
         self._parsed(lib.taba_parser_finish(self._parser))
 
     def _parsed(self, code: int) -> None:
+        self._told = None
         if code == lib.TABA_ESYNTAX:
             out = ffi.new("taba_scratch_summary *")
             lib.taba_scratch_summary_of(self._scratch, out)
@@ -96,8 +98,14 @@ class Scratch:
 
     def summary(self) -> ScratchSummary:
         """What was parsed so far."""
-        out = ffi.new("taba_scratch_summary *")
+        if self._told is not None:
+            return self._told  # nothing came since
+        out = self._out
         lib.taba_scratch_summary_of(self._scratch, out)
+        self._told = self._summary_of(out)
+        return self._told
+
+    def _summary_of(self, out: Any) -> ScratchSummary:
         return ScratchSummary(
             accepted=out.accepted,
             refused={REFUSED[i]: count for i, count in enumerate(out.refused) if count},
@@ -137,6 +145,7 @@ class Columns(Scratch):
         self._parsed(lib.taba_columns_finish(self._parser))
 
     def _parsed(self, code: int) -> None:
+        self._told = None
         if code == lib.TABA_OK:
             return
         out = ffi.new("taba_scratch_summary *")
@@ -159,12 +168,9 @@ class Columns(Scratch):
             unsent=_bytes(out.unsent),
         )
 
-    def summary(self) -> ScratchSummary:
-        """What was read so far."""
-        out = ffi.new("taba_scratch_summary *")
-        lib.taba_scratch_summary_of(self._scratch, out)
+    def _summary_of(self, out: Any) -> ScratchSummary:
         names = [_bytes(out.sample[i].tab).decode("utf-8", "replace") for i in range(out.samples)]
-        return evolve(super().summary(), tabs=names)
+        return evolve(super()._summary_of(out), tabs=names)
 
 
 def _bytes(blob: Any) -> bytes:

@@ -291,7 +291,7 @@ class Backend(Service):
         states = 0
         for vbucket in dirty:
             folding = self.folding.get(vbucket)
-            if folding is None:
+            if folding is None or not folding.dirty:  # dropped, or a chore has begun meanwhile
                 continue
             checkpoint = yield self._prepare(vbucket, folding)
             if checkpoint is None:

@@ -35,6 +35,7 @@ class Patterns:
     """The patterns of one list, and what they said of names lately."""
 
     patterns: Sequence[re2._Regexp]
+    most_remembered: int = MOST_REMEMBERED
     _known: dict[str, bool] = field(factory=dict)
 
     @classmethod
@@ -46,7 +47,7 @@ class Patterns:
         """Whether a pattern matches a name at its start."""
         known = self._known.get(name)
         if known is None:
-            if len(self._known) >= MOST_REMEMBERED:
+            if len(self._known) >= self.most_remembered:
                 self._known.clear()
             known = self._known[name] = any(each.match(name) is not None for each in self.patterns)
         return known

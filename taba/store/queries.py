@@ -18,6 +18,14 @@ from taba.store.schema import CLIENT_MASK, STATE_SHIFT
 
 _TABS_AT_A_TIME = 500
 
+Moment = Callable[[], int]
+"""Which transaction a walk is in: another number for each."""
+
+
+def _at_once() -> int:
+    """All of a walk is in one transaction."""
+    return 0
+
 
 def load(database: sqlite3.Connection, vbucket: int, lineage: str) -> Loaded:
     """What a be needs to go on with a vbucket."""
@@ -61,7 +69,7 @@ def all_tabs(database: sqlite3.Connection) -> dict[str, str]:
 
 def some_tabs(database: sqlite3.Connection, wanted: frozenset[str]) -> dict[str, str]:
     """Tab -> Type, of those of `wanted` that there are."""
-    return {tab: type_name for _, tab, type_name in _walk_tabs(database, wanted, _at_once) if type_name}
+    return {tab: type_name for _, tab, type_name in _walk_tabs(database, wanted) if type_name}
 
 
 def all_clients(database: sqlite3.Connection) -> set[str]:
@@ -72,12 +80,8 @@ def all_clients(database: sqlite3.Connection) -> set[str]:
 def clients_of(database: sqlite3.Connection, tabs: frozenset[str]) -> set[str]:
     """The clients with a State in any of `tabs`."""
     return {
-        client for tab_id, _, _ in _walk_tabs(database, tabs, _at_once) for client, _ in _clients_of_tab(database, tab_id)
+        client for tab_id, _, _ in _walk_tabs(database, tabs) for client, _ in _clients_of_tab(database, tab_id)
     } - {RETIRED}
-
-
-def _at_once() -> int:
-    return 0
 
 
 def ledger(database: sqlite3.Connection) -> dict[str, int]:
@@ -93,11 +97,7 @@ def ledger(database: sqlite3.Connection) -> dict[str, int]:
 # ------------------------------------------------------------------------------------------------------------ walks
 
 
-Moment = Callable[[], int]
-"""Which transaction a walk is in: another number for each."""
-
-
-def walk_states(database: sqlite3.Connection, selection: Selection, moment: Moment) -> Iterator[StateRow]:
+def walk_states(database: sqlite3.Connection, selection: Selection, moment: Moment = _at_once) -> Iterator[StateRow]:
     """The selected States, ascending by (tab, client)."""
     clients = None if selection.clients is None else _find_clients(database, selection.clients)
     lookup = database.cursor()  # one for all: this is the innermost loop of every query
@@ -110,7 +110,7 @@ def walk_states(database: sqlite3.Connection, selection: Selection, moment: Mome
 
 
 def walk_aggregates(
-    database: sqlite3.Connection, tabs: frozenset[str] | None, moment: Moment
+    database: sqlite3.Connection, tabs: frozenset[str] | None, moment: Moment = _at_once
 ) -> Iterator[AggregateRow]:
     """The running Aggregates of `tabs`, ascending by tab."""
     lookup = database.cursor()
@@ -121,7 +121,7 @@ def walk_aggregates(
 
 
 def _walk_tabs(
-    database: sqlite3.Connection, tabs: frozenset[str] | None, moment: Moment
+    database: sqlite3.Connection, tabs: frozenset[str] | None, moment: Moment = _at_once
 ) -> Iterator[tuple[int, str, str]]:
     """(id, tab, Type) of the selected tabs, ascending by tab; a tab whose Type was not written has ""."""
     lists = _list_all_tabs(database) if tabs is None else _list_tabs(database, sorted(tabs))

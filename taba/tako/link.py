@@ -201,12 +201,6 @@ class Link(Protocol):
         if transport is not None:
             transport.abortConnection()
 
-    def close(self) -> None:
-        """End the connection in good order; what is under way fails."""
-        self._why = "this process stops"
-        if self.transport is not None:
-            self.transport.loseConnection()
-
     def dataReceived(self, data: bytes) -> None:
         """Take answers."""
         try:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -77,6 +77,7 @@ class RemotePeer:
     _pause: float = field(default=0.0, init=False)
     _why: str = field(default="", init=False)
     _closed: bool = field(default=False, init=False)
+    _ended: Deferred[None] | None = field(default=None, init=False)
 
     @property
     def away(self) -> bool:
@@ -115,7 +116,7 @@ class RemotePeer:
     def _connected(self, link: Link) -> None:
         self._connecting = None
         if self._closed:
-            link.close()
+            link.abort("this process stops")
             return
         link.lost = self._lost
         self._link, self._pause = link, 0.0
@@ -134,19 +135,27 @@ class RemotePeer:
     def _lost(self) -> None:
         self._link = None
         self._rest("the connection was lost")
+        if self._ended is not None:
+            ended, self._ended = self._ended, None
+            ended.callback(None)
 
     def _rest(self, why: str) -> None:
         self._why = why
         self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
         self._away_until = self._around.clock.seconds() + self._pause * (0.5 + self._around.random.random() / 2)
 
-    def close(self) -> None:
-        """End the connection; all later questions fail."""
+    def close(self) -> Deferred[None]:
+        """End the connection; all later questions fail. Fires when it has ended."""
         self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._link is not None:
-            self._link.close()
+        if self._link is None:
+            return succeed(None)
+        if self._ended is None:
+            self._ended = Deferred()
+        ended = self._ended
+        self._link.abort("this process stops")
+        return ended
 
     def retry(self) -> None:
         """Let the next question try at once."""
@@ -255,8 +264,7 @@ class Peers:
             for node, peer in sorted(self._peers.items())
         }
 
-    def close(self) -> None:
-        """End all connections."""
+    def close(self) -> Deferred[Any]:
+        """End all connections; fires when they have ended."""
         self._closed = True
-        for peer in self._peers.values():
-            peer.close()
+        return DeferredList([peer.close() for peer in self._peers.values()])

@@ -97,6 +97,7 @@ class ConfigurationSource:
     _listeners: list[Callable[[Placement], object]] = field(factory=list, init=False)
     _renewals: list[Deferred[object]] = field(factory=list, init=False)
     _refreshing: bool = field(default=False, init=False)
+    _asking: bool = field(default=False, init=False)
     _timer: Any = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     problem: str | None = field(default=None, init=False)
@@ -161,8 +162,9 @@ class ConfigurationSource:
 
     def heard(self, version: int, node: str) -> None:
         """A node has spoken of a configuration of this version."""
-        if version > self.version and not self._refreshing and not self._stopped:
-            Deferred.fromCoroutine(self.refresh(node)).addErrback(self._failed)
+        if version > self.version and not self._asking and not self._stopped and self.ask_node is not None:
+            self._asking = True
+            Deferred.fromCoroutine(self._ask(node)).addErrback(self._failed)
 
     def renewed(self) -> Deferred[object]:
         """Fires when a newer configuration is in force, after RENEWAL_SECONDS at the latest."""
@@ -181,16 +183,13 @@ class ConfigurationSource:
             if not each.called:
                 each.callback(None)
 
-    async def refresh(self, node: str | None = None) -> None:
-        """Look for a newer configuration, and take it: from the file or the coordinators, else from `node`."""
+    async def refresh(self) -> None:
+        """Look for a newer configuration in the file or at the coordinators, and take it."""
         if self._refreshing:
             return
         self._refreshing = True
         try:
-            before = self.version
             await self._look()
-            if node is not None and self.version == before and self.ask_node is not None:
-                await self._ask(node)
         finally:
             self._refreshing = False
 
@@ -219,6 +218,8 @@ class ConfigurationSource:
             await self._adopt(read_object(answer, f"node {node}"))
         except (TakoError, ConfigurationError, KeyError) as problem:
             self._note(f"{node}: {problem}")
+        finally:
+            self._asking = False
 
     def _note(self, problem: str) -> None:
         if problem != self.problem:

@@ -22,7 +22,7 @@ from taba.wire.frame import array, decode_object, encode_frame, obj
 PROTOCOL = 1
 MAX_HEADER = 4 * 1024 * 1024  # bytes
 MAX_PAYLOAD = 16 * 1024 * 1024  # bytes
-MAX_DEPTH = 6
+MAX_DEPTH = 10
 _LENGTH = Struct("<I")
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
-from taba.agent import double
 from taba.agent.double import MISSED, SECOND_SECONDS, UNCERTAIN, DoubleAgent, second_settings
 from taba.agent.intake import Applied, BatchNumber, Receipt
 from taba.errors import FolderLocked, SpoolError, StartError
@@ -210,7 +209,7 @@ class CopyTests(DoubleCase):
 
     def test_nobody_waits(self) -> None:
         """Senders that wait for no answer leave nothing behind, and are copied, too."""
-        self.patch(double, "MOST_COPIES", 10)
+        self.agent.most_copies = 10
         for _ in range(40):
             self.give(1)
             self.pass_time(0.15)

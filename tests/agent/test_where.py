@@ -91,6 +91,10 @@ class NewestTests(WhereCase):
         self.patch(where, "OPEN_BYTES", 0)
         self.event(1)
         self.assertFalse(self.newest().complete)
+        self.pass_time(2.0)
+        self.assertEqual(self.newest(), Newest(self.at, True))
+        self.patch(where, "READ_BYTES", 1)
+        self.assertEqual(self.newest(), Newest(None, False))
         self.stop()
 
 

@@ -90,10 +90,12 @@ class DeleteTests(AnswersCase):
 
     def test_undelete(self) -> None:
         """Undeleting needs no question."""
-        self.answers["/undelete"] = "bids: comes back\n"
+        self.answers["/undelete"] = {"undeleted": ["bids"]}
         result = self.run_cli("undelete", "bids")
-        self.assertEqual((result.exit_code, result.stdout), (0, "bids: comes back\n"))
+        self.assertEqual((result.exit_code, result.stdout), (0, "bids: is being brought back\n"))
         self.assertEqual(self.asked(), [("POST", "/undelete", {"name": "bids"})])
+        self.answers["/undelete"] = {"undeleted": []}
+        self.assertEqual(self.run_cli("undelete", "nope").exit_code, 1)
 
     def test_deleted(self) -> None:
         """What can be brought back is listed, in a table on a terminal."""
@@ -220,8 +222,15 @@ class ListTests(AnswersCase):
         self.assertEqual(self.run_cli("latency").stdout, "cluster_aggregate: 0.5\n")
 
     def test_older_server(self) -> None:
-        """A server that does not answer in JSON is told."""
+        """A server that does not answer in JSON, or with something else, is told."""
         self.answers["/aside"] = "what is that\n"
         result = self.run_cli("aside")
         self.assertEqual(result.exit_code, 4)
         self.assertIn("no JSON", result.stderr)
+        for path, command in (("/aside", ["aside"]), ("/check", ["verify"]), ("/flush_all", ["flush-all", "--yes"]),
+                              ("/refold", ["refold"]), ("/delete", ["delete", "--yes", "t"]), ("/held", ["drain"]),
+                              ("/where", ["where", "t", "c"])):  # fmt: skip
+            self.answers[path] = {"strange": 1}
+            result = self.run_cli(*command)
+            self.assertEqual(result.exit_code, 4, command)
+            self.assertIn("of this version", result.stderr)

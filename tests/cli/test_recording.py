@@ -5,25 +5,15 @@ from __future__ import annotations
 import json
 
 from taba.cli.recording import body_of
-from taba.cli.server import Question, Reply, Unreachable
-from tests.cli.cli_case import AGENT, WALL, AnswersCase, Given
-
-INSTANCE = "a" * 32
-OPENED = Reply(200, "", {"taba-instance": INSTANCE})
-
+from taba.cli.server import Reply, Unreachable
+from tests.cli.cli_case import AGENT, WALL, AnswersCase
 
 class RecordCase(AnswersCase):
-    """An agent that opens an instance, and gives the set answers to what follows."""
+    """An agent that gives the set answers."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.batches: list[Given] = [""]
-        self.answers["/post"] = self.post
-
-    def post(self, question: Question) -> Given:
-        if question.headers["Taba-Batch"] == "0":
-            return OPENED
-        return self.batches.pop(0) if len(self.batches) > 1 else self.batches[0]
+        self.answers["/post"] = ""
 
     def events(self) -> list[tuple[str, str, float, object]]:
         """Tab, Type, time and payload of what came last."""
@@ -40,7 +30,7 @@ class RecordTests(RecordCase):
         self.assertEqual((result.exit_code, result.stderr), (0, ""))
         self.assertIn(f"1 event of bids (CounterGroup), durable on the disk of {AGENT}", result.stdout)
         self.assertEqual(self.events(), [("bids", "CounterGroup", WALL, 1)])
-        self.assertEqual([each.headers["Taba-Batch"] for each in self.questions], ["0", f"{INSTANCE}/1"])
+        self.assertEqual([each.method for each in self.questions], ["POST"])
 
     def test_all_types(self) -> None:
         """Every kind of event has its Type and its payload."""
@@ -78,7 +68,7 @@ class RecordTests(RecordCase):
 
     def test_agent(self) -> None:
         """The agent is named by option, before or after, or by the environment."""
-        self.answers["http://a:1/post"] = self.answers["http://b:2/post"] = self.post
+        self.answers["http://a:1/post"] = self.answers["http://b:2/post"] = ""
         self.run_cli("--agent", "http://a:1", "record", "counter", "t")
         self.assertTrue(self.questions[-1].url.startswith("http://a:1/"))
         self.run_cli("record", "counter", "t", "--agent", "http://b:2", env={"TABA_AGENT": "http://a:1"})
@@ -116,51 +106,46 @@ class TroubleTests(RecordCase):
         self.assertLessEqual(self.now, 3.0)
 
     def test_lost_answer(self) -> None:
-        """An answer that is lost is asked for again under the same number: the agent counts the events once."""
-        self.batches = [Unreachable("no answer in time"), Reply(200, "", {"taba-duplicate": "1"})]
-        self.assertEqual(self.run_cli("record", "counter", "t").exit_code, 0)
-        numbers = [each.headers["Taba-Batch"] for each in self.questions]
-        self.assertEqual(numbers, ["0", f"{INSTANCE}/1", f"{INSTANCE}/1"])
-        self.assertEqual(self.questions[1].body, self.questions[2].body)
-
-    def test_unknown_outcome(self) -> None:
-        """When no answer to the batch ever comes, the command says that it does not know."""
-        self.batches = [Unreachable("no answer in time")]
-        result = self.run_cli("record", "counter", "t", "--timeout", "2")
-        self.assertEqual(result.exit_code, 3)
+        """When no answer comes to what was sent, it is not sent again, and the command says that it does not know."""
+        self.answers["/post"] = Unreachable("no answer in time", True)
+        result = self.run_cli("record", "counter", "t", "--client", "c")
+        self.assertEqual((result.exit_code, len(self.questions)), (3, 1))
         self.assertIn("not known", result.stderr)
+        self.assertIn("taba-cli where t c", result.stderr)
+
+    def test_comes_back(self) -> None:
+        """An agent that is not there yet is waited for, until the time limit."""
+        refused = Unreachable("Connection refused")
+        self.answers["/post"] = (refused, refused, "")
+        self.assertEqual(self.run_cli("record", "counter", "t").exit_code, 0)
+        self.assertEqual(len({question.body for question in self.questions}), 1)
 
     def test_full(self) -> None:
         """An agent without room is asked again, until the time limit."""
-        self.batches = [Reply(503, "full\n"), Reply(503, "full\n"), ""]
+        full = Reply(503, "The spool is full.\n")
+        self.answers["/post"] = (full, full, "")
         self.assertEqual(self.run_cli("record", "counter", "t").exit_code, 0)
-        self.batches = [Reply(503, "The spool is full.\n")]
+        self.answers = {"/post": full}
         result = self.run_cli("record", "counter", "t", "--timeout", "2")
         self.assertEqual(result.exit_code, 4)
-        self.assertIn("answers 503: The spool is full.", result.stderr)
+        self.assertIn("answers 503: The spool is full. Nothing was recorded.", result.stderr)
 
     def test_refused_events(self) -> None:
         """Events that are refused are counted, with the reason; the others are recorded."""
         said = {"accepted": 1, "rejected": 1, "errors": [{"line": 7, "reason": "value: a payload that it cannot take"}]}
-        self.batches = [Reply(200, json.dumps(said), {"taba-rejected": "1"})]
+        self.answers["/post"] = Reply(200, json.dumps(said), {"taba-rejected": "1"})
         result = self.run_cli("record", "event", "t", "CounterGroup", '"x"')
-        self.assertEqual(result.exit_code, 4)
+        self.assertEqual((result.exit_code, result.stdout), (4, ""))
         self.assertIn("a payload that it cannot take", result.stderr)
+        self.answers["/post"] = Reply(200, "what", {"taba-rejected": "1"})
+        self.assertIn("no reason", self.run_cli("record", "counter", "t").stderr)
 
     def test_refused_batch(self) -> None:
         """An agent that refuses says why, and is not asked again."""
-        self.batches = [Reply(401, '{"error": "This port wants the shared token."}')]
+        self.answers["/post"] = Reply(401, '{"error": "This port wants the shared token."}')
         result = self.run_cli("record", "counter", "t")
-        self.assertEqual(result.exit_code, 4)
+        self.assertEqual((result.exit_code, len(self.questions)), (4, 1))
         self.assertIn("answers 401: This port wants the shared token.", result.stderr)
-        self.assertEqual(len(self.questions), 2)
-
-    def test_no_agent_of_this_version(self) -> None:
-        """Something else that listens there is no agent."""
-        self.answers["/post"] = ""
-        result = self.run_cli("record", "counter", "t")
-        self.assertEqual(result.exit_code, 4)
-        self.assertIn("no Taba agent of this version", result.stderr)
 
 
 class BodyTests(AnswersCase):

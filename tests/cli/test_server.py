@@ -85,14 +85,14 @@ class FetchTests(SynchronousTestCase):
         self.server.server_close()
         with self.assertRaises(Unreachable) as caught:
             fetch(Question(self.url, "text/plain", 10.0))
-        self.assertEqual(str(caught.exception), "Connection refused")
+        self.assertEqual((str(caught.exception), caught.exception.may_have_arrived), ("Connection refused", False))
 
     def test_timeout(self) -> None:
         """Who does not answer in time is not there."""
         self.hold.clear()
         with self.assertRaises(Unreachable) as caught:
             fetch(Question(self.url, "text/plain", 0.05))
-        self.assertEqual(str(caught.exception), "no answer in time")
+        self.assertEqual((str(caught.exception), caught.exception.may_have_arrived), ("no answer in time", True))
 
     def start_cli(self, *arguments: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "PYTHONPATH": str(Path(taba.__file__).parent.parent), "TABA_SERVER": self.url}

@@ -27,9 +27,9 @@ from taba.testing.members import DATA, AgentMember, ServerMember
 
 UNNUMBERED = "original"
 """The one without."""
-CLIENTS = ("app-1", "app-2", "app-3", "twin-app-1")
+CLIENTS = ("app-1", "app-2", "app-3", "twin-app-1", "twin-app")
 """The clients with numbers; those that fork share their parent's id."""
-DIGITS = {"c": 5, "p": 5, "o": 11}
+DIGITS = {"c": 4, "p": 4, "o": 11}
 """Events of one (tab, client), by kind: up to 44 bits of all clients of a tab together, so that totals stay exact."""
 BASE = {"c": 4, "p": 4, "o": 16}
 KINDS = {"c": "CounterGroup", "p": "PercentileGroup", "o": "CounterGroup"}

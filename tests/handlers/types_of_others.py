@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,6 +106,36 @@ class Latest(PythonHandler[dict[str, Any]]):
     def is_over(self, value: dict[str, Any], time: float) -> bool:
         """A minute after the last."""
         return not self.show(value, time, Style.TEXT)
+
+
+class Seen(PythonHandler[Counter[str]]):
+    """How often each text came: what was lost or counted twice shows. TypeError for another value."""
+
+    name = "Seen"
+
+    def empty(self) -> Counter[str]:
+        """None."""
+        return Counter()
+
+    def add(self, value: Counter[str], event: Event) -> Counter[str]:
+        """Once more."""
+        return value + Counter([event.value + ""])
+
+    def join(self, one: Counter[str], other: Counter[str]) -> Counter[str]:
+        """Of both."""
+        return one + other
+
+    def encode(self, value: Counter[str]) -> bytes:
+        """Sorted."""
+        return json.dumps(sorted(value.items())).encode()
+
+    def decode(self, data: bytes, version: int) -> Counter[str]:
+        """The same back."""
+        return Counter(dict(json.loads(data)))
+
+    def show(self, value: Counter[str], time: float, style: Style) -> Any:
+        """All of it."""
+        return value
 
 
 class Better(CounterGroup):

@@ -2,8 +2,8 @@
 
 A mutant is one change of text, or a few that belong together; each old text must occur exactly once, so that a mutant
 cannot go stale unseen. The names are those of the executable model of the protocol. Those that need
-Redis are in redis_rules.py. Not here: map_age and the rules of moves, gc_in_owner and delete_by_log, which have no code
-yet. copy_of_synced is no rule of the code but a limit that operators have to keep.
+Redis are in redis_rules.py. Not here: map_age and the rules of moves. copy_of_synced is no rule of the code but a
+limit that operators have to keep.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _CLIENT = "tests.client.test_exactly_once.RuleTests."
 _LANES = "tests.agent.test_lanes."
 _JUDGE = "tests.store.test_judge."
 _STORE = "tests.store.test_contract.SimulatedEmbeddedStoreTests."
+
+_OPERATIONS = "tests.server.test_operating.OperationTests."
 
 _CONFIRMS = "        if self._oks and self._oks[0][1] + self.confirm_seconds <= sent_at:\n"
 _LETS_GO = "        while self._oks and self._oks[0][1] + self.confirm_seconds <= sent_at:\n"
@@ -90,9 +92,9 @@ MUTANTS = (
         _CLIENT + "test_agent_names_instance",
         (
             (
-                "client/sender.py",
-                '        return {"Taba-Batch": "0"}\n',
-                '        return {"Taba-Batch": "c" * 32 + "/0"}\n',
+                "client/exchange.py",
+                "        return dict(FRAME), encode_frame(client_id, None, 0)\n",
+                "        return {'Taba-Batch': 'c' * 32 + '/0'}, b''\n",
             ),
         ),
     ),
@@ -214,9 +216,9 @@ MUTANTS = (
         (
             (
                 "agent/service.py",
-                "        self._renew()\n        committer.intake = Intake.recovered(\n",
+                "        self._renew()\n        self.types.remember(snapshot.types)\n",
                 "        self._renew()\n        committer.incarnation = snapshot.incarnation or committer.incarnation\n"
-                "        committer.intake = Intake.recovered(\n",
+                "        self.types.remember(snapshot.types)\n",
             ),
         ),
     ),
@@ -227,7 +229,7 @@ MUTANTS = (
         (
             (
                 "agent/service.py",
-                "        self._renew()\n        committer.intake = Intake.recovered(\n",
+                "        self._renew()\n        self.types.remember(snapshot.types)\n",
                 "        self._renew()\n"
                 "        sealing = committer.sealing\n"
                 "        if sealing.undivided:\n"
@@ -235,7 +237,7 @@ MUTANTS = (
                 "                piece for pieces in sealing.undivided.values() for piece in pieces]}\n"
                 "        committer.holdings._undivided = {committer.incarnation: [\n"
                 "            commit for commits in committer.holdings._undivided.values() for commit in commits]}\n"
-                "        committer.intake = Intake.recovered(\n",
+                "        self.types.remember(snapshot.types)\n",
             ),
         ),
     ),
@@ -423,6 +425,74 @@ MUTANTS = (
                 "    if checkpoint.expected != position or",
             ),
         ),
+    ),
+    Mutant(
+        "operations_after_events",
+        "be carries out the operations of a batch before it folds the events that came with them",
+        _OPERATIONS + "test_events_of_the_batch_go_first",
+        (
+            (
+                "server/folding.py",
+                "        self.folded = entry.id\n        generation = self.generation\n",
+                "        self.folded = entry.id\n"
+                "        operations = [each for tab, _, type, _, partial, *_ in native.batch_partials(entry.body)\n"
+                "                      if type in TYPES for each in parse(type, tab, partial)]\n"
+                "        if operations:\n            self._seal(operations, entry)\n"
+                "            self.sealed[-1].end -= 1\n"
+                "        generation = self.generation\n",
+            ),
+            ("server/folding.py", "                operations += parse(type, tab, partial)\n", ""),
+        ),
+    ),
+    Mutant(
+        "sealed_generation",
+        "be folds what follows an operation in the log into the tab that was there before it",
+        _OPERATIONS + "test_events_after_it_are_new",
+        (
+            (
+                "server/folding.py",
+                "        generation, self.generation = self.generation, Generation()\n        generation.carried",
+                "        generation = self.generation\n        generation.carried",
+            ),
+            ("server/folding.py", "        self.sealed.append(generation)\n", ""),
+            (
+                "server/folding.py",
+                "self.closed_at, self.generation = self.generation, self.folded, Generation()\n",
+                "self.closed_at, self.generation = self.generation, self.folded, Generation()\n"
+                "            self.closed.types.update({tab: self.types[tab] for tab, _ in self.closed.pending\n"
+                "                                      if tab in self.types and tab not in self.closed.types})\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "restored_once",
+        "a State that was merged back into its tab stays in the grave, and is merged again",
+        _OPERATIONS + "test_brought_back_once",
+        (("server/chores.py", "        change.states[grave, client] = None\n", ""),),
+    ),
+    Mutant(
+        "aggregate_with_states",
+        "States that are merged back do not go into the Aggregate",
+        _OPERATIONS + "test_brought_back_once",
+        (("server/chores.py", "            moved.append(upgraded)\n", ""),),
+    ),
+    Mutant(
+        "retired_stays",
+        "the GC forgets what it prunes",
+        _OPERATIONS + "test_pruned_counts",
+        (
+            (
+                "server/chores.py",
+                "            change.states[tab, RETIRED] = handler.reduce([handler.upgrade(each) for each in parts])\n",
+                "            pass\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "chore_alone",
+        "maintenance writes what it read before operations came",
+        _OPERATIONS + "test_operation_between_reading_and_writing",
+        (("server/folding.py", "        if self.sealed:\n            return None\n", ""),),
     ),
     Mutant(
         "atomic_commit",

@@ -58,7 +58,7 @@ class CustomTypeCase(SynchronousTestCase):
     def install(self, version: int) -> None:
         """Install version 1 or 2 of the package in the place of what is there."""
         source = self.stage.folder / f"distinct-{version}"
-        shutil.copytree(PACKAGE, source)
+        shutil.copytree(PACKAGE, source, dirs_exist_ok=True)
         if version == 1:
             shutil.copy(VERSION_1, source / MODULE)
             project = source / "pyproject.toml"
@@ -149,7 +149,7 @@ class CustomTypeTests(CustomTypeCase):
         """A package whose Handler cannot be used is named, and so is what is wrong; nothing else is said."""
         self.install(1)
         module = self.packages / MODULE
-        module.write_text(module.read_text().replace("def join(", "def joyn("))
+        module.write_text(module.read_text().replace("def join(", "def join_no_more("))
         server = self.stage.server(variables=self.path)
         self.assertEqual(server.run(), 1)
         self.assertIn("The Type 'Distinct' cannot be used.", server.output())
@@ -202,14 +202,47 @@ class NewVersionTests(CustomTypeCase):
         self.record(agent, "app-1", "ann", "dan")
         self.wait_for(server, "visitors", 4)
         self.wait_for_ledger(server, "refused.handler failed", 1)
-        answer = server.ask("/refold?reason=handler%20failed&type=Distinct", b"", Accept="application/json")
-        self.assertEqual((answer.status, json.loads(answer.text)), (200, {"asked": 1}), answer)
+        self.refold(server, "handler failed")
         self.wait_for(server, "visitors", 5)
         self.wait_for_ledger(server, "refused.handler failed", 0)
         self.assertEqual(server.json("/aside"), [])
         server.kill()
         start_all(server)
         self.wait_for(server, "visitors", 5)
+
+    def test_server_that_does_not_have_the_type(self) -> None:
+        """What reaches a server that does not have the package, as in a fleet that is half upgraded, is set aside with
+        all that is known of it, and counts once the server has it.
+        """
+        self.install(2)
+        server, agent = self.start()
+        self.record(agent, "app-1", "ann", "bob")
+        self.wait_for(server, "visitors", 2)
+        self.assertEqual(server.stop(), -15)
+        shutil.rmtree(self.packages)
+        start_all(server)
+        self.record(agent, "app-1", "cec", "ann")
+        self.record(agent, "app-2", "dan")
+        server.wait_for_count("visits", 5)
+        self.wait_for_ledger(server, "refused.unknown type", 3)
+        self.assertIn("no Handler for Type Distinct", server.tab("visitors"))
+        self.assertEqual(server.stop(), -15)
+
+        self.packages.mkdir()
+        self.install(2)
+        start_all(server)
+        self.wait_for(server, "visitors", 2)
+        self.refold(server, "unknown type")
+        self.wait_for(server, "visitors", 4)
+        self.wait_for_ledger(server, "refused.unknown type", 0)
+        server.wait_for_count("visits", 5)
+
+    def refold(self, server: ServerProcess, reason: str) -> None:
+        """Have what was set aside for a reason folded again."""
+        parameters = f"reason={reason.replace(' ', '%20')}&type=Distinct"
+        answer = server.ask(f"/refold?{parameters}", b"", Accept="application/json")
+        self.assertEqual(answer.status, 200, answer)
+        self.assertGreater(json.loads(answer.text)["asked"], 0)
 
     def wait_for_ledger(self, server: ServerProcess, line: str, count: int) -> None:
         """Wait until a line of the server's account says so many."""

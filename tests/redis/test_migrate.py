@@ -15,6 +15,7 @@ from tests.processes.asking import counters
 from tests.processes.running import TABA_CLI, Stage, start_all
 from tests.processes.surroundings import PATIENCE, environment
 from tests.redis.real import Servers, missing
+from tests.redis.test_operations import acl_line
 
 VBUCKETS = 32
 
@@ -76,6 +77,40 @@ class MigrateTests(SynchronousTestCase):
             self.assertEqual(after.counts(tab), (5, 10.0))
         self.send(agent, "tab1", 3)
         after.wait_for_count("tab1", 8)
+
+    def test_shards(self) -> None:
+        """To shards behind Sentinels, as the user of the guide's ACL line; replicas have all of it when it ends."""
+        cluster = self.servers.cluster("shard1", "shard2", replicas=1)
+        words = acl_line("all that Taba needs on a shard")
+        for redis in (each for servers in cluster.shards.values() for each in servers):
+            self.assertEqual(redis.ask("ACL", "SETUSER", "taba", *words), b"OK")
+        before = self.stage.server(config={"DB_SETTINGS": {"NUM_VBUCKETS": VBUCKETS}, "EMBEDDED_AGENT": True})
+        start_all(before)
+        for number in range(20):
+            before.post(counters("application", f"tab{number}", range(4)))
+        for number in range(20):
+            before.wait_for_count(f"tab{number}", 4)
+        before.stop()
+        half = VBUCKETS // 2
+        database = {
+            "NUM_VBUCKETS": VBUCKETS, "REDIS_USER": "taba", "REDIS_PASSWORD": "secret", "KEY_PREFIX": "taba:",
+            "SENTINELS": [list(each) for each in cluster.sentinel_addresses()],
+            "SHARDS": [{"shard_name": "shard1", "vbuckets": [0, half - 1]},
+                       {"shard_name": "shard2", "vbuckets": [half, VBUCKETS - 1]}],
+        }  # fmt: skip
+        data = str(before.folder / "taba-data")
+        config = {"DB_SETTINGS": database, "EMBEDDED_AGENT": True, "DATA_DIR": data}
+        settings = str(self.stage.settings("redis", config))
+        self.assertIn("are the same", self.cli("migrate", "--from", data, "--to", settings, "--yes"))
+        for servers in cluster.shards.values():
+            for redis in servers:
+                self.assertEqual(redis.ask("HGET", "taba:meta", "state"), b"ready")
+                self.assertEqual(redis.ask("ACL", "LOG"), [])
+        after = self.stage.server(name="after", config=config)
+        start_all(after)
+        self.assertEqual(after.json("/status")["durability"], "replicated")
+        for number in range(20):
+            self.assertEqual(after.counts(f"tab{number}"), (4, 6.0))
 
     def test_another_cluster(self) -> None:
         """A Redis that another cluster uses is refused, and stays as it is."""

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba.errors import SettingsError
-from taba.server import blacklist
 from taba.server.blacklist import Blacklist, Patterns
 
 
@@ -39,7 +38,7 @@ class BlacklistTests(SynchronousTestCase):
     @given(st.lists(st.text("ab", max_size=3), max_size=40), st.lists(st.sampled_from(["a", "ab", "b+$"]), max_size=3))
     def test_remembering_changes_nothing(self, names: list[str], patterns: list[str]) -> None:
         """However many names come, and come again, each gets the answer that it would get alone."""
-        self.patch(blacklist, "MOST_REMEMBERED", 4)
         remembering = Patterns.of(patterns, "X")
+        remembering.most_remembered = 4
         for name in names:
             self.assertEqual(remembering.match(name), Patterns.of(patterns, "X").match(name))

@@ -27,7 +27,7 @@ from tests.tako.simulated import MemoryTako, deployment, document
 KEYS = 36
 CLIENTS = 4
 LOAD_SECONDS = 45.0
-QUIET = {"longest_partition": "0:02:00", "background_healing_interval": "0:00:20"}
+QUIET: dict[str, Any] = {"longest_partition": "0:02:00", "background_healing_interval": "0:00:20"}
 
 
 @define(eq=False)
@@ -71,11 +71,15 @@ class Scenario:
                 # A client whose server dies hears nothing; here it gives up after a while.
                 deed: Deferred[None] = Deferred.fromCoroutine(self._deed(*asked))
                 gave_up: Deferred[None] = Deferred()
-                timer = clock.callLater(20.0, gave_up.callback, None)
-                deed.addBoth(lambda result, gave_up=gave_up: None if gave_up.called else gave_up.callback(result))
+                timer = clock.callLater(8.0, gave_up.callback, None)
+                deed.addBoth(self._told, gave_up)
                 await gave_up
                 if timer.active():
                     timer.cancel()
+
+    def _told(self, result: Any, gave_up: Deferred[None]) -> None:
+        if not gave_up.called:
+            gave_up.callback(result)
 
     async def _deed(self, who: str, router: Router) -> None:
         key = b"key/%d" % self.random.randrange(KEYS)
@@ -211,11 +215,15 @@ class Scenario:
 
     # ------------------------------------------------------------------------------------------------------------ run
 
+    def load(self, clients: int) -> None:
+        """Let clients begin."""
+        for number in range(clients):
+            self._clients.append(Deferred.fromCoroutine(self._client(number)))
+
     def run(self) -> list[str]:
         """Run it; what was wrong, in words."""
         self.tako.start()
-        for number in range(CLIENTS):
-            self._clients.append(Deferred.fromCoroutine(self._client(number)))
+        self.load(CLIENTS)
         self._disturb(LOAD_SECONDS / 3)
         self._configure("main", "wide")
         self._disturb(LOAD_SECONDS / 3)

@@ -22,6 +22,18 @@ class UnknownVersion(TwinError):
     """A blob is of a version other than 1."""
 
 
+class LimitReached(TwinError):
+    """A limit of size is reached."""
+
+
+class ColumnsError(TwinError):
+    """A frame of columns is malformed; `problem` says how."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
 class BodySyntaxError(TwinError):
     """The structure of a protocol 1 body is wrong at `line` (from 1); `problem` says what was expected there."""
 

@@ -47,6 +47,8 @@ class Token:
 
     kind: str
     text: str
+    offset: int = 0
+    """Where it begins in the text."""
 
     def value(self) -> Json:
         """What a string, number or word stands for."""
@@ -74,7 +76,7 @@ def tokens(text: str) -> Iterator[Token]:
             raise NotJson(f"no token at {offset}")
         kind = match.lastgroup
         assert kind is not None
-        yield Token(kind, match[kind])
+        yield Token(kind, match[kind], match.start(kind))
         offset = match.end()
 
 

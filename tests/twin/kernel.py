@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from tests.twin import accumulator, counter_group, percentile_group, protocol1
+from tests.twin import accumulator, columns, counter_group, percentile_group, protocol1
 from tests.twin.batches import Entry, Section, batch_entries, batch_split
 from tests.twin.blobs import COUNTER_GROUP, GAUGE, PARTIAL, PERCENTILE_GROUP, RAW
 from tests.twin.crc import crc32, crc32c
-from tests.twin.errors import BodySyntaxError, CorruptBlob, UnknownVersion, WrongType
+from tests.twin.errors import BodySyntaxError, ColumnsError, CorruptBlob, LimitReached, UnknownVersion, WrongType
 from tests.twin.gauge import GaugeEntry, RawPartial, State
 from tests.twin.protocol1 import Limits
 from tests.twin.sketch import Sketch, SketchSummary
@@ -27,9 +27,13 @@ __all__ = [
     "RAW",
     "Accumulator",
     "BodySyntaxError",
+    "Columns",
+    "ColumnsError",
+    "ColumnsFacts",
     "CorruptBlob",
     "Entry",
     "GaugeEntry",
+    "LimitReached",
     "Limits",
     "Scratch",
     "Section",
@@ -76,6 +80,7 @@ class ScratchSummary:
     refused: Mapping[str, int]
     samples: Sequence[tuple[int, str]]
     line: int
+    tabs: Sequence[str] = ()
 
 
 class Scratch:
@@ -99,6 +104,36 @@ class Scratch:
         """What was read."""
         parsed = self.parsed
         return ScratchSummary(len(parsed.events), dict(parsed.refused), parsed.samples, parsed.lines)
+
+
+@frozen
+class ColumnsFacts:
+    """What the header of a frame of columns says beside the events."""
+
+    client: str
+    instance: str | None
+    batch: int | None
+    unsent: bytes
+
+
+class Columns(Scratch):
+    """Collects the pieces of a frame and reads it once it is whole."""
+
+    def finish(self) -> None:
+        """The body is whole. ColumnsError when it is no frame, LimitReached when it is too large."""
+        self.parsed = columns.parse(self._body, self._limits, self._types)
+
+    def facts(self) -> ColumnsFacts:
+        """What the header says."""
+        frame = self.parsed
+        assert isinstance(frame, columns.Frame)
+        return ColumnsFacts(frame.client, frame.instance, frame.batch, frame.unsent)
+
+    def summary(self) -> ScratchSummary:
+        """What was read."""
+        frame = self.parsed
+        assert isinstance(frame, columns.Frame)
+        return ScratchSummary(len(frame.events), dict(frame.refused), frame.samples, frame.lines, frame.tabs)
 
 
 class Accumulator:

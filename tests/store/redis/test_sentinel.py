@@ -348,7 +348,8 @@ class StopTests(SentinelCase):
     def test_stopped_by_whom_an_answer_was_told(self) -> None:
         """Whoever hears of a master may stop it at once: it ends, though it is just then at work."""
         self.scene.opened()
-        source, stopped = self.scene.source, []
+        source: Any = self.scene.source
+        stopped: list[Any] = []
         source.follow("another", lambda: None)  # nobody names this one, so that every answer is told
         source.follow(SHARD, lambda: stopped.append(source.stopService()) if not stopped else None)
         source.hurry(SHARD, True)
