@@ -16,7 +16,8 @@ import click
 from attrs import frozen
 
 from taba.cli.names import complete_clients, complete_tabs
-from taba.cli.session import NOTHING_FOUND, AskFailed, Session, agent_option, common_options
+from taba.cli.options import agent_option, common_options
+from taba.cli.session import NOTHING_FOUND, AskFailed, Session
 from taba.cli.tables import age
 
 PENDING = "pending"

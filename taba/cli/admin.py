@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from taba.cli.names import names_argument, parameters, re_option, split
-from taba.cli.session import NOTHING_FOUND, AskFailed, Session, common_options, yes_option
+from taba.cli.options import common_options, yes_option
+from taba.cli.session import NOTHING_FOUND, AskFailed, Session
 from taba.cli.tables import bytes_of
 
 VERIFY_SECONDS = 600.0

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from taba.cli.session import NOT_USABLE, Session, local_options, yes_option
+from taba.cli.options import local_options, yes_option
+from taba.cli.session import NOT_USABLE, Session
 from taba.cli.tables import bytes_of
 
 data_dir_option = click.option(

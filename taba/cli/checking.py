@@ -14,7 +14,8 @@ from attrs import frozen
 
 from taba.cli import layout
 from taba.cli.names import client_option, complete_tabs
-from taba.cli.session import AskFailed, Session, common_options
+from taba.cli.options import common_options
+from taba.cli.session import AskFailed, Session
 from taba.cli.windows import number_at, numbers_in
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -25,7 +25,8 @@ from taba.cli import (
     states,
     watching,
 )
-from taba.cli.session import INTERRUPTED, Session, agent_option, common_options
+from taba.cli.options import agent_option, common_options
+from taba.cli.session import INTERRUPTED, Session
 
 GROUPS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Ask", (

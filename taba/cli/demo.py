@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import click
 from attrs import define, field, frozen
 
+from taba.cli.options import agent_option, common_options
 from taba.cli.server import Question, Unreachable, base_url, url_of
-from taba.cli.session import ANSWERED_ERROR, UNREACHABLE, Session, agent_option, common_options, reason_of
+from taba.cli.session import ANSWERED_ERROR, UNREACHABLE, Session, reason_of
 
 TICK = 0.1
 """Seconds between two steps of the traffic."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taba.cli.session import NOT_USABLE, Session, local_options, yes_option
+from taba.cli.options import local_options, yes_option
+from taba.cli.session import NOT_USABLE, Session
 from taba.cli.tables import bytes_of
 
 if TYPE_CHECKING:

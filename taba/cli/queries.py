@@ -8,7 +8,8 @@ import click
 
 from taba.cli import layout
 from taba.cli.names import client_option, complete_clients, names_argument, parameters, re_option
-from taba.cli.session import NOTHING_FOUND, AskFailed, Session, common_options
+from taba.cli.options import common_options
+from taba.cli.session import NOTHING_FOUND, AskFailed, Session
 
 
 @click.command()

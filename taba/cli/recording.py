@@ -1,9 +1,9 @@
 """Recording from a shell: `record`, through an agent, which has the events on its disk before the command ends.
 
-Nothing counts twice: events are sent again only where the agent cannot have taken them (it could not be reached, or
-said that it has no room). They travel without a number: each command would have to open an instance of its own for it,
-and an agent keeps those for days, so that a busy script would take the room of all other clients' instances. Where no
-answer comes to what was sent, nobody knows, and the command says so.
+Nothing counts twice: the events are sent once, when the agent says that it takes some. They travel without a number:
+each command would have to open an instance of its own for it, and an agent keeps those for days, so that a busy script
+would take the room of all other clients' instances. Where no answer comes to what was sent, nobody knows, and the
+command says so.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Any
 import click
 
 from taba.cli.names import complete_tabs
+from taba.cli.options import agent_option, common_options
 from taba.cli.server import Question, Reply, Unreachable, base_url, url_of
-from taba.cli.session import ANSWERED_ERROR, UNREACHABLE, Session, agent_option, common_options, reason_of
+from taba.cli.session import ANSWERED_ERROR, UNREACHABLE, Session, reason_of
 from taba.client.names import is_valid_name
 
 RETRY_SECONDS = 0.5
@@ -59,34 +60,49 @@ class Recording:
             session.fail(ANSWERED_ERROR, f"{refused} of {len(payloads)} events were refused: {_reasons(reply)}.")
 
     def _post(self, body: bytes, where: str) -> Reply:
-        """The answer 200, tried again until the time limit while the agent cannot have taken anything."""
+        """The answer 200. Sent once, when the agent says that it takes events; exits when it does not come."""
         session = self._session
+        unknown = f"Whether the events were taken is not known: look with `taba-cli where {where}`."
         while True:
-            remaining = self._until - session.seconds()
+            self._wait_until_ready()
             try:
-                reply = session.send(self._question(body, max(0.1, remaining)))
+                reply = session.send(self._question("/post", "POST", body))
             except Unreachable as problem:
                 if problem.may_have_arrived:
-                    session.fail(
-                        UNREACHABLE,
-                        f"{self._base} did not answer ({problem}): whether the events were taken is not known. Look with"
-                        f" `taba-cli where {where}`.",
-                    )
-                if remaining <= RETRY_SECONDS:
+                    session.fail(UNREACHABLE, f"{self._base} did not answer ({problem}). {unknown}")
+                if self._until <= session.seconds():
                     session.fail(UNREACHABLE, f"{session.nobody(self._base, problem, True)} Nothing was recorded.")
+                session.sleep(RETRY_SECONDS)
+                continue
+            if reply.status == 200:
+                return reply
+            outcome = "Nothing was recorded." if 400 <= reply.status < 500 else unknown
+            session.fail(ANSWERED_ERROR, f"{self._base}/post answers {reply.status}: {reason_of(reply)} {outcome}")
+
+    def _wait_until_ready(self) -> None:
+        """Return when the agent takes events; exits when it does not until the time limit, or says that it will not."""
+        session = self._session
+        while True:
+            try:
+                reply = session.send(self._question("/readyz", "GET"))
+            except Unreachable as problem:
+                code, said = UNREACHABLE, session.nobody(self._base, problem, True)
             else:
                 if reply.status == 200:
-                    return reply
-                if reply.status != 503 or remaining <= RETRY_SECONDS:
-                    said = f"{self._base}/post answers {reply.status}: {reason_of(reply)}"
-                    session.fail(ANSWERED_ERROR, f"{said} Nothing was recorded.")
+                    return
+                code, said = ANSWERED_ERROR, f"{self._base} answers {reply.status}: {reason_of(reply)}"
+                if reply.status != 503:
+                    session.fail(code, f"{said} Nothing was recorded.")
+            if self._until - session.seconds() <= RETRY_SECONDS:
+                session.fail(code, f"{said} Nothing was recorded.")
             session.sleep(RETRY_SECONDS)
 
-    def _question(self, body: bytes, timeout: float) -> Question:
+    def _question(self, path: str, method: str, body: bytes | None = None) -> Question:
         session = self._session
-        headers = {"Content-Type": "text/plain; charset=utf-8"}
-        url = url_of(self._base, "/post", {})
-        return Question(url, "application/json", timeout, session.token, session.ca_file, "POST", body, headers)
+        headers = {} if body is None else {"Content-Type": "text/plain; charset=utf-8"}
+        timeout = max(0.1, self._until - session.seconds())
+        url = url_of(self._base, path, {})
+        return Question(url, "application/json", timeout, session.token, session.ca_file, method, body, headers)
 
 
 def _reasons(reply: Reply) -> str:
@@ -185,8 +201,8 @@ def record() -> None:
     """Record events through the agent of this host.
 
     Ends when the agent has the events on its disk, and says so. Several VALUEs are several events; a VALUE of - reads
-    them from standard input. Nothing counts twice; while there is no agent, or no room, it is tried again until
-    --timeout.
+    them from standard input. While there is no agent, or no room, it waits until --timeout. Sent once: nothing counts
+    twice.
     """
 
 

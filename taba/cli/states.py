@@ -11,7 +11,8 @@ import click
 
 from taba.cli import layout
 from taba.cli.names import client_option, names_argument, parameters, re_option, split
-from taba.cli.session import NOTHING_FOUND, Session, common_options
+from taba.cli.options import common_options
+from taba.cli.session import NOTHING_FOUND, Session
 from taba.cli.windows import Windows, windows_of
 
 table_option = click.option("--table", "-t", "as_table", is_flag=True, help="A row for each window, in columns.")

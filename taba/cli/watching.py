@@ -9,7 +9,8 @@ import click
 
 from taba.cli import layout, tables
 from taba.cli.names import client_option, names_argument, parameters, re_option, split
-from taba.cli.session import NOTHING_FOUND, AskFailed, Session, common_options
+from taba.cli.options import common_options
+from taba.cli.session import NOTHING_FOUND, AskFailed, Session
 from taba.cli.windows import VALUE, windows_of
 
 SHORT = {"count": "n", "total": "total", "average": "avg"}

@@ -246,6 +246,8 @@ class Folding:
             if each.tab in closed.carried.renames or (closed.carried.renames and not each.tab):
                 continue  # the batch moves the tab: what would be folded into it is of after the move
             try:
+                if self.blacklist.refuses(each.tab, each.client):
+                    continue
                 if each.tab:
                     own, newest = native.partial_extent(each.partial)
                     future = newest > closed.appended + self.max_clock_skew

@@ -221,11 +221,12 @@ class Maintenance(Service):
         handler = self._handler(folding, note)
         if handler is None:
             return None
+        type = folding.types[note.name]
         rows, last = await self._some(note.name)
         keys = [(note.tab, row.client) for row in rows]
         states, aggregates = await self._backend.holding.states_of(folding.lease.vbucket, keys, [note.tab])
         buried = [(row.client, row.state) for row in rows]
-        type, aggregate = folding.types[note.name], aggregates.get(note.tab, b"")
+        aggregate = aggregates.get(note.tab, b"")
         return restoring(note.name, note.tab, type, handler, buried, states, aggregate, last)
 
     async def _rebuild(self, folding: Folding, note: Note) -> Change | None:
@@ -295,7 +296,10 @@ class Maintenance(Service):
             return False
         self._gc_at = now + self._gc_seconds
         for folding in list(self._backend.folding.values()):
-            await self._gc(folding)
+            try:
+                await self._gc(folding)
+            except StoreError as problem:  # the next pass will do; other vbuckets may be on other shards
+                self._log.warn("GC of vbucket {v}: {problem}", v=folding.lease.vbucket, problem=problem)
         self.passes += 1
         return False
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from attrs import define
+from attrs import define, evolve
 
 from taba.cli.server import Question, Unreachable, fetch
 from taba.errors import SettingsError
@@ -41,12 +41,8 @@ def change_deployments(text: str, active: str, target: str) -> str:
     text cannot be changed line by line.
     """
     for name, value in (("active_deployment", active), ("target_deployment", target)):
-        changed, count = re.subn(
-            rf"""^(\s*["']?{name}["']?\s*:\s*)["']?[A-Za-z0-9_.-]+["']?""",
-            lambda match, value=value: _with_value(match, value),  # type: ignore[misc]
-            text,
-            flags=re.MULTILINE,
-        )
+        where = rf"""(^[ \t]*|[{{,]\s*)(["']?){name}["']?(\s*:\s*)(["']?)[A-Za-z0-9_.-]+["']?"""
+        changed, count = re.subn(where, rf"\g<1>\g<2>{name}\g<2>\g<3>\g<4>{value}\g<4>", text, flags=re.MULTILINE)
         if count == 0 and name == "target_deployment":
             changed, count = _insert_target(text, target)
         if count != 1:
@@ -55,20 +51,16 @@ def change_deployments(text: str, active: str, target: str) -> str:
     return text
 
 
-def _with_value(match: re.Match[str], value: str) -> str:
-    quote = '"' if match.group(1).lstrip().startswith('"') else ""
-    return f"{match.group(1)}{quote}{value}{quote}"
-
-
 def _insert_target(text: str, target: str) -> tuple[str, int]:
-    """The text with a `target_deployment` after the active one."""
-    line = re.search(r"""^(\s*)(["']?)active_deployment["']?\s*:.*?(,?)[ \t]*$""", text, re.MULTILINE)
-    if line is None:
+    """The text with a `target_deployment` before the active one."""
+    where = r"""(^[ \t]*|[{,]\s*)(["']?)active_deployment["']?\s*:"""
+    found = re.search(where, text, re.MULTILINE)
+    if found is None:
         return text, 0
-    indent, quote, comma = line.groups()
-    value = f'"{target}"' if quote else target
-    new = f"\n{indent.lstrip(chr(10))}{quote}target_deployment{quote}: {value}{comma}"
-    return text[: line.end()] + new + text[line.end() :], 1
+    quote, at = found.group(2), found.end(1)
+    between = ", " if quote else "\n" + found.group(1)
+    value = f'"{target}"' if quote == '"' else target
+    return f"{text[:at]}{quote}target_deployment{quote}: {value}{between}{text[at:]}", 1
 
 
 @define
@@ -120,7 +112,9 @@ class Cluster:
             new = change_deployments(old, active, target)
         except ValueError as problem:
             fail(str(problem))
-        read_text(new, str(self.path))
+        wanted = evolve(configuration, active_deployment=active, target_deployment=target)
+        if read_text(new, str(self.path)) != wanted:
+            fail(f"{self.path} cannot be changed line by line; change it by hand, and let the coordinator read it.")
         replacement = self.path.with_name(self.path.name + ".new")
         replacement.write_text(new, encoding="utf-8")
         os.replace(replacement, self.path)
@@ -207,8 +201,6 @@ def plan_command(path: Path, token_file: Path | None, target: str) -> None:
 
 
 def _show_plan(cluster: Cluster, target: str) -> None:
-    from attrs import evolve
-
     configuration = cluster.configuration()
     if target not in configuration.deployments:
         fail(f"There is no deployment {target}; there are {', '.join(configuration.deployments)}.")

@@ -21,6 +21,8 @@ from taba.tako.records import SLOTS, Version, is_newer
 
 CHUNK = 64
 """Leaves of a chunk."""
+MAX_ROOTS = 100_000
+"""Roots that are kept; those of groups of former configurations go with the others."""
 _MODULUS = 1 << 64
 
 
@@ -31,10 +33,19 @@ class Leaves:
     sums: array[int] = field(factory=lambda: array("Q", bytes(8 * SLOTS)))
     counts: array[int] = field(factory=lambda: array("L", bytes(array("L").itemsize * SLOTS)))
 
+    _changes: int = field(default=0, init=False)
+    _roots: dict[Group, tuple[int, str]] = field(factory=dict, init=False)
+
     def change(self, slot: int, removed: int | None, added: int | None) -> None:
         """One record of a slot goes, comes, or (both) becomes another: the digests of the old and the new one."""
         self.sums[slot] = (self.sums[slot] - (removed or 0) + (added or 0)) % _MODULUS
         self.counts[slot] += (added is not None) - (removed is not None)
+        self._changes += 1
+
+    def replace(self, other: Leaves) -> None:
+        """Take over other leaves."""
+        self.sums, self.counts = other.sums, other.counts
+        self._changes += 1
 
     def of(self, slots: Iterable[int]) -> list[int]:
         """The sums of some slots, in their order."""
@@ -54,7 +65,14 @@ class Leaves:
 
     def root(self, group: Group) -> str:
         """The root of a group, as 32 hexadecimal digits."""
-        return _hash(self.of(group.slots))
+        changes, root = self._roots.get(group, (-1, ""))
+        if changes != self._changes:
+            picked = group.pick(self.sums)
+            root = _hash(picked if len(group.slots) > 1 else [picked])
+            if len(self._roots) > MAX_ROOTS:
+                self._roots.clear()
+            self._roots[group] = (self._changes, root)
+        return root
 
     def chunks(self, group: Group) -> list[str]:
         """The hashes of a group's chunks, in order."""

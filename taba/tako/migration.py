@@ -36,7 +36,10 @@ class Tree:
 
 def read_tree(document: Mapping[str, Any]) -> Tree:
     """The tree of a node's answer to GET /tree; ValueError, KeyError or TypeError when it is none."""
-    sums = array("Q", zlib.decompress(base64.b64decode(document["leaves"])))
+    try:
+        sums = array("Q", zlib.decompress(base64.b64decode(document["leaves"])))
+    except zlib.error as problem:
+        raise ValueError(str(problem))
     if sys.byteorder == "big":
         sums.byteswap()
     if len(sums) != SLOTS:

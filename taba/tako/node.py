@@ -10,8 +10,8 @@ from twisted.internet.error import CannotListenError
 from taba.binding import check_endpoints, make_endpoint, tcp_endpoint
 from taba.errors import StartError
 from taba.process import Process
+from taba.tako.answering import AnsweringFactory
 from taba.tako.healing import Healing
-from taba.tako.link import AnsweringFactory
 from taba.tako.member import Member, interface_for, internal_endpoint, own_address
 from taba.tako.notes import Notes
 from taba.tako.placement import Placement

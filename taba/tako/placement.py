@@ -8,6 +8,9 @@ configuration number them alike.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -17,14 +20,28 @@ from taba.tako.records import SLOTS
 from taba.tako.ring import Ring
 
 
-@frozen
+@frozen(eq=False)
 class Group:
-    """Slots with the same nodes."""
+    """Slots with the same nodes. Two are equal only if they are the same object."""
 
     number: int
     replicas: Replicas
     slots: tuple[int, ...] = field(repr=False)
     """In order."""
+    pick: Callable[[Any], Any] = field(init=False, repr=False)
+    """The leaves of the slots, out of an array of all."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "pick", itemgetter(*self.slots))
+
+
+def _joint_runs(one: Ring, other: Ring) -> Iterator[tuple[int, int, tuple[int, int]]]:
+    """Runs of slots that are in one group of both rings: first, the one after the last, both groups."""
+    ends = sorted({end for ring in (one, other) for _, end, _ in ring.runs})
+    first = 0
+    for end in ends:
+        yield first, end, (one.group_of[first], other.group_of[first])
+        first = end
 
 
 def _nodes_of(deployment: Deployment, owners: tuple[str, ...]) -> tuple[str, ...]:
@@ -48,14 +65,17 @@ class Placement:
             Ring(target.buckets, target.buckets_per_key) if self.configuration.migrating else self.active_ring
         )
         known: dict[tuple[int, int], int] = {}
-        pairs = zip(self.active_ring.group_of, self.target_ring.group_of, strict=True)
-        self._group_of = array("L", (known.setdefault(pair, len(known)) for pair in pairs))
-        slots: list[list[int]] = [[] for _ in known]
-        for slot, number in enumerate(self._group_of):
-            slots[number].append(slot)
-        for (first, second), number in known.items():
+        slots: list[list[int]] = []
+        self._group_of = array("L", bytes(array("L").itemsize * SLOTS))
+        for first, end, pair in _joint_runs(self.active_ring, self.target_ring):
+            number = known.setdefault(pair, len(known))
+            if number == len(slots):
+                slots.append([])
+            slots[number].extend(range(first, end))
+            self._group_of[first:end] = array("L", [number]) * (end - first)
+        for (one, other), number in known.items():
             replicas = Replicas.of(
-                _nodes_of(active, self.active_ring.groups[first]), _nodes_of(target, self.target_ring.groups[second])
+                _nodes_of(active, self.active_ring.groups[one]), _nodes_of(target, self.target_ring.groups[other])
             )
             self.groups.append(Group(number, replicas, tuple(slots[number])))
 

@@ -1,8 +1,8 @@
 """What a node does when it is asked: the questions of the internal protocol, answered from its records.
 
-The same object answers connections (`link`) and, as an `IPeer`, the node's own HTTP side. It refuses whoever runs on an
-older configuration than the node, because such a one may not know who holds a key: docs/tako/reference.md says why no
-write is lost that way. It reads no socket.
+The same object answers connections (`answering`) and, as an `IPeer`, the node's own HTTP side. It refuses whoever runs
+on an older configuration than the node, because such a one may not know who holds a key: docs/tako/reference.md says
+why no write is lost that way. It reads no socket.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ class Ring:
         self._points = sorted((position, name) for name in names for position in points_of(name))
         self.groups: list[tuple[str, ...]] = []
         self.group_of = array("H", bytes(2 * SLOTS))
+        self.runs: list[tuple[int, int, int]] = []
+        """First slot, the one after the last, and group: in order, without gaps."""
         self._assign()
 
     def _assign(self) -> None:
@@ -53,13 +55,15 @@ class Ring:
         for index, (position, _) in enumerate(self._points):
             end = (position >> _SHIFT) + 1  # the slots that begin at or before the point
             if end > first:
-                group = known.setdefault(self._owners_from(index), len(known))
-                self.group_of[first:end] = array("H", [group]) * (end - first)
+                self._run(first, end, known.setdefault(self._owners_from(index), len(known)))
                 first = end
         if first < SLOTS:
-            group = known.setdefault(self._owners_from(0), len(known))
-            self.group_of[first:] = array("H", [group]) * (SLOTS - first)
+            self._run(first, SLOTS, known.setdefault(self._owners_from(0), len(known)))
         self.groups = list(known)
+
+    def _run(self, first: int, end: int, group: int) -> None:
+        self.runs.append((first, end, group))
+        self.group_of[first:end] = array("H", [group]) * (end - first)
 
     def _owners_from(self, index: int) -> tuple[str, ...]:
         """The distinct buckets from a point on."""
@@ -83,8 +87,8 @@ class Ring:
     def shares(self) -> dict[str, float]:
         """Which part of all keys each bucket holds, 0 to 1."""
         counts = [0] * len(self.groups)
-        for group in self.group_of:
-            counts[group] += 1
+        for first, end, group in self.runs:
+            counts[group] += end - first
         return {
             name: sum(count for count, owners in zip(counts, self.groups, strict=True) if name in owners) / SLOTS
             for name in self.buckets

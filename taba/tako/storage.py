@@ -166,7 +166,7 @@ class SqliteRecords(Service):
         counted = Leaves()
         for slot, total, count in rows:
             counted.sums[slot], counted.counts[slot] = total, count
-        self.leaves.sums, self.leaves.counts = counted.sums, counted.counts
+        self.leaves.replace(counted)
 
     def _count_leaves(self) -> None:
         """Count the leaves anew; what is committed and answered before the result comes is in it, and nothing else."""

@@ -146,6 +146,16 @@ class EncodingTests(SynchronousTestCase):
             self.assertRaises(CorruptBlob, decode, kind_of(record), payload[:length], 1)
         self.assertRaises(CorruptBlob, decode, kind_of(record), payload + b"\0", 1)
 
+    def test_types_have_one_form(self) -> None:
+        """A list of no Types, one that does not ascend, or with a Type twice, is corrupt."""
+        plain = payload_of(Noted(Snapshot(A, None, 0, 1)))
+        rows = {name: len(name).to_bytes(2, "little") + name.encode() + b"\0\0" for name in ("a", "b")}
+        for names in ("", "ba", "aa"):
+            types = len(names).to_bytes(4, "little") + b"".join(rows[name] for name in names)
+            self.assertRaises(CorruptBlob, decode, Kind.SNAPSHOT, plain + types, 1)
+        both = decode(Kind.SNAPSHOT, plain + b"\2\0\0\0" + rows["a"] + rows["b"], 1)
+        self.assertEqual(both, Noted(Snapshot(A, None, 0, 1, types={"a": 0, "b": 0})))
+
     @law(st.integers(0, 9), st.binary(max_size=200), examples=200)
     def test_noise_is_a_record_or_corrupt(self, kind: int, noise: bytes) -> None:
         """Whatever the bytes are, a decoder raises nothing but CorruptBlob."""

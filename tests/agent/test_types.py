@@ -183,6 +183,20 @@ class AgentTypesTests(AgentCase):
         self.assertTrue(self.taken("Distinct"))
         self.stop()
 
+    def test_learned_late_and_remembered(self) -> None:
+        """What was learned long after the start is on the disk at once, too."""
+        server = Server("a")
+        self.agent = self.start(server)
+        self.pass_time(1)
+        server.types = ("Distinct",)
+        self.assertFalse(self.taken("Distinct"))
+        self.pass_time(0.2)
+        self.crash()
+        server.there = False
+        self.agent = self.start(server)
+        self.assertTrue(self.taken("Distinct"))
+        self.stop()
+
     def test_forgotten_when_no_server_folds_it_any_more(self) -> None:
         """When every server has said that it does not know a Type, its events are refused where they come in."""
         server = Server("a", "Distinct")

@@ -1,4 +1,5 @@
-"""Tako on real processes: gets and durable sets per CPU second of the nodes and of the proxy, and healing of equal nodes.
+"""Tako on real processes: gets and durable sets per CPU second of the nodes and of the proxy, and healing of equal
+nodes.
 
 The cluster is that of docs/tako/local_cluster.yaml on free ports: ten nodes, five buckets, two buckets per key, so that
 every key is on four nodes; levels are the default ones (quorum). CPU is user and system time of the processes.
@@ -12,6 +13,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,8 @@ from typing import Any
 
 from attrs import frozen
 
+from taba.tako import tables
+from taba.tako.records import version_of
 from tests.benchmarks.processes import TICKS, free_port
 from tests.benchmarks.report import Figure
 
@@ -96,22 +100,22 @@ class Cluster:
 
 
 @contextmanager
-def cluster(document: dict[str, Any]) -> Iterator[Cluster]:
-    """A running cluster in a temporary folder; all of it answers."""
+def cluster(document: dict[str, Any], made: Path | None = None) -> Iterator[Cluster]:
+    """A running cluster in a temporary folder, or in a folder that was made; all of it answers."""
     with tempfile.TemporaryDirectory() as name:
-        folder, port = Path(name), free_port()
+        folder, port = made or Path(name), free_port()
         (folder / "cluster.json").write_text(json.dumps(document))
         with open(folder / "log", "wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", _RUN, "tako-cluster", "cluster.json", "-p", str(port), "-u", "30"],
                 cwd=folder, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )  # fmt: skip
-        made = Cluster(folder, process, port, document)
+        running = Cluster(folder, process, port, document)
         try:
-            for each in (port, *made.node_ports().values()):
+            for each in (port, *running.node_ports().values()):
                 _wait_for(each)
             time.sleep(3.0)  # first healing cycles and connections
-            yield made
+            yield running
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
@@ -226,36 +230,27 @@ def _requests_figures(name: str, document: dict[str, Any]) -> Iterator[Figure]:
 def _healing_figures() -> Iterator[Figure]:
     """Two nodes of one bucket with the same keys heal: the CPU of both, for a whole cycle with every value read."""
     document = configuration(1, 2, 1, healing_rate=1e9)
-    with cluster(document) as running:
-        names = sorted(running.node_ports())
-        _stop(running)
-        for name in names:
-            fill_database(running.folder / "tako-var" / name, name, HEALED_KEYS)
-    with _nodes(running.folder, document) as processes:
-        before = sum(cpu_seconds(pid) for pid in processes.values())
-        for port in running.node_ports().values():
-            _heal(port)
-        spent = sum(cpu_seconds(pid) for pid in processes.values()) - before
-        whole = sum(cpu_seconds(pid) for pid in processes.values())
+    document["deployments"]["cluster"]["background_healing"] = False  # cycles begin when they are asked for
+    with tempfile.TemporaryDirectory() as name:
+        for node in document["deployments"]["cluster"]["buckets"]["b1"]:
+            fill_database(Path(name) / "tako-var" / node, node, HEALED_KEYS)
+        with cluster(document, Path(name)) as running:
+            before = running.node_cpu()
+            shown = [_heal(port) for port in running.node_ports().values()]
+            spent, whole = running.node_cpu() - before, running.node_cpu()
+            if any(each["fetched"] or each["sent"] or each["damaged"] for each in shown):
+                raise RuntimeError(f"the nodes were not equal: {shown}")
     name = f"Tako healing of {HEALED_KEYS:,} equal keys between two nodes"
     yield Figure(f"{name}, one cycle of each", [spent], "CPU seconds", 30, less_is_better=True)
     yield Figure(f"{name}, with both starts", [whole], "CPU seconds", less_is_better=True)
 
 
-def _stop(running: Cluster) -> None:
-    running.process.send_signal(signal.SIGTERM)
-    running.process.wait(60)
-
-
 def fill_database(folder: Path, node: str, keys: int) -> None:
     """Put so many records of 100 bytes into a node's database, the same ones for every node."""
-    import sqlite3
-
-    from taba.tako import tables
-    from taba.tako.records import version_of
-
+    folder.mkdir(parents=True)
     database = sqlite3.connect(folder / "tako.db", isolation_level=None)
     database.execute("BEGIN IMMEDIATE")
+    tables.establish(database, str(folder), node, f"store of {node}")
     for number in range(keys):
         key, value = b"history/%d" % number, b"%0100d" % number
         tables.write(database, key, version_of(1_700_000_000_000_000 + number, value), number + 1, value, 2**53)
@@ -263,14 +258,8 @@ def fill_database(folder: Path, node: str, keys: int) -> None:
     database.close()
 
 
-@contextmanager
-def _nodes(folder: Path, document: dict[str, Any]) -> Iterator[dict[str, int]]:
-    """The nodes of a cluster on their own; node -> pid."""
-    folder.mkdir(exist_ok=True)
-    raise NotImplementedError
-
-
 def _heal(port: int) -> dict[str, Any]:
+    """One cycle of a node; what it did."""
     asked = urllib.request.Request(f"http://localhost:{port}/heal", method="POST", data=b"")
     with urllib.request.urlopen(asked, timeout=600) as answer:
         shown: dict[str, Any] = json.load(answer)

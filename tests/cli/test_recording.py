@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from taba.cli.recording import body_of
-from taba.cli.server import Reply, Unreachable
+from taba.cli.server import Question, Reply, Unreachable
 from tests.cli.cli_case import AGENT, WALL, AnswersCase
+
 
 class RecordCase(AnswersCase):
     """An agent that gives the set answers."""
@@ -14,6 +15,11 @@ class RecordCase(AnswersCase):
     def setUp(self) -> None:
         super().setUp()
         self.answers["/post"] = ""
+        self.answers["/readyz"] = "ok\n"
+
+    def posts(self) -> list[Question]:
+        """What was sent."""
+        return [each for each in self.questions if each.method == "POST"]
 
     def events(self) -> list[tuple[str, str, float, object]]:
         """Tab, Type, time and payload of what came last."""
@@ -30,7 +36,7 @@ class RecordTests(RecordCase):
         self.assertEqual((result.exit_code, result.stderr), (0, ""))
         self.assertIn(f"1 event of bids (CounterGroup), durable on the disk of {AGENT}", result.stdout)
         self.assertEqual(self.events(), [("bids", "CounterGroup", WALL, 1)])
-        self.assertEqual([each.method for each in self.questions], ["POST"])
+        self.assertEqual(len(self.posts()), 1)
 
     def test_all_types(self) -> None:
         """Every kind of event has its Type and its payload."""
@@ -68,7 +74,6 @@ class RecordTests(RecordCase):
 
     def test_agent(self) -> None:
         """The agent is named by option, before or after, or by the environment."""
-        self.answers["http://a:1/post"] = self.answers["http://b:2/post"] = ""
         self.run_cli("--agent", "http://a:1", "record", "counter", "t")
         self.assertTrue(self.questions[-1].url.startswith("http://a:1/"))
         self.run_cli("record", "counter", "t", "--agent", "http://b:2", env={"TABA_AGENT": "http://a:1"})
@@ -97,7 +102,7 @@ class RecordTests(RecordCase):
 class TroubleTests(RecordCase):
     def test_nobody(self) -> None:
         """Where no agent answers until the time limit, nothing was recorded, and the user is told what to start."""
-        self.answers["/post"] = Unreachable("Connection refused")
+        self.answers["/readyz"] = Unreachable("Connection refused")
         result = self.run_cli("record", "counter", "t", "--timeout", "3")
         self.assertEqual((result.exit_code, result.stdout), (3, ""))
         self.assertIn("Nothing was recorded.", result.stderr)
@@ -109,26 +114,31 @@ class TroubleTests(RecordCase):
         """When no answer comes to what was sent, it is not sent again, and the command says that it does not know."""
         self.answers["/post"] = Unreachable("no answer in time", True)
         result = self.run_cli("record", "counter", "t", "--client", "c")
-        self.assertEqual((result.exit_code, len(self.questions)), (3, 1))
+        self.assertEqual((result.exit_code, len(self.posts())), (3, 1))
         self.assertIn("not known", result.stderr)
         self.assertIn("taba-cli where t c", result.stderr)
 
     def test_comes_back(self) -> None:
-        """An agent that is not there yet is waited for, until the time limit."""
+        """An agent that is not there yet, or has no room, is waited for, until the time limit; then it is sent once."""
         refused = Unreachable("Connection refused")
-        self.answers["/post"] = (refused, refused, "")
+        self.answers["/readyz"] = (refused, Reply(503, "The spool is full.\n"), refused, "ok\n")
+        self.answers["/post"] = (refused, "")
         self.assertEqual(self.run_cli("record", "counter", "t").exit_code, 0)
-        self.assertEqual(len({question.body for question in self.questions}), 1)
+        self.assertEqual(len(self.slept), 4)
 
     def test_full(self) -> None:
-        """An agent without room is asked again, until the time limit."""
-        full = Reply(503, "The spool is full.\n")
-        self.answers["/post"] = (full, full, "")
-        self.assertEqual(self.run_cli("record", "counter", "t").exit_code, 0)
-        self.answers = {"/post": full}
+        """An agent that has no room until the time limit gets nothing."""
+        self.answers["/readyz"] = Reply(503, "The spool is full.\n")
         result = self.run_cli("record", "counter", "t", "--timeout", "2")
-        self.assertEqual(result.exit_code, 4)
+        self.assertEqual((result.exit_code, self.posts()), (4, []))
         self.assertIn("answers 503: The spool is full. Nothing was recorded.", result.stderr)
+
+    def test_disk_that_fails_meanwhile(self) -> None:
+        """What an agent took and could not make durable is not sent again: it may become durable yet."""
+        self.answers["/post"] = Reply(503, "the disk refuses it for now\n")
+        result = self.run_cli("record", "counter", "t")
+        self.assertEqual((result.exit_code, len(self.posts())), (4, 1))
+        self.assertIn("not known", result.stderr)
 
     def test_refused_events(self) -> None:
         """Events that are refused are counted, with the reason; the others are recorded."""
@@ -144,7 +154,7 @@ class TroubleTests(RecordCase):
         """An agent that refuses says why, and is not asked again."""
         self.answers["/post"] = Reply(401, '{"error": "This port wants the shared token."}')
         result = self.run_cli("record", "counter", "t")
-        self.assertEqual((result.exit_code, len(self.questions)), (4, 1))
+        self.assertEqual((result.exit_code, len(self.posts())), (4, 1))
         self.assertIn("answers 401: This port wants the shared token.", result.stderr)
 
 

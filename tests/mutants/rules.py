@@ -77,11 +77,14 @@ MUTANTS = (
             (
                 "client/sender.py",
                 "        if batch.number is None:\n            self._number += 1\n",
-                "        if batch.number is not None:\n"
-                "            blocks = self._recorder.collect()\n"
-                "            more = encode_body(self._client_id, blocks).split(b'\\n\\n', 2)[2]\n"
-                "            batch.body = batch.body[:-1] + more\n"
-                "            batch.events += sum(block.events for block in blocks)\n"
+                "        if batch.number is None:\n"
+                "            self._kept = list(batch.blocks)\n"
+                "        else:\n"
+                "            from taba.client.encoding import encode_frame\n"
+                "            more = self._recorder.collect()\n"
+                "            self._kept += more\n"
+                "            batch.events += sum(block.events for block in more)\n"
+                "            batch.body = encode_frame(self._client_id, batch.instance, batch.number, self._kept)\n"
                 "        if batch.number is None:\n            self._number += 1\n",
             ),
         ),

@@ -18,6 +18,8 @@ from tests.strategies import law
 from tests.twin import kernel
 from tests.twin.frames import TYPES, FrameLaws, Row, encode, frames
 
+ODD_NUMBERS = [math.nan, math.inf, -1.0, -0.0, 2e9]
+
 
 class NativeFrameTests(FrameLaws, SynchronousTestCase):
     """The laws of frames, for the native core."""
@@ -26,7 +28,7 @@ class NativeFrameTests(FrameLaws, SynchronousTestCase):
 
 
 def read(side: ModuleType, *bodies: bytes, **limits: int) -> Any:
-    """What frames come to on one side: each one's summary and facts or error, the stamps, the sections of all of them."""
+    """What frames come to on one side: each one's summary and facts or error, the stamps, all of their sections."""
     accumulator = side.Accumulator()
     answers: list[Any] = []
     stamp = 1_400_000_000_000_000
@@ -39,8 +41,8 @@ def read(side: ModuleType, *bodies: bytes, **limits: int) -> Any:
             answers.append(type(error).__name__)
             continue
         summary = scratch.summary()
-        told = (summary.accepted, dict(summary.refused), list(map(list, summary.samples)), list(summary.tabs), summary.line)
-        answers.append((told, plain(scratch.facts())))
+        told = (summary.accepted, dict(summary.refused), list(map(list, summary.samples)), list(summary.tabs))
+        answers.append((told, summary.line, plain(scratch.facts())))
         stamp = accumulator.merge(scratch, stamp)
     return answers, stamp, accumulator.summary()[:2], plain(accumulator.encode(4))
 
@@ -84,7 +86,7 @@ class FrameTwinTests(SynchronousTestCase):
         """Payloads and names about as large as allowed."""
         self._alike(frame, max_payload=max_payload, max_depth=max_depth, max_name=max_name)
 
-    @law(st.integers(0, 130), st.integers(0, 129), st.sampled_from([math.nan, math.inf, -1.0, -0.0, 2e9]), st.booleans())
+    @law(st.integers(0, 130), st.integers(0, 129), st.sampled_from(ODD_NUMBERS), st.booleans())
     def test_one_odd_number_is_found_anywhere(self, count: int, place: int, odd: float, is_time: bool) -> None:
         """A number that cannot be taken is seen wherever it stands in its column, and it alone is refused."""
         row = Row("a", "CounterGroup", [float(i) for i in range(count)], [float(i) for i in range(count)])
@@ -110,7 +112,8 @@ class ErrorTests(SynchronousTestCase):
         """The byte at fault, and what is expected there."""
         error = self._error(encode(b'{"client":"c","tabs":[["a","CounterGroup","3"]]}', []))
         assert isinstance(error, ColumnsError)
-        self.assertEqual((error.place, error.problem), (46, "the count of a row must be a whole number from 0 to 2**53 - 1"))
+        problem = "the count of a row must be a whole number from 0 to 2**53 - 1"
+        self.assertEqual((error.place, error.problem), (46, problem))
         self.assertEqual(str(error), f"byte 46: {error.problem}")
 
     def test_limits(self) -> None:

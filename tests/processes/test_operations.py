@@ -6,10 +6,11 @@ REAL: server processes on loopback, signals.
 from __future__ import annotations
 
 import json
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.processes.asking import counters
+from tests.processes.asking import body, counters
 from tests.processes.running import ServerProcess, Stage, start_all
 
 
@@ -69,6 +70,15 @@ class OperationTests(SynchronousTestCase):
         self.assertEqual(server.json("/ledger")["operations"], 2)
         self.assertEqual(server.stop() < 0, True)
         self.assertNotIn("Traceback", server.output())
+
+    def test_nobody_else_deletes(self) -> None:
+        """Events of the Types that operations have are refused, alone, whoever sends them."""
+        self.given("used", [1])
+        operation = ("taba.delete", time.time(), {"id": "1", "by": "x", "time": time.time()})
+        answer = self.server.post(body("client", {"used": [operation], "other": [("CounterGroup", time.time(), 1)]}))
+        self.assertEqual((answer.status, json.loads(answer.text)["rejected"]), (200, 1))
+        self.server.wait_for_count("other", 1)
+        self.server.wait_for_count("used", 1)
 
     def test_operators_day(self) -> None:
         """What else an operator asks for, on a server that runs."""

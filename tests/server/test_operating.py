@@ -139,11 +139,10 @@ class OperationTests(SynchronousTestCase):
         self.append(counter("c", "a"), counter("d", "a"))
         self.append(Asked(DELETE, "a"))
         self.pump()
+        self.store.hold("each_state")  # what is merged first is being read
         self.append(Asked(UNDELETE, "a"), counter("c", "b"))
-        for _ in range(25):  # the undeletion is carried out; its first chunk is not yet read
-            self.clock.advance(0.01)
-        self.store.hold("each_state")
         self.pump(1.0)
+        self.assertIsNotNone(self.served.backend.folding[0].closed)
         self.append(Asked(DELETE, "a", NOW + 1.0))
         self.pump(1.0)
         self.store.let_go("each_state")

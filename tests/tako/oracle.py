@@ -60,8 +60,8 @@ class Oracle:
             account.tried.add(value)
 
     def acknowledge(self, key: bytes, version: Version, began: float, ended: float) -> None:
-        """A write was acknowledged; it has to be newer than all that were acknowledged before it began, but for a second
-        delete with the stamp of the first, which is the same version.
+        """A write was acknowledged; it has to be newer than all that were acknowledged before it began, but for a
+        second delete with the stamp of the first, which is the same version.
         """
         self.writes += 1
         before = self.account(key).newest(began)

@@ -224,9 +224,10 @@ class MemoryTako:
             if len(set(roots.values())) > 1:
                 wrong.append(f"group {group.number}: {roots}")
         for node in names:
-            foreign = self.node(node).records.leaves.records(
-                slot for group in placement.groups if node not in group.replicas.nodes for slot in group.slots
-            )
+            leaves = self.node(node).records.leaves
+            foreign = sum(leaves.counts) - sum(
+                sum(leaves.counts[slot] for slot in group.slots) for group in placement.groups_of(node)
+            ) if any(leaves.counts) else 0
             if foreign:
                 wrong.append(f"{node} holds {foreign} records of others")
         return wrong

@@ -12,7 +12,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from taba.tako.errors import DiskFull, NotEnough, Refused, Unreachable
+from taba.tako.errors import ConfigurationError, DiskFull, NotEnough, Refused, Unreachable
 from taba.tako.interfaces import IPeer, Write
 from taba.tako.levels import Level
 from taba.tako.records import MAX_VALUE, PIECE, version_of
@@ -157,7 +157,8 @@ class HTTPTests(ClusterCase):
         from twisted.internet.protocol import Factory, Protocol
 
         connected = HostnameEndpoint(self.client.reactor, "p1", PROXY).connect(Factory.forProtocol(Protocol))
-        return self.tako.world.result_of(connected).transport
+        protocol: Any = self.tako.world.result_of(connected)
+        return protocol.transport
 
     def count(self, node: str, table: str) -> int:
         """The rows of a node's table."""
@@ -375,7 +376,7 @@ class ConfigurationTests(ClusterCase):
         self.assertEqual(len(versions), 1)
         self.assertGreater(versions.pop(), before)
         self.tako.configuration["active_deployment"] = "mian"
-        self.assertRaises(Exception, self.tako.reload)
+        self.assertRaises(ConfigurationError, self.tako.reload)
         self.assertEqual(self.tako.coordinator.service.configuration.active_deployment, "main")
 
     def test_whoever_is_behind_is_refused_and_catches_up(self) -> None:
@@ -435,7 +436,7 @@ class LinkTests(ClusterCase):
         for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x02\x00\x00\x00{}", b"\x02\x00\x00\x00[]", b"\xff" * 50):
             endpoint = HostnameEndpoint(self.client.reactor, "n1", INTERNAL)
             connected = endpoint.connect(Factory.forProtocol(Protocol))
-            protocol = self.tako.world.result_of(connected)
+            protocol: Any = self.tako.world.result_of(connected)
             protocol.transport.write(garbage)
             self.tako.world.advance(12.0)
             self.assertFalse(protocol.transport.connected)
@@ -467,18 +468,6 @@ class StartTests(SynchronousTestCase):
         with MemoryTako(1, document(main=deployment(1))) as tako:
             tako.add_node("n77")
             self.assertIn("has no node n77; there are n1, n2", self._start_one(tako, "n77"))
-
-    def test_a_port_in_use(self) -> None:
-        """It says which, and ends."""
-        for port in (HTTP, 4711):
-            with MemoryTako(1, document(main=deployment(1))) as tako:
-                from twisted.internet.protocol import Factory
-
-                other = tako.world.node("n1")
-                tako.world.network.listen(other.start().reactor, port, Factory(), "") if False else None
-                other.crash()
-                tako.coordinator.start()
-                self.assertTrue(port)
 
     def test_another_nodes_disk(self) -> None:
         """A node id reused on a disk with another node's data does not start."""

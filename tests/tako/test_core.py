@@ -74,7 +74,7 @@ class ClockTests(SynchronousTestCase):
     def test_timestamps_of_clients(self) -> None:
         """Decimal microseconds, and nothing else."""
         self.assertEqual(parse_stamp("1700000000000000"), 1_700_000_000_000_000)
-        for text in ("", "0", "-1", "1.5", "12a", " 1", "١", "9" * 17, str(MAX_STAMP + 1)):
+        for text in ("", "0", "-1", "1.5", "12a", " 1", "\u0661", "9" * 17, str(MAX_STAMP + 1)):
             self.assertRaises(BadTimestamp, parse_stamp, text)
 
 
@@ -222,7 +222,8 @@ class RoundTests(SynchronousTestCase):
         read.found("a", None)
         read.found("b", version_of(2, b"x"))
         read.found("c", version_of(1, b"y"))
-        self.assertEqual((read.verdict(), read.holders(), sorted(read.outdated())), (Verdict.REACHED, ["b"], ["a", "c"]))
+        self.assertEqual((read.verdict(), read.holders()), (Verdict.REACHED, ["b"]))
+        self.assertEqual(sorted(read.outdated()), ["a", "c"])
 
 
 class TreeTests(SynchronousTestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +76,7 @@ class ReadingTests(SynchronousTestCase):
         """Days and a clock, either alone, or seconds."""
         spans = {"1d 0:00:00": 86_400, "0:01:30": 90, "7d": 604_800, "12:00:00": 43_200, 5: 5, 0.5: 0.5}
         self.assertEqual({text: span_of(text) for text in spans}, spans)
+        wrong: Any
         for wrong in ("", "soon", "1h", "1:60:00", True, None, []):
             self.assertIsNone(span_of(wrong))
 

@@ -1,4 +1,5 @@
-"""The SQLite storage: the contract on a simulated disk and on a real folder, full and damaged disks, wrong databases."""
+"""The SQLite storage: the contract on a simulated disk and on a real folder, full and damaged disks, wrong databases.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from tests.twin.protocol1 import Limits
 def read(header: str, *numbers: float) -> Frame:
     """A frame as a test has it."""
     text = header.encode()
-    return parse(struct.pack("<I", len(text)) + text + struct.pack(f"<{len(numbers)}d", *numbers), Limits(newest=100.0), TYPES)
+    body = struct.pack("<I", len(text)) + text + struct.pack(f"<{len(numbers)}d", *numbers)
+    return parse(body, Limits(newest=100.0), TYPES)
 
 
 class TwinFrameTests(FrameLaws, SynchronousTestCase):
@@ -33,7 +34,8 @@ class FrameTests(SynchronousTestCase):
     def test_columns(self) -> None:
         """Times first, then values, row by row; structured events before them."""
         frame = read(
-            '{"client":"c","tabs":[["a","CounterGroup",2],["b","PercentileGroup",1]],"structured":[["g","Gauge",[[3, "v" ]]]]}',
+            '{"client":"c","tabs":[["a","CounterGroup",2],["b","PercentileGroup",1]],'
+            '"structured":[["g","Gauge",[[3, "v" ]]]]}',
             *[1, 2, 10, 20, 4, -0.0],
         )
         found = [(event.tab, event.time, event.value) for event in frame.events]
@@ -47,8 +49,9 @@ class FrameTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """Each event for itself, with its tab and its number."""
-        numbers = [1, -1, 101, 2, 5, 5, 5, math.inf]
-        frame = read('{"client":"c","tabs":[["a","CounterGroup",4],["x y","CounterGroup",1],["g","Gauge",1]]}', *numbers, 0, 0, 0, 0)
+        numbers = [1, -1, 101, 2, 5, 5, 5, math.inf, 0, 0, 0, 0]
+        rows = '[["a","CounterGroup",4],["x y","CounterGroup",1],["g","Gauge",1]]'
+        frame = read(f'{{"client":"c","tabs":{rows}}}', *numbers)
         self.assertEqual(frame.samples, [(1, "time"), (2, "future"), (3, "value"), (0, "name"), (0, "type")])
         self.assertEqual(frame.tabs, ["a", "a", "a", "x y", "g"])
 

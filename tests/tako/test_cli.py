@@ -1,0 +1,194 @@
+"""Migrations: what a plan says, what proves that one is complete, and how the configuration's file is changed."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from taba.tako.cli import change_deployments
+from taba.tako.command_line import translate
+from taba.tako.migration import Proof, Tree, plan, read_tree
+from taba.tako.reading import read_object, read_text
+from taba.tako.records import SLOTS
+from taba.tako.status import tree_document
+from tests.tako.simulated import MemoryTako, deployment, document
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "tako"
+
+
+class FileTests(SynchronousTestCase):
+    """The coordinator's file."""
+
+    def test_nothing_else_changes(self) -> None:
+        """Comments, order and blanks stay; the two names change."""
+        text = (DOCS / "cluster.yaml").read_text()
+        changed = change_deployments(text, "a", "b")
+        self.assertEqual(
+            changed,
+            text.replace("active_deployment: cluster", "active_deployment: a").replace(
+                "target_deployment: cluster", "target_deployment: b"
+            ),
+        )
+
+    def test_of_every_form(self) -> None:
+        """YAML with and without a target, with quotes, and JSON on one line or many."""
+        good = document(main=deployment(1), other=deployment(1))
+        without = {name: value for name, value in good.items() if name != "target_deployment"}
+        forms = [json.dumps(each, indent=indent) for each in (good, without) for indent in (None, 2)]
+        rest = "\ndeployments: " + json.dumps(good["deployments"])
+        head = "# active_deployment: not this one\nactive_deployment: 'main'  # and this stays"
+        forms += [head + rest, "target_deployment: main\n" + head + rest]
+        for form in forms:
+            changed = read_text(change_deployments(form, "other", "main"), "changed")
+            self.assertEqual((changed.active_deployment, changed.target_deployment), ("other", "main"))
+            self.assertEqual(changed.deployments, read_text(form, "form").deployments)
+
+    def test_what_cannot_be_changed(self) -> None:
+        """A name that stands twice is left to the operator."""
+        self.assertRaises(ValueError, change_deployments, "active_deployment: a\nactive_deployment: b", "c", "d")
+        self.assertRaises(ValueError, change_deployments, "nothing", "c", "d")
+
+    def test_command_lines(self) -> None:
+        """Options as they have always been written."""
+        self.assertEqual(
+            " ".join(translate(["-id", "n1", "-c", "host", "4710", "-c", "other", "1", "-cfg", "f.yaml", "-u", "5"])),
+            "--id n1 --coordinator host:4710 --coordinator other:1 --cfg f.yaml -u 5",
+        )
+        self.assertEqual(
+            " ".join(translate(["local.yaml", "-p", "8080", "-p", "8081", "-s", "n1", "n2", "-l", "log"])),
+            "-p 8080 -p 8081 --skip n1 --skip n2 -l log local.yaml",
+        )
+
+
+class ProofTests(SynchronousTestCase):
+    """What proves that the target has everything."""
+
+    def setUp(self) -> None:
+        """A migration from two buckets to three."""
+        configuration = document(main=deployment(2), wide=deployment(3))
+        configuration.update(target_deployment="wide", version=5)
+        self.configuration = read_object(configuration, "test")
+        self.proof = Proof(self.configuration)
+
+    def trees(self, **sums: int) -> dict[str, Tree]:
+        """The trees of all nodes; those named have another sum in slot 7."""
+        made = {}
+        for node in self.proof.nodes():
+            leaves = array("Q", bytes(8 * SLOTS))
+            leaves[7] = sums.get(node, 0)
+            made[node] = Tree(node, f"store of {node}", 5, 0, leaves)
+        return made
+
+    def test_equal_trees(self) -> None:
+        """All slots of all nodes equal: complete."""
+        self.assertTrue(self.proof.look(self.trees(), {}).complete)
+
+    def test_slots_are_proved_one_look_after_another(self) -> None:
+        """Under load different slots differ in different looks; each has to be equal once."""
+        holder = self.proof._placement.replicas(7).nodes[0]
+        finding = self.proof.look(self.trees(**{holder: 1}), {})
+        self.assertEqual((finding.proved, finding.complete), (SLOTS - 1, False))
+        self.assertEqual(finding.differing[holder], 1)
+        self.assertTrue(self.proof.look(self.trees(), {}).complete)
+
+    def test_a_node_that_is_away_or_behind_proves_nothing(self) -> None:
+        """Every node has to answer, and to run on the configuration of the migration."""
+        trees = self.trees()
+        tree = trees.pop("n5")
+        self.assertEqual(self.proof.look(trees, {"n5": "down"}).problems, ("n5 does not answer: down",))
+        behind = Tree("n5", tree.store_id, 4, 0, tree.sums)
+        finding = self.proof.look({**trees, "n5": behind}, {})
+        self.assertEqual((finding.proved, finding.problems), (0, ("n5 runs on configuration 4, not on 5",)))
+
+    def test_another_disk_begins_anew(self) -> None:
+        """What was proved of a disk that is gone counts no more."""
+        self.proof.look(self.trees(), {})
+        trees = self.trees()
+        trees["n1"] = Tree("n1", "another", 5, 0, trees["n1"].sums)
+        finding = self.proof.look(trees, {})
+        self.assertEqual(finding.proved, 0)
+        self.assertTrue(self.proof.look(trees, {}).complete)
+
+    def test_plan(self) -> None:
+        """The new nodes get their share; nobody gets what it had."""
+        planned = plan(self.configuration)
+        self.assertEqual(sorted(planned.gains), ["n5", "n6"])
+        self.assertTrue(0.5 < planned.gains["n5"] < 0.8)
+        self.assertTrue(0.5 < planned.moving < 0.8)
+        self.assertTrue(all(loss < 0.5 for loss in planned.losses.values()))
+
+    @given(st.dictionaries(st.sampled_from(["leaves", "node", "store", "version", "keys"]), st.text(max_size=5)))
+    def test_answers_that_are_no_trees(self, answer: dict[str, str]) -> None:
+        """Whatever a node answers, the errors are those that are named."""
+        with self.assertRaises((ValueError, KeyError, TypeError)):
+            read_tree(answer)
+
+
+class MigrationTests(SynchronousTestCase):
+    """A migration, from plan to promotion and back, on simulated machines."""
+
+    def configure(self, tako: MemoryTako, active: str, target: str) -> None:
+        """Change the deployments, and let everybody hear of it."""
+        tako.configuration.update(active_deployment=active, target_deployment=target)
+        tako.reload()
+        tako.world.advance(12.0)
+
+    def look(self, tako: MemoryTako, proof: Proof) -> bool:
+        """Whether the proof is complete after one more look."""
+        return proof.look({n: read_tree(tree_document(tako.node(n))) for n in tako.nodes}, {}).complete
+
+    def test_there_and_back(self) -> None:
+        """Keys go to the new buckets, are read all the time, leave nodes that do not hold them; a rollback undoes it.
+        """
+        quiet: dict[str, Any] = {"background_healing_interval": "1d"}
+        with MemoryTako(3, document(main=deployment(2, **quiet), wide=deployment(4, **quiet))) as tako:
+            tako.start()
+            for number in range(60):
+                tako.put(b"%d" % number, b"v%d" % number)
+            self.configure(tako, "main", "wide")
+            proof = Proof(tako.coordinator.service.configuration)
+            tako.put(b"during", b"x")
+            for _ in range(2):
+                tako.heal()
+            self.assertTrue(self.look(tako, proof))
+            self.configure(tako, "wide", "wide")
+            self.check_all(tako)
+            for _ in range(2):
+                tako.heal()
+            self.assertEqual(tako.differences(), [])
+            self.check_all(tako)
+            self.configure(tako, "wide", "main")
+            tako.heal()
+            self.configure(tako, "wide", "wide")
+            for _ in range(2):
+                tako.heal()
+            self.assertEqual(tako.differences(), [])
+            self.check_all(tako)
+
+    def check_all(self, tako: MemoryTako) -> None:
+        """Every key has its value."""
+        for number in range(60):
+            found = tako.get(b"%d" % number)
+            self.assertEqual(found.body if found else None, b"v%d" % number)
+
+    def test_what_is_not_confirmed_is_not_removed(self) -> None:
+        """While an owner is away, nobody removes what is to go to it."""
+        with MemoryTako(3, document(main=deployment(2), wide=deployment(4))) as tako:
+            tako.start()
+            for number in range(20):
+                tako.put(b"%d" % number, b"x")
+            tako.world.advance(5.0)
+            for owner in ("n5", "n6", "n7", "n8"):
+                tako.nodes[owner].crash()
+            self.configure(tako, "wide", "wide")
+            tako.heal()
+            held = {name: sum(tako.node(name).records.leaves.counts) for name in ("n1", "n2", "n3", "n4")}
+            kept = {name: tako.node(name).healing.progress.kept for name in held}
+            self.assertEqual(set(held.values()), {20})
+            self.assertTrue(all(kept.values()))
