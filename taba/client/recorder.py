@@ -31,6 +31,7 @@ from taba.client.names import is_valid_name
 
 COUNTER_GROUP = "CounterGroup"
 PERCENTILE_GROUP = "PercentileGroup"
+OTHER_NUMBERS = ("TotalsCounter", "PercentileCounter")  # the other Types that agents take in columns
 GAUGE = "Gauge"
 EXPIRY_GAUGE = "ExpiryGauge"
 BUFFER = "Buffer"
@@ -257,6 +258,7 @@ class Recorder:
         self._counters: dict[str, _Log] = {}
         self._percentiles: dict[str, _Log] = {}
         self._numbers = {COUNTER_GROUP: self._counters, PERCENTILE_GROUP: self._percentiles}
+        self._numbers |= {type_name: {} for type_name in OTHER_NUMBERS}
         self._payloads: dict[str, dict[str, _Log]] = {}
         self._leaving: list[tuple[_Cut, str, str, _Log]] = []
         self._used: set[int] = set()

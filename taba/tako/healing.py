@@ -164,15 +164,15 @@ class Healing:
     # -------------------------------------------------------------------------------------------------- own records
 
     async def _walk(self, placement: Placement) -> None:
-        after = (-1, b"")
+        after, own = (-1, b""), placement.owned_by(self.node)
         while not self._stopped:
-            rows = await self.records.walk(after, PAGE, True)
-            if not rows:
+            page = await self.records.walk(after, PAGE, True, own)
+            if page.last is None:
                 return
-            after = (rows[-1].slot, rows[-1].key)
-            await self._look_at(rows, placement)
-            self.progress.walked += len(rows)
-            await self._rest(len(rows))
+            after = page.last
+            await self._look_at(page.rows, placement)
+            self.progress.walked += page.count
+            await self._rest(page.count)
 
     async def _look_at(self, rows: Sequence[Row], placement: Placement) -> None:
         now = self.clock.limit()

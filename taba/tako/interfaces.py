@@ -47,6 +47,17 @@ class Row:
     """Whether the value is what was stored; walks that do not look say True."""
 
 
+@frozen
+class Walked:
+    """A page of a walk."""
+
+    rows: tuple[Row, ...]
+    count: int
+    """The records that were met, those that are not among `rows` too."""
+    last: tuple[int, bytes] | None
+    """Slot and key of the last one that was met; None at the end."""
+
+
 class IRecords(Interface):
     """The records of one node. All in one thread; all Deferreds may fail with StorageFailed.
 
@@ -80,9 +91,10 @@ class IRecords(Interface):
     def versions(slots: Sequence[int]) -> Deferred[dict[bytes, Version]]:
         """The versions of all keys in some slots."""
 
-    def walk(after: tuple[int, bytes], limit: int, look: bool) -> Deferred[list[Row]]:
+    def walk(after: tuple[int, bytes], limit: int, look: bool, plain: bytes | None = None) -> Deferred[Walked]:
         """The next records in the order of (slot, key), at most `limit`; the values are read and compared with their
-        checksums if `look`. Fewer than one means the end.
+        checksums if `look`. With `plain`, a byte for each slot, those of slots whose byte is not 0 are only counted,
+        unless they are tombstones or not sound.
         """
 
     def note(node: str, keys: Sequence[bytes]) -> Deferred[None]:

@@ -91,6 +91,14 @@ class Placement:
         """The groups that a node holds."""
         return [group for group in self.groups if node in group.replicas.nodes]
 
+    def owned_by(self, node: str) -> bytes:
+        """A byte for each slot: 1 where the node holds it."""
+        owned = bytearray(SLOTS)
+        for group in self.groups_of(node):
+            for slot in group.slots:
+                owned[slot] = 1
+        return bytes(owned)
+
     def neighbours(self, node: str) -> dict[str, list[Group]]:
         """The nodes that hold something that `node` holds, each with the groups they have in common."""
         found: dict[str, list[Group]] = {}

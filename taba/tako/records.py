@@ -75,10 +75,14 @@ class Version:
 
     def digest(self, key: bytes) -> int:
         """What a tree adds for a key of this version: below 2**48, and another one for each key and version."""
-        facts = _FACTS.pack(self.stamp, self.tombstone, self.size)
-        return int.from_bytes(
-            blake2b(b"%b%b%b" % (facts, self.checksum.encode(), key), digest_size=DIGEST_BYTES).digest(), "little"
-        )
+        return digest_of(key, self.stamp, self.tombstone, self.size, self.checksum)
+
+
+def digest_of(key: bytes, stamp: int, tombstone: bool, size: int, checksum: str) -> int:
+    """The digest of a version by its parts; see `Version.digest`."""
+    facts = _FACTS.pack(stamp, tombstone, size)
+    hashed = blake2b(b"%b%b%b" % (facts, checksum.encode(), key), digest_size=DIGEST_BYTES)
+    return int.from_bytes(hashed.digest(), "little")
 
 
 def tombstone(stamp: int) -> Version:

@@ -25,7 +25,7 @@ from taba.store.database import Database
 from taba.tako import tables
 from taba.tako.cache import RecordCache
 from taba.tako.errors import Damaged, DiskFull, Gone, StorageFailed
-from taba.tako.interfaces import Found, IRecords, Row, Write
+from taba.tako.interfaces import Found, IRecords, Walked, Write
 from taba.tako.merkle import Leaves
 from taba.tako.records import MAX_VALUE, PIECE, Version, checksum_of, new_checksum
 
@@ -306,9 +306,9 @@ class SqliteRecords(Service):
         """See `IRecords.versions`."""
         return self._query(lambda database: tables.versions(database, slots))
 
-    def walk(self, after: tuple[int, bytes], limit: int, look: bool) -> Deferred[list[Row]]:
+    def walk(self, after: tuple[int, bytes], limit: int, look: bool, plain: bytes | None = None) -> Deferred[Walked]:
         """See `IRecords.walk`."""
-        return self._query(lambda database: tables.walk(database, after, limit, look))
+        return self._query(lambda database: tables.walk(database, after, limit, look, plain))
 
     # ---------------------------------------------------------------------------------------------------- notes
 

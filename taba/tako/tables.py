@@ -20,8 +20,8 @@ from attrs import frozen
 
 from taba.errors import StartError
 from taba.tako.errors import Damaged, Gone
-from taba.tako.interfaces import Found, Row
-from taba.tako.records import PIECE, Version, is_newer, new_checksum, slot_of
+from taba.tako.interfaces import Found, Row, Walked
+from taba.tako.records import PIECE, Version, checksum_of, digest_of, is_newer, new_checksum, slot_of
 
 FORMAT = "tako-1"
 _PIECES = 4096
@@ -164,32 +164,44 @@ def versions(database: sqlite3.Connection, slots: Sequence[int]) -> dict[bytes, 
     }
 
 
-def walk(database: sqlite3.Connection, after: tuple[int, bytes], limit: int, look: bool) -> list[Row]:
-    """See `IRecords.walk`."""
-    found = database.execute(
-        f"SELECT {_ROW}, slot, key FROM records WHERE (slot, key) > (?, ?) ORDER BY slot, key LIMIT ?", (*after, limit)
-    ).fetchall()
-    rows = []
-    for row in found:
-        version = _version(row)
-        sound = not look or _is_sound(database, version, row[5], row[4], row[7])
-        rows.append(Row(row[6], row[7], version, sound))
-    return rows
+_WALK = """SELECT r.slot, r.key, r.stamp, r.tombstone, r.size, r.checksum, r.digest, r.value, p.body
+    FROM records r LEFT JOIN pieces p ON p.id = r.value * 4096 WHERE (r.slot, r.key) > (?, ?)
+    ORDER BY r.slot, r.key LIMIT ?"""
+_WALK_BLINDLY = """SELECT slot, key, stamp, tombstone, size, checksum, digest, value, NULL
+    FROM records WHERE (slot, key) > (?, ?) ORDER BY slot, key LIMIT ?"""
 
 
-def _is_sound(database: sqlite3.Connection, version: Version, value: int, digest: int, key: bytes) -> bool:
-    if digest != version.digest(key):
-        return False
-    if version.tombstone:
-        return True
-    whole, size = new_checksum(), 0
+def walk(
+    database: sqlite3.Connection, after: tuple[int, bytes], limit: int, look: bool, plain: bytes | None
+) -> Walked:
+    """See `IRecords.walk`. This runs once for every record in every cycle of healing: nothing is made for the plain."""
+    rows, count, last = [], 0, None
+    for slot, key, stamp, tombstone, size, checksum, digest, value, body in database.execute(
+        _WALK if look else _WALK_BLINDLY, (*after, limit)
+    ):
+        count += 1
+        last = (slot, key)
+        sound = digest == digest_of(key, stamp, bool(tombstone), size, checksum)
+        if look and sound and not tombstone:
+            if body is not None and len(body) == size:
+                sound = checksum_of(body) == checksum
+            else:
+                sound = _is_whole(database, value, size, checksum)
+        if plain is None or tombstone or not sound or not plain[slot]:
+            rows.append(Row(slot, key, Version(stamp, bool(tombstone), size, checksum), sound))
+    return Walked(tuple(rows), count, last)
+
+
+def _is_whole(database: sqlite3.Connection, value: int, size: int, checksum: str) -> bool:
+    """Whether a value of several pieces is what was stored."""
+    whole, found = new_checksum(), 0
     try:
-        for body in bodies(database, value, version.pieces):
+        for body in bodies(database, value, max(1, -(-size // PIECE))):
             whole.update(body)
-            size += len(body)
+            found += len(body)
     except Damaged:
         return False
-    return size == version.size and whole.hexdigest() == version.checksum
+    return found == size and bool(whole.hexdigest() == checksum)
 
 
 def bodies(database: sqlite3.Connection, value: int, count: int) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from taba.testing import fake_columns
-from taba.testing.fake_columns import Counts, Frame, FrameRefused, read_frame
+from taba.testing.fake_columns import Counts, Frame, FrameRefused, FrameTooLarge, read_frame
 from taba.testing.fake_port import MAX_BODY_BYTES, FakeAnswer, FakePort, text, too_large
 from taba.testing.fake_reading import (
     MAX_SAMPLES,
@@ -263,6 +263,8 @@ class FakeAgent:
             return text(400, f"{problem}\n")
         except BodyRefused as problem:
             return text(400, f"Protocol 1: {problem}. Nothing of this body was counted.\n")
+        except FrameTooLarge as problem:
+            return text(413, f"The body is over a limit: {problem}. Nothing of it was counted.\n")
         except FrameRefused as problem:
             return text(400, f"Protocol 2: {problem}. Nothing of this body was counted.\n")
         except zlib.error as problem:

@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 from taba.testing import fake_reading
 from taba.testing.fake_reading import MAX_UNSENT, NUMERIC, EventRefused, Reading, RecordedEvent
 
+MAX_HEADER = 16 << 20  # bytes
+MAX_ROWS = 1 << 18  # of tabs
+MAX_UNSENT_BYTES = 1 << 20
 MAX_WHOLE = 2**53 - 1
 _INSTANCE = re.compile(r"[0-9a-f]{32}")
 
@@ -33,6 +36,10 @@ class FrameRefused(ValueError):
     """The frame, or its header, is none: nothing of it counts."""
 
 
+class FrameTooLarge(FrameRefused):
+    """The frame, or a part of it, is larger than agents take."""
+
+
 class Frame(NamedTuple):
     """What a frame says."""
 
@@ -48,6 +55,8 @@ def read_frame(body: bytes, newest: float, more_types: tuple[str, ...] = ()) -> 
     Raises FrameRefused.
     """
     length = int.from_bytes(body[:4], "little")
+    if length > MAX_HEADER:
+        raise FrameTooLarge(f"a header of {length} bytes")
     if len(body) < 4 + length or len(body) < 4:
         raise FrameRefused("the body ends within the header")
     header = _object(body[4 : 4 + length])
@@ -165,6 +174,8 @@ def _batch(header: dict[str, Any]) -> tuple[str | None, int] | None:
 def _unsent(value: Any) -> Counts:
     if not isinstance(value, dict) or not all(isinstance(tabs, dict) for tabs in value.values()):
         raise FrameRefused("unsent must be an object of objects")
+    if len(json.dumps(value)) > MAX_UNSENT_BYTES:
+        raise FrameTooLarge("unsent")
     counts: Counts = {}
     for reason, tabs in value.items():
         told = counts.setdefault(reason if reason in ("full", "unknown") else "other", {})
@@ -180,6 +191,8 @@ def _unsent(value: Any) -> Counts:
 def _rows(rows: Any, is_third: Callable[[Any], bool], member: str) -> Iterator[tuple[str, str, Any]]:
     if not isinstance(rows, list):
         raise FrameRefused(f"{member} must be an array of rows")
+    if member == "tabs" and len(rows) > MAX_ROWS:
+        raise FrameTooLarge(f"{len(rows)} rows of tabs")
     for row in rows:
         match row:
             case [str() as tab, str() as type, third] if is_third(third):

@@ -56,10 +56,10 @@ def read_request(protocol: int, headers: dict[str, str], body: bytes) -> Said:
     return Said(headers["Taba-Batch"], unsent, read_body(body) if body else [])
 
 
-def read_frame(frame: bytes) -> tuple[dict[str, Any], list[Event]]:
+def read_frame(frame: bytes, encoding: str = "ascii") -> tuple[dict[str, Any], list[Event]]:
     """Header and events of a protocol 2 frame, columns first. Written apart from the code that it tests."""
     (length,) = struct.unpack_from("<I", frame)
-    header = json.loads(frame[4 : 4 + length].decode("ascii"))
+    header = json.loads(frame[4 : 4 + length].decode(encoding))
     at, events = 4 + length, []
     assert set(header) <= {"client", "instance", "batch", "tabs", "structured", "unsent"}, set(header)
     for tab, kind, count in header["tabs"]:

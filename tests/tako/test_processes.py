@@ -115,12 +115,12 @@ class Killer(threading.Thread):
     def __init__(self, cluster: RealProcess, chance: random.Random) -> None:
         super().__init__(daemon=True)
         self._cluster, self._chance = cluster, chance
-        self._stop = threading.Event()
+        self._told = threading.Event()
         self.killed = 0
 
     def run(self) -> None:
         """See `threading.Thread`."""
-        while not self._stop.wait(KILL_SECONDS):
+        while not self._told.wait(KILL_SECONDS):
             pids = node_pids(self._cluster.pid)
             if pids:
                 os.kill(self._chance.choice(pids), signal.SIGKILL)
@@ -128,7 +128,7 @@ class Killer(threading.Thread):
 
     def stop(self) -> None:
         """No more."""
-        self._stop.set()
+        self._told.set()
         self.join()
 
 

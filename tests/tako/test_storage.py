@@ -149,7 +149,7 @@ class MemoryStorageTests(RecordsContract, StorageCase):
         database.execute("UPDATE pieces SET body = x'00'")
         database.close()
         self.assertRaises(StorageFailed, self.result, records.read(b"k", True))
-        self.assertEqual([row.sound for row in self.result(records.walk((-1, b""), 9, True))], [False])
+        self.assertEqual([row.sound for row in self.result(records.walk((-1, b""), 9, True)).rows], [False])
 
     def test_what_a_wrong_clock_stamped_gives_way(self) -> None:
         """A version above the limit loses against one below it."""

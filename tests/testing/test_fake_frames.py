@@ -139,6 +139,14 @@ class FrameContractTests(ContractCase):
         self.assertEqual(self.compare("/v2/events", {}, whole + b"x")[0], 400)
         self.assertEqual(self.compare("/v2/events", {}, self.frame({"client": "c"}, length=10**6))[0], 400)
 
+    def test_limits(self) -> None:
+        """Headers, rows and counts that are just small enough, and just too large."""
+        self.assertEqual(self.compare("/v2/events", {}, self.frame({"client": "c"}, length=(16 << 20) + 1))[0], 413)
+        rows = [["t", "CounterGroup", 0]] * (1 << 18)
+        self.assertEqual(self.ask({"client": "c", "tabs": rows})[0], 413)  # over MAX_BODY_BYTES, or over the rows
+        for length, status in ((1000, 200), (1 << 20, 413)):
+            self.assertEqual(self.ask({"client": "c", "unsent": {"full": {"x" * length: 1}}})[0], status)
+
     def test_encodings(self) -> None:
         """Deflated frames, and encodings that there are not."""
         whole = self.frame({"client": "c", "tabs": [["t", "CounterGroup", 1]]}, WALL, 1.0)

@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 from taba.tako.errors import Damaged, Gone
 from taba.tako.interfaces import Found, IRecords, Write
 from taba.tako.merkle import Leaves
-from taba.tako.records import PIECE, Version, checksum_of, slot_of, tombstone, version_of
+from taba.tako.records import PIECE, SLOTS, Version, checksum_of, slot_of, tombstone, version_of
 
 LARGE = bytes(range(256)) * 2_500
 """A value of three pieces."""
@@ -40,11 +40,11 @@ class RecordsContract:
     def _leaves_are_right(self, records: Any) -> None:
         """The leaves say what a walk through all records says."""
         fresh, after = Leaves(), (-1, b"")
-        while rows := self.result(records.walk(after, 2, True)):
-            for row in rows:
+        while (page := self.result(records.walk(after, 2, True))).last is not None:
+            for row in page.rows:
                 self.assertTrue(row.sound)
                 fresh.change(row.slot, None, row.version.digest(row.key))
-            after = (rows[-1].slot, rows[-1].key)
+            after = page.last
         self.assertEqual((records.leaves.sums, records.leaves.counts), (fresh.sums, fresh.counts))
 
     def test_provides(self) -> None:
@@ -133,11 +133,22 @@ class RecordsContract:
         records = self.make()
         held = {b"%d" % n: self._put(records, b"%d" % n, n + 1, b"v") for n in range(9)}
         met, after = [], (-1, b"")
-        while rows := self.result(records.walk(after, 4, False)):
-            met += [(row.slot, row.key) for row in rows]
+        while (page := self.result(records.walk(after, 4, False))).last is not None:
+            met += [(row.slot, row.key) for row in page.rows]
             after = met[-1]
         self.assertEqual(met, sorted((slot_of(key), key) for key in held))
         self.assertEqual(self.result(records.versions([slot for slot, _ in met])), held)
+
+    def test_plain_records_are_only_counted(self) -> None:
+        """Of slots that are called plain a walk gives tombstones alone."""
+        records = self.make()
+        for key in (b"a", b"b", b"c"):
+            self._put(records, key, 1, key)
+        self.result(records.write(Write(b"d", tombstone(2))))
+        plain = bytearray(b"\1" * SLOTS)
+        plain[slot_of(b"b")] = 0
+        page = self.result(records.walk((-1, b""), 9, True, bytes(plain)))
+        self.assertEqual((page.count, {row.key for row in page.rows}), (4, {b"b", b"d"}))
 
     def test_notes(self) -> None:
         """Keys that others lack: noted once, counted, dropped."""
