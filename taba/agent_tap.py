@@ -15,12 +15,11 @@ from attrs import evolve
 from twisted.application.service import IService, Service
 from twisted.internet.defer import inlineCallbacks
 from twisted.python.usage import UsageError
-from twisted.web.client import Agent as HTTPAgent
-from twisted.web.client import HTTPConnectionPool
 
+from taba.agent.connecting import Connection
 from taba.agent.double import DoubleAgent
 from taba.agent.http import AgentResources
-from taba.agent.http_endpoint import HTTPEndpoint, client_of
+from taba.agent.naming import NamedServers, look_up_by
 from taba.agent.service import Agent
 from taba.agent.site import agent_site
 from taba.binding import EndpointString, check_endpoints
@@ -53,12 +52,14 @@ class Options(SettingsOptions):
         self["listen"] = []
 
     def opt_server(self, value: str) -> None:
-        """HOST:PORT or https://HOST:PORT of a server; may be given several times [default: 127.0.0.1:8300]"""
+        """HOST:PORT, https://HOST:PORT or https://HOST/PATH of a server; may be given several times [default:
+        127.0.0.1:8300]
+        """
         host, _, port = value.rpartition(":")
         try:
             endpoint = Endpoint.from_url(value) if "://" in value else Endpoint(host.strip("[]"), int(port))
         except ValueError:
-            raise UsageError(f"--server takes HOST:PORT or https://HOST:PORT, not {value!r}")
+            raise UsageError(f"--server takes HOST:PORT or https://HOST:PORT, or https://HOST/PATH, not {value!r}")
         self["servers"].append(endpoint)
 
     def opt_listen(self, value: str) -> None:
@@ -125,19 +126,27 @@ class StandaloneAgent(Service):
         self.settings = settings
         self._process = process
         token = shared_token(settings.token_file, process.reactor.seconds, process.say)
-        pool = HTTPConnectionPool(process.reactor)
         trust = VerifiedServers(settings.tls_ca_file, settings.tls_client_file)
-        http = client_of(HTTPAgent(process.reactor, trust, pool=pool))
 
-        def endpoints(servers: Sequence[Endpoint]) -> list[HTTPEndpoint]:
-            return [HTTPEndpoint(each.url(), http, process.reactor, token=token.to_send) for each in servers]
+        def named(servers: Sequence[Endpoint], most: int) -> NamedServers:
+            reactor = process.reactor
+            return NamedServers(
+                servers,
+                lambda server, address: Connection(reactor, server, address, trust, token.to_send, most),
+                look_up_by(reactor),
+                reactor,
+                process.random.random,
+            )
 
-        kinds, first, double = registry.kinds(), endpoints(settings.servers), settings.double_agent
-        self.agent = (
-            Agent(settings, process, kinds, first)
-            if double is None
-            else DoubleAgent(settings, process, kinds, first, endpoints(double.servers))
-        )
+        kinds, double = registry.kinds(), settings.double_agent
+        self._named = [named(settings.servers, settings.queues_per_server)]
+        if double is None:
+            self.agent = Agent(settings, process, kinds, self._named[0].endpoints())
+        else:
+            self._named.append(named(double.servers, double.queues_per_server))
+            self.agent = DoubleAgent(settings, process, kinds, *(each.endpoints() for each in self._named))
+            self._named[1].changed = self.agent.second.use
+        self._named[0].changed = self.agent.use
         self._site = agent_site(AgentResources(self.agent), process, token.guard())
         self._port: Listening | None = None
 
@@ -147,6 +156,8 @@ class StandaloneAgent(Service):
         super().startService()
         for remark in self.settings.remarks():
             self._process.say(remark)
+        for named in self._named:
+            named.startService()
         yield self.agent.startService()
         listening: Listening = yield listen(self._process.reactor, self.settings.endpoints(), self._site)
         self._port = listening
@@ -164,7 +175,8 @@ class StandaloneAgent(Service):
         """Fires when everything acknowledged is on disk."""
         super().stopService()
         listening = [self._port.close] if self._port is not None else []
-        yield stop_in_turn(*listening, self.agent.stopService)
+        names = [each.stopService for each in self._named]
+        yield stop_in_turn(*listening, self.agent.stopService, *names)
 
 
 def make_agent(settings: AgentSettings, process: Process) -> IService:

@@ -7,7 +7,7 @@ request: families in the order of their first sample, each with one HELP and one
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
 from attrs import define, field
@@ -16,6 +16,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of histograms of times."""
+DELIVERY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21_600.0)
+"""The same where what is measured may wait for servers that are away."""
 
 
 @define
@@ -51,9 +53,11 @@ class Exposition:
 
     _families: dict[str, _Family] = field(factory=dict)
 
-    def counter(self, name: str, meaning: str, value: float, /, **labels: object) -> None:
-        """A number that only rises while the process lives; `name` ends in `_total`."""
-        self._family(name, meaning, "counter").lines.append(_sample(name, labels, value))
+    def counter(self, name: str, meaning: str, value: float | None, /, **labels: object) -> None:
+        """A number that only rises while the process lives; `name` ends in `_total`. None gives no sample."""
+        family = self._family(name, meaning, "counter")
+        if value is not None:
+            family.lines.append(_sample(name, labels, value))
 
     def gauge(self, name: str, meaning: str, value: float | None, /, **labels: object) -> None:
         """A number as it is now. None, which is not known, gives no sample."""
@@ -61,9 +65,16 @@ class Exposition:
         if value is not None:
             family.lines.append(_sample(name, labels, value))
 
-    def histogram(self, name: str, meaning: str, histogram: Histogram, /, **labels: object) -> None:
-        """A histogram, with cumulative buckets."""
+    def gauges(self, name: str, meaning: str, label: str, values: Iterable[tuple[int, float]], /) -> None:
+        """A gauge for each of many numbered things; `label` has the number. Cheap: there may be thousands."""
+        before = f"{name}{{{label}=\""
+        self._family(name, meaning, "gauge").lines += [f'{before}{key}"}} {_number(value)}' for key, value in values]
+
+    def histogram(self, name: str, meaning: str, histogram: Histogram | None, /, **labels: object) -> None:
+        """A histogram, with cumulative buckets. None, which is not known, gives no sample."""
         lines = self._family(name, meaning, "histogram").lines
+        if histogram is None:
+            return
         below = 0
         for bound, count in zip((*histogram.bounds, inf), histogram.counts, strict=True):
             below += count
@@ -82,6 +93,10 @@ class Exposition:
             raise ValueError(f"{name} is a {family.kind}, and no {kind}")
         return family
 
+    def names(self) -> dict[str, str]:
+        """Name -> kind, of all families, those without a sample among them."""
+        return {name: family.kind for name, family in self._families.items()}
+
     def text(self) -> str:
         """The answer. A family without a sample is left out."""
         parts: list[str] = []
@@ -99,6 +114,8 @@ def _sample(name: str, labels: Mapping[str, object], value: float) -> str:
 
 
 def _number(value: float) -> str:
+    if type(value) is int:
+        return repr(value)
     if value == inf:
         return "+Inf"
     if value == -inf:

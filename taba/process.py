@@ -14,6 +14,7 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from taba.interfaces import IFolder
+from taba.usage import Usage
 
 T = TypeVar("T")
 
@@ -47,6 +48,8 @@ class Process:
     """The host's name, for the names of own clients."""
     say: Callable[[str], None]
     """Tells the operator a sentence, by way of the log."""
+    usage: Callable[[], Usage | None] = lambda: None
+    """What the process uses of its machine now; None where that is not known."""
 
     def new_id(self) -> str:
         """A fresh name for an instance, incarnation, lineage or cluster: 128 random bits as 32 hexadecimal digits."""

@@ -19,6 +19,7 @@ from taba.notifying import notifying
 from taba.process import Process
 from taba.running import Running, end_with_failure
 from taba.store.folder import open_folder
+from taba.usage import usage_of_this_process
 
 T = TypeVar("T")
 
@@ -84,6 +85,7 @@ def real_process(reactor: Any) -> Process:
         worker=lambda name: SingleThread(reactor, name),
         host=socket.gethostname().split(".")[0] or "localhost",
         say=say,
+        usage=usage_of_this_process,
     )
 
 

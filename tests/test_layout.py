@@ -41,6 +41,8 @@ PURE = (
     "handlers/percentile_group.py", "handlers/gauge.py", "handlers/totals_counter.py", "handlers/percentile_counter.py",
     "handlers/expiry_gauge.py", "handlers/buffer.py", "handlers/encoding.py", "handlers/expiring.py",
     "handlers/minute_sketches.py",
+    "tako/clock.py", "tako/records.py", "tako/ring.py", "tako/configuration.py", "tako/reading.py", "tako/placement.py",
+    "tako/levels.py", "tako/rounds.py", "tako/merkle.py", "tako/cache.py", "tako/wire.py", "tako/migration.py",
 )
 OF_THE_MACHINE = {"time", "random", "socket", "os", "threading", "twisted.internet.reactor", "select", "asyncio"}
 

@@ -131,9 +131,9 @@ class OptionsTests(SynchronousTestCase):
         double = {"SERVER_ENDPOINTS": ["http://b:1"]}
         lines = self.said(agent_tap.Options({}), "--server", "a:1", DOUBLE_AGENT=double)
         file = self.folder / "settings.json"
-        servers = '[{"host": "b", "port": 1, "tls": false}]'
+        servers = '[{"host": "b", "port": 1, "tls": false, "path": ""}]'
         self.assertIn(f"DOUBLE_AGENT.SERVER_ENDPOINTS = {servers}  (from {file})", lines)
-        self.assertIn('SERVER_ENDPOINTS = [{"host": "a", "port": 1, "tls": false}]  (from --server)', lines)
+        self.assertIn('SERVER_ENDPOINTS = [{"host": "a", "port": 1, "tls": false, "path": ""}]  (from --server)', lines)
         self.assertIn(f'DOUBLE_AGENT.SPOOL_DIR = "{self.folder}/taba-spool-double"', lines)
         self.assertNotIn("DOUBLE_AGENT", "".join(self.said(agent_tap.Options({}))).replace("DOUBLE_AGENT = null", ""))
 
@@ -163,4 +163,4 @@ class OptionsTests(SynchronousTestCase):
         """--server takes HOST:PORT and URLs."""
         settings = self.parsed(agent_tap.Options(), "--server", "a:1", "--server", "https://b:2", "--server", "[::1]:3")
         self.assertEqual([each.url() for each in settings.servers], ["http://a:1", "https://b:2", "http://[::1]:3"])
-        self.assertRefused("takes HOST:PORT or https://HOST:PORT", agent_tap.Options(), "--server", "https://b/path")
+        self.assertRefused("takes HOST:PORT or https://HOST:PORT", agent_tap.Options(), "--server", "https://b/p?x")

@@ -47,22 +47,28 @@ class EndpointTests(SynchronousTestCase):
             ("http://taba.example:8300/", "http://taba.example:8300"),
             ("https://taba.example", "https://taba.example:443"),
             ("http://[2001:db8::7]", "http://[2001:db8::7]:80"),
+            ("https://proxy.example/taba", "https://proxy.example:443/taba"),
+            ("http://proxy.example:8080/a/b%20c/", "http://proxy.example:8080/a/b%20c"),
         ):
             self.assertEqual(Endpoint.from_url(url).url(), shown)
 
     def test_no_urls(self) -> None:
-        """Whatever has more than scheme, host and port, or less, is none."""
+        """Whatever has more than scheme, host, port and path, or less, is none."""
         for url in (
             "taba.example:8300", "ftp://taba.example", "https://", "https://host:0", "https://host:70000", "https://h:x",
-            "https://host/path", "https://host?x=y", "https://host#x", "https://me@host", "https://two words",
+            "https://host//path", "https://host/p?x=y", "https://host?x=y", "https://host#x", "https://me@host", "https://two words",
         ):  # fmt: skip
             self.assertRaises(ValueError, Endpoint.from_url, url)
 
     def test_in_a_file(self) -> None:
         """SERVER_ENDPOINTS takes objects, with and without TLS, and URLs, mixed."""
-        given = [{"host": "a", "port": 1}, {"host": "b", "port": 2, "tls": True}, "https://c:3"]
+        given = [{"host": "a", "port": 1}, {"host": "b", "port": 2, "tls": True}, "https://c:3", "http://d/taba",
+                 {"host": "e", "port": 5, "path": "/taba"}]  # fmt: skip
         settings = structure(AgentSettings, {"SERVER_ENDPOINTS": given})
-        self.assertEqual([each.url() for each in settings.servers], ["http://a:1", "https://b:2", "https://c:3"])
+        self.assertEqual(
+            [each.url() for each in settings.servers],
+            ["http://a:1", "https://b:2", "https://c:3", "http://d:80/taba", "http://e:5/taba"],
+        )
 
     def test_mistakes_in_a_file(self) -> None:
         """What is no endpoint is said with the key."""

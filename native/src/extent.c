@@ -3,38 +3,21 @@
 
 #include "dist_index.h"
 
-/* How many values are looked at side by side, so that compilers make vectors of it. */
-#define LANES 4
-
-/* The bounds of the values above and below 0, of each lane. */
-typedef struct bounds {
-    double least_above[LANES], most_above[LANES], least_below[LANES], most_below[LANES];
-} bounds;
-
-static inline void take(bounds *b, int lane, double value) {
-    double above = value > 0 ? value : INFINITY, below = value < 0 ? value : -INFINITY;
-    b->most_above[lane] = value > b->most_above[lane] ? value : b->most_above[lane];
-    b->most_below[lane] = value < b->most_below[lane] ? value : b->most_below[lane];
-    b->least_above[lane] = above < b->least_above[lane] ? above : b->least_above[lane];
-    b->least_below[lane] = below > b->least_below[lane] ? below : b->least_below[lane];
-}
-
 taba_extent taba_extent_of(const double *values, size_t n) {
-    bounds b = {{INFINITY, INFINITY, INFINITY, INFINITY}, {0, 0, 0, 0}, {-INFINITY, -INFINITY, -INFINITY, -INFINITY}, {0, 0, 0, 0}};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int lane = 0; lane < LANES; lane++)
-            take(&b, lane, values[i + (size_t)lane]);
-    for (; i < n; i++)
-        take(&b, 0, values[i]);
+    double least_above = INFINITY, most_above = 0, least_below = -INFINITY, most_below = 0; /* above and below 0 */
+    for (size_t i = 0; i < n; i++) {
+        double value = values[i], above = value > 0 ? value : INFINITY, below = value < 0 ? value : -INFINITY;
+        most_above = value > most_above ? value : most_above;
+        most_below = value < most_below ? value : most_below;
+        least_above = above < least_above ? above : least_above;
+        least_below = below > least_below ? below : least_below;
+    }
     taba_extent x = taba_extent_empty();
     x.n = n;
-    for (int lane = 0; lane < LANES; lane++) {
-        if (b.most_above[lane] > 0)
-            taba_extent_take(&x, 0, taba_index_of(b.least_above[lane]), taba_index_of(b.most_above[lane]));
-        if (b.most_below[lane] < 0)
-            taba_extent_take(&x, 1, taba_index_of(-b.least_below[lane]), taba_index_of(-b.most_below[lane]));
-    }
+    if (most_above > 0)
+        taba_extent_take(&x, 0, taba_index_of(least_above), taba_index_of(most_above));
+    if (most_below < 0)
+        taba_extent_take(&x, 1, taba_index_of(-least_below), taba_index_of(-most_below));
     return x;
 }
 

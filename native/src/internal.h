@@ -181,6 +181,10 @@ void taba_partial_free(taba_partial *p, const taba_allocator *a); /* p may be NU
  * TABA_ETYPE for the other Types. n may be 0. */
 int taba_partial_reserve(taba_partial *p, const taba_allocator *a, const double *times, const double *values, size_t n);
 
+/* The same for columns that are known to be valid, and a Partial of a Type that takes them. */
+int taba_partial_reserve_valid(taba_partial *p, const taba_allocator *a, const double *times, const double *values,
+                               size_t n);
+
 /* Add the events (times[i], values[i]), for which room was reserved, in their order. Allocates nothing. */
 void taba_partial_fold(taba_partial *p, const double *times, const double *values, size_t n);
 

@@ -4,6 +4,9 @@
  * reserves in its Partial room for its events. It may run out of memory, and then takes back the entries, names and Types
  * it made, newest first. The second step folds, which cannot fail.
  *
+ * Numbers of an entry that the merge itself has made are folded in the first step already, while its memory is in the
+ * processor's cache: if the merge fails, the entry goes with all that is in it.
+ *
  * A scratch may have several blocks of one entry. The first step links them. Those of numbers are put together and then
  * treated as one: a Partial makes places for all its buckets at once in time that grows with their number, but one block
  * after another in time that grows with its square.
@@ -206,6 +209,11 @@ static size_t gather(merge *m, size_t i) {
     return m->used - start;
 }
 
+/* Whether this merge has made the entry of a block. */
+static bool is_new(const merge *m, const taba_merge_step *step) {
+    return step->entry >= m->entries;
+}
+
 /* The first step of a merge, second part: if block i is the first of its entry, room for all events of the entry. */
 static int reserve(merge *m, size_t i) {
     const taba_allocator *a = taba_accumulator_allocator(m->c);
@@ -216,10 +224,17 @@ static int reserve(merge *m, size_t i) {
     taba_partial *partial = m->c->entries[step->entry].partial;
     if (!taba_kind_is_numeric(m->s->types[block->type].kind))
         return reserve_structured(m, partial, i);
-    if (step->next == 0)
-        return taba_partial_reserve(partial, a, m->s->times + block->first, m->s->values + block->first, block->count);
-    const size_t n = gather(m, i);
-    return taba_partial_reserve(partial, a, m->times + step->gathered, m->values + step->gathered, n);
+    const double *times = m->s->times + block->first, *values = m->s->values + block->first;
+    size_t n = block->count;
+    if (step->next != 0) {
+        n = gather(m, i);
+        times = m->times + step->gathered;
+        values = m->values + step->gathered;
+    }
+    const int status = taba_partial_reserve_valid(partial, a, times, values, n); /* as the scratch's are */
+    if (status == TABA_OK && is_new(m, step))
+        taba_partial_fold(partial, times, values, n);
+    return status;
 }
 
 /* The Partials of the blocks prepared have their new sizes. */
@@ -252,8 +267,8 @@ static void undo(merge *m) {
 static void fold_numbers(const merge *m, size_t i, taba_partial *partial) {
     const taba_merge_step *step = &m->c->steps[i];
     const taba_block *block = &m->s->blocks[i];
-    if (!step->first)
-        return; /* it went with the first one */
+    if (!step->first || is_new(m, step))
+        return; /* it went with the first one, or in the first step */
     if (step->next == 0) {
         taba_partial_fold(partial, m->s->times + block->first, m->s->values + block->first, block->count);
         return;

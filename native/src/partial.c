@@ -116,8 +116,11 @@ int taba_partial_reserve(taba_partial *p, const taba_allocator *a, const double 
                          size_t n) {
     if (!has_numbers(p))
         return TABA_ETYPE;
-    if (!columns_are_valid(times, values, n))
-        return TABA_EDOMAIN;
+    return columns_are_valid(times, values, n) ? taba_partial_reserve_valid(p, a, times, values, n) : TABA_EDOMAIN;
+}
+
+int taba_partial_reserve_valid(taba_partial *p, const taba_allocator *a, const double *times, const double *values,
+                               size_t n) {
     int64_t width = dist_width(p), index;
     size_t hint = 0;
     int status = TABA_OK;

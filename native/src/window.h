@@ -6,6 +6,8 @@
 #ifndef TABA_WINDOW_H
 #define TABA_WINDOW_H
 
+#include <math.h>
+
 #include "internal.h"
 
 #define TABA_SECONDS_MAX (INT64_C(1) << 53)
@@ -47,25 +49,36 @@ static inline int64_t taba_window_first(const taba_span_of_time *level, int64_t 
     return taba_floor_div(second, level->width) - level->number + 1;
 }
 
-/* So many times are looked at together where most of them lie in one bucket. */
+/* So many times are looked at one by one, and then so many at once: runs are short, or long. */
 #define TABA_RUN_STEP 16
 
-/* Whether TABA_RUN_STEP times all lie between `from` and before `to`. Without a branch per time, so that compilers make
- * vectors of it. */
-static inline bool taba_all_between(const double *times, double from, double to) {
-    int outside = 0;
-    for (int i = 0; i < TABA_RUN_STEP; i++)
-        outside |= !((times[i] >= from) & (times[i] < to));
-    return outside == 0;
+/* Whether TABA_RUN_STEP times all lie from `from` to `last`. The differences' signs tell, which compilers gather in
+ * vectors. */
+static inline bool taba_all_between(const double *times, double from, double last) {
+    uint64_t outside = 0;
+    for (int i = 0; i < TABA_RUN_STEP; i++) {
+        const double above = times[i] - from, below = last - times[i];
+        uint64_t x, y;
+        memcpy(&x, &above, sizeof x);
+        memcpy(&y, &below, sizeof y);
+        outside |= x | y;
+    }
+    return outside >> 63 == 0;
 }
 
 /* How many of the n times, 1 at least, lie in the bucket that the first one lies in; *index gets that. */
 static inline size_t taba_run(const double *times, size_t n, int64_t width, int64_t *index) {
     *index = taba_floor_div(taba_floor(times[0]), width);
-    double from = (double)(*index * width), to = from + (double)width;
+    const double from = (double)(*index * width), to = from + (double)width;
+    const size_t one_by_one = n < TABA_RUN_STEP ? n : TABA_RUN_STEP;
     size_t i = 1;
-    while (n - i >= TABA_RUN_STEP && taba_all_between(times + i, from, to))
-        i += TABA_RUN_STEP;
+    while (i < one_by_one && times[i] >= from && times[i] < to)
+        i++;
+    if (i == TABA_RUN_STEP) {
+        const double last = nextafter(to, from);
+        while (n - i >= TABA_RUN_STEP && taba_all_between(times + i, from, last))
+            i += TABA_RUN_STEP;
+    }
     while (i < n && times[i] >= from && times[i] < to)
         i++;
     return i;

@@ -11,7 +11,6 @@
 
 #include "frames.h"
 
-#define ROUNDS 40
 #define PIECE 65536
 
 static double cpu(void) { return (double)clock() / CLOCKS_PER_SEC; }
@@ -43,11 +42,11 @@ static taba_scratch *parse(const frame *f) {
     return s;
 }
 
-static void run(size_t tabs, size_t events) {
+static void run(size_t tabs, size_t events, int rounds) {
     frame frames[2] = {make(0, tabs, events), make(1, tabs, events)};
     double best[3] = {1e9, 1e9, 1e9};
     taba_accumulator *c = taba_accumulator_new(NULL);
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         double spent[3] = {0, 0, 0};
         uint64_t stamp = 1;
         for (int i = 0; i < 2; i++) {
@@ -79,8 +78,8 @@ static void run(size_t tabs, size_t events) {
 
 int main(void) {
     test_seed(1);
-    run(200, 300);
-    run(200, 10);
-    run(20000, 50);
+    run(200, 300, 40);
+    run(200, 10, 40);
+    run(20000, 50, 4);
     return 0;
 }

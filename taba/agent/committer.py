@@ -25,6 +25,7 @@ from taba.agent.backlog import Backlog
 from taba.agent.held import Held
 from taba.agent.holdings import Holdings
 from taba.agent.intake import Intake, OpenCommit
+from taba.agent.measures import AgentMeasures
 from taba.agent.records import DAMAGED_LINE, REFUSED, Aside, Commit, Extent, LaneKey, Record, Section, Snapshot
 from taba.agent.sealing import Dealt, Piece, Sealed, Sealing
 from taba.agent.spool import DiskFailed, Spool, SpoolState
@@ -58,6 +59,7 @@ class Committer:
         noted: Callable[[LaneKey], None],
         prune: Callable[[Snapshot], Snapshot],
         draw_incarnation: Callable[[], None],
+        measures: AgentMeasures | None = None,
     ) -> None:
         self.spool = spool
         self._worker = worker
@@ -70,7 +72,7 @@ class Committer:
         self._noted = noted
         self._prune = prune
         self._draw_incarnation = draw_incarnation
-        self.writing = Writing(spool, worker, clock, lambda: self.holdings.first_needed())
+        self.writing = Writing(spool, worker, clock, lambda: self.holdings.first_needed(), measures or AgentMeasures())
         self.sealing = Sealing(native.crc32c)
         self.backlog = Backlog(spool, worker, self.sealing)
         self.intake: Intake

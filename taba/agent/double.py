@@ -33,6 +33,7 @@ from taba.agent.intake import MAX_INSTANCES, Applied, BatchNumber, Instance, Rec
 from taba.agent.service import Agent
 from taba.agent.unsent import Unsent
 from taba.errors import SpoolError
+from taba.metrics import Exposition
 from taba.native import Scratch
 from taba.process import Process
 from taba.settings import AgentSettings
@@ -224,6 +225,7 @@ class DoubleAgent(Agent):
         first = "".join(line for line in lines if not line.startswith("double: "))
         return f"{first}double agent:\n{indent(self.second.text(), '  ')}"
 
-    def metrics(self) -> str:
+    def expose(self, into: Exposition, prefix: str = "taba_agent") -> None:
         """The first agent's, and those of the second one as taba_double_agent_*."""
-        return super().metrics() + self.second.metrics().replace("taba_agent_", "taba_double_agent_")
+        super().expose(into, prefix)
+        self.second.expose(into, "taba_double_agent")

@@ -11,12 +11,13 @@ from taba.wire.v2 import AppendAnswer, AppendRequest, Topology
 
 class EndpointDown(TabaError):
     """Nothing is known of the request: it may have been carried out, or may be yet. `retry_after` is what the server
-    asks for, in seconds.
+    asks for, in seconds; `too_large` says that somebody on the way found the request so.
     """
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, retry_after: float | None = None, *, too_large: bool = False) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+        self.too_large = too_large
 
 
 class WrongCluster(TabaError):

@@ -4,22 +4,27 @@ for `endpoints`.
 Nothing is sent before a server has told its topology, and nothing to a cluster that the spool does not belong to.
 While there is nothing to send no timer runs: `wake` is called when a batch was sealed. Whatever goes wrong with a
 request, its lanes are told that nothing is known, and send again by their own rules.
+
+A server that failed is asked for its topology before it gets anything again. A request that is overdue, while another
+server answers, loses its lanes to that one; its own answer, if it still comes, then tells how slow the server is, and
+nothing else. So a batch may be on two ways at a time, as it may after a time limit: its number sees to that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from attrs import evolve
+from attrs import define, evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
-from taba.agent.endpoints import Endpoints, ServerClock
+from taba.agent.endpoints import PATIENCE_SECONDS, Endpoints, EndpointStatus, ServerClock
 from taba.agent.held import Action, Held
 from taba.agent.lanes import Lanes, Outgoing
+from taba.agent.measures import BUSY, DOWN, FAILED, STRANGER, AgentMeasures
 from taba.agent.records import LaneKey
 from taba.interfaces import Append
 from taba.wire.v2 import AppendAnswer, AppendRequest, Topology
@@ -34,8 +39,26 @@ STRANGER_SECONDS = 30.0
 """How long a server of another cluster is left alone."""
 GATHER_SECONDS = 0.02
 """How long the forwarder waits for further lanes of the same turn."""
+LOOK_SECONDS = 0.25
+"""How often a request that takes long is looked at."""
+LEAST_BYTES = 65_536
+"""A request may have so many, however new a server is, and whatever somebody found too large."""
 
 ReadBodies = Callable[[Sequence[tuple[LaneKey, Held]]], Deferred[list[bytes | None]]]
+
+
+@define(eq=False)
+class _Sending:
+    """A request under way."""
+
+    name: str
+    sent: Sequence[Outgoing]
+    started: float
+    bytes: int
+    """Of bodies."""
+    overdue: bool = False
+    """Whether its lanes were given to others."""
+    look: IDelayedCall | None = None
 
 
 class Forwarder(Service):
@@ -55,9 +78,10 @@ class Forwarder(Service):
         chance: Callable[[], float],
         *,
         requests_per_endpoint: int,
+        measures: AgentMeasures | None = None,
     ) -> None:
         """`read_bodies` gives bodies, None for damaged ones; `act` carries out what answers mean; `joined` is told of
-        the cluster.
+        the cluster, `measures` of what becomes of requests.
         """
         self._lanes = lanes
         self._servers = {each.name: each for each in endpoints}
@@ -72,19 +96,36 @@ class Forwarder(Service):
         self.shortest_flush = 0.0
         """How often at most, in seconds, the servers want batches sealed."""
         self._met: dict[str, int] = {}  # server -> the bytes of bodies that one request to it may have
+        self._ceilings: dict[str, int] = {}  # the same, where somebody on the way takes less than the server says
         self._timer: IDelayedCall | None = None
         self._under_way = 0
         self._stopped: Deferred[None] | None = None
         self._server_clock = ServerClock()
         self._told: set[str] = set()
+        self._measures = measures or AgentMeasures()
 
     def join(self, cluster: str) -> None:
         """The spool belongs to a cluster: nothing is sent to another one."""
         self.cluster = cluster
 
+    def use(self, endpoints: Sequence[IEndpoint]) -> None:
+        """Send to these servers from now on. What is under way to others may end; of those that stay all is known."""
+        servers = {each.name: each for each in endpoints}
+        self._endpoints.use(list(servers))
+        self._servers = {**{name: each for name, each in self._servers.items() if name in self._endpoints}, **servers}
+        for known in (self._met, self._ceilings):
+            for name in [each for each in known if each not in servers]:
+                del known[name]
+        self._told &= set(servers)
+        self.wake()
+
     def clock_offset(self) -> float:
         """Seconds that the servers' clock is ahead of this one, as recent answers tell it; 0 before the first."""
         return self._server_clock.offset(self._clock.seconds(), self._wall())
+
+    def endpoints(self) -> list[EndpointStatus]:
+        """What is thought of each server now."""
+        return self._endpoints.status(self._clock.seconds())
 
     # ------------------------------------------------------------------------------------------ service
 
@@ -154,7 +195,10 @@ class Forwarder(Service):
             if name not in self._met:
                 self._begin(self._meet(name))
                 continue
-            sent = self._lanes.gather(now, self._met[name], MAX_BATCHES)
+            portion = self._endpoints.portion(name)
+            most = min(self._met[name], self._ceilings.get(name, MAX_BYTES))
+            size = min(most, max(LEAST_BYTES, int(most * portion)))
+            sent = self._lanes.gather(now, size, max(1, int(MAX_BATCHES * portion)))
             if not sent:
                 self._endpoints.released(name)
                 break
@@ -183,13 +227,15 @@ class Forwarder(Service):
             self._down(name, problem)
             return
         except BaseException:
-            self._endpoints.failed(name, self._clock.seconds())
+            self._broken(name)
             raise
         now = self._clock.seconds()
         if self.cluster is not None and topology.cluster != self.cluster:
             self._stranger(WrongCluster(name, topology.cluster))
             return
-        self._answered(name, topology.time, started, now)
+        self._heard(name, topology.time, started, now, probe=True)
+        if name not in self._endpoints:
+            return
         # A server's limit counts the header too, which is a small part of a large request.
         self._met[name] = min(MAX_BYTES, topology.limits.get("body", 2 * MAX_BYTES) * 3 // 4)
         self.cluster = topology.cluster
@@ -206,23 +252,30 @@ class Forwarder(Service):
                 return
             started = self._clock.seconds()
             request = AppendRequest(self.cluster or "", self._wall(), tuple(batches))
-            answer: AppendAnswer = yield self._servers[name].append(request)
+            sending = self._watched(name, sent, batches)
+            try:
+                answer: AppendAnswer = yield self._servers[name].append(request)
+            finally:
+                self._ended(sending)
             if answer.cluster != self.cluster:
                 raise WrongCluster(name, answer.cluster)
         except EndpointDown as problem:
             self._lanes.failed(sent, self._clock.seconds())
             self._down(name, problem)
+            if problem.too_large:
+                self._ceilings[name] = max(LEAST_BYTES, sending.bytes // 2)
         except WrongCluster as problem:
             self._lanes.failed(sent, self._clock.seconds())
             self._stranger(problem)
         except BaseException:
             self._lanes.failed(sent, self._clock.seconds())
-            self._endpoints.failed(name, self._clock.seconds())
+            self._broken(name)
             raise
         else:
             now = self._clock.seconds()
-            self._answered(name, answer.time, started, now)
+            self._heard(name, answer.time, started, now)
             self.shortest_flush = answer.flush
+            self._measures.appended(sent, answer.outcomes, self._wall())
             try:
                 self._act(self._lanes.answered(sent, answer.outcomes, gathered, now))
             finally:
@@ -249,22 +302,58 @@ class Forwarder(Service):
                 batches.append(evolve(each.append, body=body))
         return batches
 
+    # ------------------------------------------------------------------------------------------ requests that take long
+
+    def _watched(self, name: str, sent: Sequence[Outgoing], batches: Sequence[Append]) -> _Sending:
+        """Note that a request goes out now, and look at it when its time comes."""
+        size = sum(len(each.body) for each in batches if each.body is not None)
+        sending = _Sending(name, sent, self._clock.seconds(), size)
+        sending.look = self._clock.callLater(PATIENCE_SECONDS, self._look, sending)
+        return sending
+
+    def _look(self, sending: _Sending) -> None:
+        """Give the lanes of a request to another server if one would answer sooner."""
+        now, sending.look = self._clock.seconds(), None
+        if not self._endpoints.is_overdue(sending.name, now, now - sending.started):
+            sending.look = self._clock.callLater(LOOK_SECONDS, self._look, sending)
+            return
+        sending.overdue = True
+        self._tell(sending.name, f"{sending.name} does not answer in time; others get what it was sent.")
+        self._lanes.failed(sending.sent, now)
+        self.wake()
+
+    def _ended(self, sending: _Sending) -> None:
+        """A request has ended, in whichever way."""
+        if sending.look is not None:
+            sending.look.cancel()
+        if sending.overdue:
+            self._endpoints.settled(sending.name)
+
     # ------------------------------------------------------------------------------------------ what answers tell
 
-    def _answered(self, name: str, time: float, started: float, now: float) -> None:
-        self._endpoints.answered(name, now, now - started)
+    def _heard(self, name: str, time: float, started: float, now: float, *, probe: bool = False) -> None:
+        self._endpoints.answered(name, now, now - started, probe=probe)
+        self._measures.answered(name, now - started)
         self._server_clock.heard(time, started, now)
-        if name in self._told:
+        if name in self._told and not probe:
             self._told.discard(name)
             self._log.info("{name} answers again", name=name)
 
+    def _broken(self, name: str) -> None:
+        """A request ended by a defect, or was cancelled."""
+        self._endpoints.failed(name, self._clock.seconds())
+        self._measures.unanswered(name, FAILED)
+
     def _down(self, name: str, problem: EndpointDown) -> None:
+        self._met.pop(name, None)  # it is asked for its topology before it gets anything again
+        self._measures.unanswered(name, DOWN if problem.retry_after is None else BUSY)
         self._endpoints.failed(name, self._clock.seconds(), problem.retry_after)
         self._tell(name, f"A server does not answer: {problem}")
 
     def _stranger(self, problem: WrongCluster) -> None:
         """Another cluster's server is asked again, rarely: somebody may put things right."""
         self._met.pop(problem.name, None)
+        self._measures.unanswered(problem.name, STRANGER)
         self._endpoints.failed(problem.name, self._clock.seconds(), STRANGER_SECONDS)
         self._tell(problem.name, f"{problem}; this agent's spool belongs to {self.cluster}. Nothing is sent there.")
 

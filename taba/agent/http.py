@@ -21,6 +21,7 @@ from taba.agent.service import Agent
 from taba.agent.unsent import Unsent
 from taba.agent.where import WhereResources
 from taba.errors import SpoolError
+from taba.metrics import CONTENT_TYPE
 from taba.native import Scratch, ScratchSummary
 from taba.web.answers import Leaf, Refusal, accepts_json, write_json, write_text
 
@@ -75,6 +76,7 @@ class AgentResources:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
+        self.answered = agent.measures.http
 
     def intake(self) -> dict[str, Resource]:
         """Path -> resource of what takes events; a server has these, too."""
@@ -158,8 +160,8 @@ class AgentResources:
             write_text(request, self._agent.text())
 
     def metrics(self, request: Request) -> None:
-        """The ledger and the depths, in Prometheus text format 0.0.4."""
-        write_text(request, self._agent.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        """All numbers, in Prometheus text format 0.0.4."""
+        write_text(request, self._agent.metrics(), content_type=CONTENT_TYPE)
 
     def healthz(self, request: Request) -> None:
         """The process answers."""

@@ -1,11 +1,14 @@
 """A server behind HTTP: protocol 2 as docs/reference/protocol-2.md has it.
 
 Every request has a time limit of its own, by the clock that was passed in, from the first byte to the last of the
-answer. Whatever is not a whole, correct answer becomes `EndpointDown`: nothing is known then of what was asked.
+answer. Whatever is not a whole, correct answer becomes `EndpointDown`: nothing is known then of what was asked. That
+holds for every status but 200, and for pages of proxies with any status: the only refusal is the 409 of a server that
+names the cluster it belongs to.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -44,6 +47,7 @@ MAX_ANSWER = 16 * 1024 * 1024  # bytes
 MAX_REFUSAL = 65536  # bytes
 COMPRESS_FROM = 1000  # bytes of a request; below, gzip costs more than it saves
 COMPRESSION_LEVEL = 1  # Partials are packed already; more effort finds little more
+_TAG = re.compile(r"<[^>]*>?")
 LOOPBACK = frozenset({"localhost", "::1"})
 
 
@@ -85,7 +89,7 @@ class _PlainURL(EncodedURL):
 
 @implementer(IEndpoint)
 class HTTPEndpoint:
-    """The server at `base_url`.
+    """The server at `base_url`, which may have a path; `name` is what logs call it, else that URL.
 
     `headers` go with every request, and the token that `token` gives at that time, if it gives one. `off_reactor` runs
     a function, elsewhere if it can, and gives a Deferred of the result: it is used to compress. Requests to this very
@@ -98,13 +102,15 @@ class HTTPEndpoint:
         http: HTTPClient,
         clock: IReactorTime,
         *,
+        name: str | None = None,
         timeout: float = TIMEOUT_SECONDS,
         max_answer: int = MAX_ANSWER,
         headers: Mapping[str, str] | None = None,
         token: Callable[[], str | None] = lambda: None,
         off_reactor: Callable[..., Deferred[Any]] = maybeDeferred,
     ) -> None:
-        self.name = base_url.rstrip("/")
+        self._base = base_url.rstrip("/")
+        self.name = name or self._base
         self._http = http
         self._clock = clock
         self._timeout = timeout
@@ -112,7 +118,7 @@ class HTTPEndpoint:
         self._headers = Headers({name: [value] for name, value in (headers or {}).items()})
         self._token = token
         self._off_reactor = off_reactor
-        host = urlsplit(self.name).hostname or ""
+        host = urlsplit(self._base).hostname or ""
         self._compresses = host not in LOOPBACK and not host.startswith("127.")
 
     def topology(self) -> Deferred[Topology]:
@@ -178,8 +184,8 @@ class HTTPEndpoint:
         return headers
 
     def _url(self, path: str) -> EncodedURL:
-        text = self.name + path
-        return _PlainURL.from_text(text) if "[" in self.name else EncodedURL.from_text(text)
+        text = self._base + path
+        return _PlainURL.from_text(text) if "[" in self._base else EncodedURL.from_text(text)
 
     async def _answer_in(self, response: IResponse, limit: int) -> bytes:
         """The body of a 200. Raises the error that any other status stands for."""
@@ -189,12 +195,16 @@ class HTTPEndpoint:
         try:
             refusal = decode_refusal(body)
         except FrameError:
-            reason = body.decode("utf-8", "replace").partition("\n")[0]
+            text = body.decode("utf-8", "replace")
+            reason = text if text.lstrip().startswith("<") else text.partition("\n")[0]
         else:
             if response.code == 409 and refusal.cluster is not None:
                 raise WrongCluster(self.name, refusal.cluster)
             reason = refusal.error
-        raise EndpointDown(f"{self.name}: {response.code} {reason[:200]}", _retry_after(response))
+        reason = " ".join(_TAG.sub(" ", reason).split())  # a proxy's page
+        raise EndpointDown(
+            f"{self.name}: {response.code} {reason[:200]}", _retry_after(response), too_large=response.code == 413
+        )
 
 
 def _is_cancelled(failure: Failure) -> bool:

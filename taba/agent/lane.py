@@ -119,6 +119,11 @@ class Lane:
         return tuple(self._held.values())
 
     @property
+    def oldest(self) -> Held | None:
+        """The first of the batches that are not confirmed."""
+        return next(iter(self._held.values()), None)
+
+    @property
     def unsent(self) -> int:
         """About how many batches the log is not known to have; 0 when all had their first ok."""
         return max(0, self.given + 1 - self._next)

@@ -129,6 +129,11 @@ class Sealing:
         waiting = sum(piece.events for pieces in self.waiting.values() for piece in pieces)
         return waiting + sum(piece.events for pieces in self.undivided.values() for piece in pieces)
 
+    def oldest(self) -> float | None:
+        """Wall time of the oldest commit of which something waits."""
+        waiting = [pieces[0].time for pieces in (*self.waiting.values(), *self.undivided.values()) if pieces]
+        return min(waiting, default=None)
+
     def add(self, commit: Commit) -> list[Piece]:
         """The sections of a commit wait from now on; answers with their pieces, in the order of the sections."""
         pieces = []

@@ -19,16 +19,20 @@ from taba.agent.forwarder import Forwarder
 from taba.agent.held import Action, Confirmed, Held, Lost, NewIncarnation, SetAside
 from taba.agent.intake import BatchNumber, Intake, Receipt
 from taba.agent.lanes import Lanes
+from taba.agent.measures import AgentMeasures
+from taba.agent.metrics import expose_agent
 from taba.agent.records import Aside, LaneKey, Snapshot
 from taba.agent.recovery import Damage, Recovered
 from taba.agent.spool import Spool, SpoolLimits, SpoolState
 from taba.agent.types import TypesTaken
 from taba.agent.unsent import Unsent, is_part, named_in, parts
 from taba.errors import LocalProtocolError, SpoolError, SpoolFull, StartError
+from taba.metrics import Exposition
 from taba.native import Limits, Scratch
 from taba.process import Process
 from taba.settings import AgentSettings
 from taba.stopping import stop_in_turn
+from taba.usage import expose as expose_usage
 from taba.wire.v2 import Topology
 
 DAY = 86_400.0
@@ -56,9 +60,11 @@ class Agent(Service):
         self._worker = process.worker("taba-spool")
         self.types = TypesTaken(kinds, endpoints, self._clock, lambda: self.forwarder.cluster, self._types_changed)
         self.lanes = Lanes(settings.confirm_seconds)
+        self.measures = AgentMeasures()
         self._bodies: dict[tuple[LaneKey, int], bytes] = {}
         self._body_bytes = 0
-        self._lost = 0
+        self.lost = 0
+        """Batches that stores lost and nobody holds any more, in this life of the process."""
         self._renewed = 0.0
         spool = Spool(
             process.open_folder(settings.spool),
@@ -78,6 +84,7 @@ class Agent(Service):
             noted=self._noted,
             prune=self._prune,
             draw_incarnation=self._renew,
+            measures=self.measures,
         )
         self.forwarder = Forwarder(
             self.lanes,
@@ -89,6 +96,7 @@ class Agent(Service):
             self._wall,
             process.random.random,
             requests_per_endpoint=settings.queues_per_server,
+            measures=self.measures,
         )
         self.intake: Intake | None = None
         self.damage: Damage | None = None
@@ -171,6 +179,11 @@ class Agent(Service):
             self._worker.stop,
         )
 
+    def use(self, endpoints: Sequence[IEndpoint]) -> None:
+        """Send to these servers from now on."""
+        self.types.use(endpoints)
+        self.forwarder.use(self.types.endpoints)
+
     # ------------------------------------------------------------------------------------------ intake
 
     def _taking(self) -> Intake:
@@ -217,6 +230,7 @@ class Agent(Service):
         if self._clock.seconds() > self._renewed + self.settings.dedup_days * DAY / 2:
             self._new_incarnation()  # before the commit that this goes into is closed
         receipt = intake.apply(scratch, batch, unsent, self._wall())
+        self.measures.batches[receipt.applied.value] += 1
         if scratch is not None and "type" in scratch.summary().refused:
             self.types.missed()
         self.committer.wake()
@@ -295,6 +309,7 @@ class Agent(Service):
         """Carry out what answers mean."""
         for action in actions:
             if isinstance(action, Confirmed):
+                self.measures.confirmed(action.batches, self._wall())
                 for batch in action.batches:
                     key = (action.incarnation, action.vbucket)
                     self._take_body(key, batch.seq)
@@ -311,7 +326,7 @@ class Agent(Service):
                 if action.incarnation == self.committer.incarnation:
                     self._new_incarnation()
             elif isinstance(action, Lost):
-                self._lost += action.last - action.first + 1
+                self.lost += action.last - action.first + 1
                 self._log.error(
                     "The store of vbucket {v} lost batches {first} to {last}, which are not held any more",
                     v=action.vbucket, first=action.first, last=action.last,
@@ -354,7 +369,7 @@ class Agent(Service):
             "batches_held": totals.batches,
             "bytes_held": totals.bytes,
             "events_confirmed": totals.confirmed,
-            "batches_lost_by_store": self._lost,
+            "batches_lost_by_store": self.lost,
             "clock_offset": self.forwarder.clock_offset(),
         }
 
@@ -369,12 +384,12 @@ class Agent(Service):
         return "\n".join(lines) + "\n"
 
     def metrics(self) -> str:
-        """The same as Prometheus text."""
-        facts = self.facts()
-        lines = ["# HELP taba_agent_events Events by ledger line.", "# TYPE taba_agent_events gauge"]
-        lines += [f'taba_agent_events{{line="{line}"}} {count}' for line, count in sorted(facts["ledger"].items())]
-        for name in ("spool_bytes", "memory_bytes", "instances", "batches_held", "bytes_held", "events_confirmed"):
-            lines += [f"# TYPE taba_agent_{name} gauge", f"taba_agent_{name} {facts[name]}"]
-        lines += ["# TYPE taba_agent_taking gauge", f"taba_agent_taking {0 if facts['problem'] else 1}"]
-        return "\n".join(lines) + "\n"
+        """The same, and what was measured, as Prometheus text."""
+        into = Exposition()
+        expose_usage(into, self._process.usage())
+        self.expose(into)
+        return into.text()
 
+    def expose(self, into: Exposition, prefix: str = "taba_agent") -> None:
+        """Put the agent's numbers into an exposition, under names that begin with a prefix."""
+        expose_agent(into, prefix, self, self._wall())

@@ -11,4 +11,8 @@ from taba.web.token import TokenGuard
 
 def agent_site(resources: AgentResources, process: Process, guard: TokenGuard | None = None) -> BoundedSite:
     """All endpoints of an agent, with bodies parsed as they arrive; with a `guard`, for those who show the token."""
-    return BoundedSite(Root(resources.leaves()), process.reactor, resources.bodies(), guard=guard)
+    leaves = resources.leaves()
+    resources.answered.know(leaves)
+    return BoundedSite(
+        Root(leaves), process.reactor, resources.bodies(), guard=guard, answered=resources.answered
+    )

@@ -41,6 +41,13 @@ class KnownTypes:
     """What an earlier life learned. It counts until every server has told in this one."""
     _told: dict[str, Mapping[str, int]] = field(factory=dict)
 
+    def use(self, servers: Iterable[str]) -> None:
+        """These are the servers from now on. What those said that went counts until the others have told."""
+        names = set(servers)
+        for gone in [each for each in self._told if each not in names]:
+            self.remembered = {**self._told.pop(gone), **self.remembered}
+        self.servers = len(names)
+
     def heard(self, server: str, types: Iterable[str], kinds: Mapping[str, int]) -> bool:
         """A server says which Types it folds; answers whether that changes which are taken."""
         before = self.learned()
@@ -120,6 +127,11 @@ class TypesTaken:
         self._asked = -ASK_SECONDS
         self._asking: set[Deferred[object]] = set()
         self._stopped = False
+
+    def use(self, endpoints: Sequence[IEndpoint]) -> None:
+        """These are the servers from now on."""
+        self.endpoints = [_Overheard(each, self._heard) for each in endpoints]
+        self.known.use(each.name for each in endpoints)
 
     def remember(self, types: Mapping[str, int]) -> None:
         """What an earlier life learned."""

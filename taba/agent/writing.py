@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from taba.agent.records import Extent, Record, Snapshot
+from taba.agent.measures import AgentMeasures
+from taba.agent.records import Commit, Extent, Record, Snapshot
 from taba.agent.spool import DiskFailed, FolderGone, Spool, SpoolState
 from taba.errors import SpoolError
 from taba.process import Worker
@@ -24,14 +25,17 @@ RETRY_SECONDS = 1.0
 
 
 class Writing:
-    """The writing side of one spool. `needed` is the oldest commit of which something is needed. One call at a time,
-    but for those about waiting.
+    """The writing side of one spool. `needed` is the oldest commit of which something is needed. `measures` are told
+    how long the disk takes. One call at a time, but for those about waiting.
     """
 
     _log = Logger()
 
-    def __init__(self, spool: Spool, worker: Worker, clock: IReactorTime, needed: Callable[[], int]) -> None:
+    def __init__(
+        self, spool: Spool, worker: Worker, clock: IReactorTime, needed: Callable[[], int], measures: AgentMeasures
+    ) -> None:
         self.spool = spool
+        self._measures = measures
         self._worker = worker
         self._clock = clock
         self._needed = needed
@@ -98,9 +102,10 @@ class Writing:
     @inlineCallbacks
     def persist(self, records: Sequence[Record]):  # type: ignore[no-untyped-def]
         """Fires with the extents of each record once all are durable, however long the disk refuses."""
+        started = self._clock.seconds()
         while True:
             try:
-                extents = yield self._worker(_persist, self.spool, records, self._needed())
+                extents, seconds = yield self._worker(_timed, self._clock, self.spool, records, self._needed())
             except (OSError, SpoolError) as problem:
                 self.refused(problem)
                 yield self._pause()
@@ -108,6 +113,9 @@ class Writing:
                     raise problem
             else:
                 self._recovered()
+                self._measures.syncs.observe(seconds)
+                if any(isinstance(each, Commit) for each in records):
+                    self._measures.commits.observe(self._clock.seconds() - started)
                 return extents
 
     @inlineCallbacks
@@ -151,6 +159,15 @@ class Writing:
         if self.full == room:
             self._log.warn("The spool is full." if self.full is False else "The spool has room again.")
         self.full = not room
+
+
+def _timed(
+    clock: IReactorTime, spool: Spool, records: Sequence[Record], needed: int
+) -> tuple[list[tuple[Extent, ...]], float]:
+    """`_persist`, and the seconds that it took. Runs in the spool's thread; reading a monotonic clock is safe there."""
+    started = clock.seconds()
+    extents = _persist(spool, records, needed)
+    return extents, clock.seconds() - started
 
 
 def _persist(spool: Spool, records: Sequence[Record], needed: int) -> list[tuple[Extent, ...]]:

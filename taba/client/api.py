@@ -24,7 +24,11 @@ ENGINES = {"thread": "ThreadEngine", "asyncio": "AsyncioEngine", "gevent": "Geve
 
 
 class Engine(Protocol):
-    """What drives a Sender. Its constructor takes the Sender and the URL to post to."""
+    """What drives a Sender. Its constructor takes the Sender and the URL to post to.
+
+    A Post goes to that URL or, if its `protocol` says so, to the place for columns beside it: to
+    `names.parse_url(url).target_of(post.protocol)` of the same host, with its headers and its body as they are.
+    """
 
     def start(self) -> Any:
         """Open the Sender and begin to send. What it returns, `Client.initialize` returns."""

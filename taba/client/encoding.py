@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from json.encoder import encode_basestring_ascii
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, NamedTuple
 
 CHUNK_EVENTS = 2000
@@ -46,8 +46,9 @@ class Numbers(NamedTuple):
     """Bytes."""
     longest: int
     """Bytes that it comes to at most in a request of either protocol."""
-    times: bytes
-    values: bytes
+    times: array[float]
+    values: array[float]
+    """As bytes they are what is sent, on a big-endian machine, too: there the numbers read wrong."""
 
 
 class Structured(NamedTuple):
@@ -105,22 +106,25 @@ def encode_numbers(
         both = _finite(part)
     else:
         seen = len(both) // 2
-        # The sum shows every NaN and infinity. It may overflow without them, too.
-        if not isfinite(sum(both[1::2])):
-            both = _finite(both)
+    times, values = both[::2], both[1::2]
+    # The sum shows every NaN and infinity. It may overflow without them, too.
+    if not isfinite(sum(values)):
+        both = _finite(both)
+        times, values = both[::2], both[1::2]
     if swap:
-        both.byteswap()
-    left_out = seen - len(both) // 2
-    if 0 < len(both) <= 2 * CHUNK_EVENTS:
-        return [_numbers(tab, type_name, both)], seen, left_out
-    starts = range(0, len(both), 2 * CHUNK_EVENTS)
-    return [_numbers(tab, type_name, both[at : at + 2 * CHUNK_EVENTS]) for at in starts], seen, left_out
+        times.byteswap()
+        values.byteswap()
+    kept = len(values)
+    if 0 < kept <= CHUNK_EVENTS:
+        return [_numbers(tab, type_name, times, values)], seen, seen - kept
+    chunks = [slice(start, start + CHUNK_EVENTS) for start in range(0, kept, CHUNK_EVENTS)]
+    return [_numbers(tab, type_name, times[each], values[each]) for each in chunks], seen, seen - kept
 
 
-def _numbers(tab: str, type_name: str, both: array[float]) -> Numbers:
-    count = len(both) // 2
+def _numbers(tab: str, type_name: str, times: array[float], values: array[float]) -> Numbers:
+    count = len(values)
     longest = (LINE_BYTES + NUMBER_BYTES + len(type_name)) * count
-    return Numbers(tab, type_name, count, 16 * count, longest, both[::2].tobytes(), both[1::2].tobytes())
+    return Numbers(tab, type_name, count, 16 * count, longest, times, values)
 
 
 def _finite(log: Sequence[Any]) -> array[float]:
@@ -163,7 +167,7 @@ def encode_frame(
     Batch 0 has no instance: it opens one. `unsent` is reason -> tab -> events that were dropped.
     """
     if len({block.tab for block in blocks}) < len(blocks):
-        blocks = _joined(blocks)
+        blocks = join_blocks(blocks)
     numbers = [block for block in blocks if isinstance(block, Numbers)]
     named = "" if instance is None else f'"instance":"{instance}",'
     # Names have no character that JSON would escape.
@@ -180,21 +184,33 @@ def encode_frame(
     return b"".join((len(text).to_bytes(4, "little"), text, *columns))
 
 
-def _joined(blocks: Sequence[Block]) -> list[Block]:
-    """One Block for each tab and Type."""
-    parts: dict[tuple[str, str, type], list[Any]] = {}
+def join_blocks(blocks: Sequence[Block], most: float = inf) -> list[Block]:
+    """As few Blocks as hold the same events: one for each tab and Type, unless that had more than `most` bytes."""
+    runs: list[list[Block]] = []
+    last: dict[tuple[str, str, type], tuple[list[Block], int]] = {}
     for block in blocks:
-        parts.setdefault((block.tab, block.type, type(block)), []).append(block)
-    joined: list[Block] = []
-    for (tab, type_name, kind), found in parts.items():
-        events, size, longest = (sum(each) for each in zip(*(block[2:5] for block in found), strict=True))
-        if kind is Numbers:
-            times, values = b"".join([block.times for block in found]), b"".join([block.values for block in found])
-            joined.append(Numbers(tab, type_name, events, size, longest, times, values))
-        else:
-            rows = ",".join([block.rows for block in found])
-            joined.append(Structured(tab, type_name, events, size, longest, rows))
-    return joined
+        key = (block.tab, block.type, type(block))
+        run, size = last.get(key, ([], 0))
+        if not run or size + block.size > most:
+            run, size = [], 0
+            runs.append(run)
+        run.append(block)
+        last[key] = (run, size + block.size)
+    return [run[0] if len(run) == 1 else _join(run) for run in runs]
+
+
+def _join(run: list[Any]) -> Block:
+    """One Block of several of one tab and Type."""
+    tab, type_name = run[0].tab, run[0].type
+    events, size, longest = (sum(each) for each in zip(*(block[2:5] for block in run), strict=True))
+    if isinstance(run[0], Numbers):
+        times, values = array("d"), array("d")
+        for block in run:
+            times += block.times
+            values += block.values
+        return Numbers(tab, type_name, events, size, longest, times, values)
+    rows = ",".join([block.rows for block in run])
+    return Structured(tab, type_name, events, len(rows), longest, rows)
 
 
 def encode_body(frame: bytes) -> bytes:

@@ -7,6 +7,7 @@ a duplicate to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ TEXT = 1
 """Protocol 1."""
 COLUMNS = 2
 """Protocol 2."""
+
+_TAG = re.compile(r"<[^>]*>?")
 
 FRAME = {"Content-Type": "application/octet-stream"}
 
@@ -106,9 +109,17 @@ def opening(client_id: str, protocol: int) -> tuple[dict[str, str], bytes]:
     return {"Taba-Batch": "0"}, b""
 
 
+def is_page(answer: Answer) -> bool:
+    """Whether it is a page in HTML. No agent answers with one: it is from a proxy, or from a wrong place, and says
+    nothing of what was sent, whatever its status.
+    """
+    return answer.text.lstrip("\ufeff \t\r\n").startswith("<")
+
+
 def describe(answer: Answer) -> str:
-    """An answer in one line, for people."""
-    text = " ".join(answer.text.split())
+    """An answer in one line, for people; of a page the words alone."""
+    words = _TAG.sub(" ", answer.text) if is_page(answer) else answer.text
+    text = " ".join(words.split())
     return f"{answer.status}: {text:.300}" if text else f"{answer.status}"
 
 

@@ -42,7 +42,7 @@ BUFFER_SECONDS = 86_400.0  # how long an entry of a Buffer stays where the clien
 EVENT_BYTES = 72  # two places in a list and the boxes of two numbers
 PAYLOAD_BYTES = EVENT_BYTES + 49  # and the head of a string, before the payload itself
 TAB_BYTES = 300  # an empty list, its entry in a dict, the head of its name
-BLOCK_BYTES = 200  # the objects around the columns of an encoded Block
+BLOCK_BYTES = 260  # the objects around the columns of an encoded Block
 
 _STAGES = 8  # parts that the room is handed out in
 _SWEEP_COLLECTS = 60  # tabs without an event during so many collects are forgotten

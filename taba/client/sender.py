@@ -10,9 +10,12 @@ Exactly once, on the hop to the agent, rests on these rules (docs/reference/prot
 * *A number is never given to other events.* The batch in flight keeps its number and its very bytes until it is
   answered; what is recorded meanwhile waits. One batch is in flight at a time: an agent remembers only the last number.
 * *Sent is unknown.* An agent that does not know the instance may be one that lost its disk after it took the batch. So
-  the batch is not sent again but counted as `unknown`. For the same reason a batch that is refused (4xx) after an
-  attempt that went unanswered counts as `unknown`, and not as `refused`. Only 401 is tried again: nothing was taken,
-  and it will be when the tokens agree.
+  the batch is not sent again but counted as `unknown`. For the same reason a batch that is refused (400, 413, 415)
+  after an attempt that went unanswered counts as `unknown`, and not as `refused`. Every other status is about the
+  token, the place or a proxy, not about the batch: it is sent again until that is put right.
+* *A page is no answer.* Agents do not speak HTML: a page is from a proxy, or from a wrong place, and whatever its
+  status, also 200, the batch is repeated as if there were no answer. Only 404 and 405 say that much even then, that
+  nothing at the place of protocol 2 has taken the batch.
 * *An idle instance is left in time.* After INSTANCE_IDLE the next batch goes under a new one, before the agent forgets.
 * *Two protocols, one number.* Batches are frames of protocol 2. To an agent that does not know it (404 or 405, which
   say that nothing was taken) a batch goes in protocol 1, and so do the next ones; a batch that was sent before keeps
@@ -31,8 +34,8 @@ from collections.abc import Callable
 from typing import Any
 
 from taba.client.drops import FULL, REASONS, REFUSED, UNKNOWN
-from taba.client.encoding import Block
-from taba.client.exchange import COLUMNS, TEXT, Answer, Batch, Post, Wait, describe, opening, whole_number
+from taba.client.encoding import Block, join_blocks
+from taba.client.exchange import COLUMNS, TEXT, Answer, Batch, Post, Wait, describe, is_page, opening, whole_number
 from taba.client.recorder import Recorder, room_of
 
 __all__ = ["Answer", "Batch", "Post", "Sender", "Wait"]
@@ -40,6 +43,8 @@ __all__ = ["Answer", "Batch", "Post", "Sender", "Wait"]
 DEFAULT_FLUSH_PERIOD = 1.0  # seconds
 MAX_BATCH_EVENTS = 50_000
 MAX_BATCH_BYTES = 3 << 20  # an agent takes 4 MiB
+PACK_FROM = 500  # Blocks that wait; twice as many are joined where they can be
+MAX_PACKED_BYTES = 32_000  # of a joined Block, so that batches can be cut close to their limits
 INSTANCE_IDLE = 86_400.0  # seconds; half of an agent's INSTANCE_DAYS
 
 FIRST_RETRY = 0.25  # seconds until the second attempt, at most
@@ -48,7 +53,7 @@ MAX_RETRY_AFTER = 60.0  # seconds; what an agent asks for beyond this is not wai
 DRAIN_RETRY = 0.5  # seconds between attempts, at most, once the client stops
 
 _INSTANCE = re.compile(r"[0-9a-f]{32}\Z")
-_LATER = frozenset((401, 408, 425, 429))  # the 4xx that mean "again later"; 401: when tokens agree again
+_REFUSED = frozenset((400, 413, 415))  # what an agent says of a batch that it will never take
 _NOT_TAKEN = frozenset((401, 503))  # of these, and of 5xx, those that say for sure that the batch was not taken
 _NO_SUCH_PLACE = frozenset((404, 405))  # of an agent that does not know protocol 2
 
@@ -91,6 +96,7 @@ class Sender:
         """
         self._recorder.restart(on_revival)
         self._pending: deque[Block] = deque()
+        self._packed = 0  # how many Blocks were left when they were joined last
         self._batch: Batch | None = None
         self._instance: str | None = None
         self._number = 0  # the last one that was used in the instance
@@ -153,22 +159,35 @@ class Sender:
     def _flush(self, now: float) -> None:
         self._flush_at = now + self._flush_period  # first, so that a `flush_soon` meanwhile stands
         self._pending += self._recorder.collect()
+        if len(self._pending) >= 2 * max(self._packed, PACK_FROM):
+            self._pack()
         self._report_due = self._recorder.drops.untold
         self._flushed = self._draining
 
+    def _pack(self) -> None:
+        """While the agent is away, every flush leaves a Block of every tab. Joined, the same events take less room."""
+        blocks = list(self._pending)
+        packed = join_blocks(blocks, MAX_PACKED_BYTES)
+        self._pending = deque(packed)  # in one step: other threads look at it
+        self._packed = len(packed)
+        self._recorder.release(room_of(blocks) - room_of(packed))
+
     def _cut(self) -> Batch | None:
         """The next batch: the oldest Blocks, within the limits. An empty one where there are only drops to tell of."""
-        if not self._pending and not self._report_due:
-            return None
+        if not self._pending:
+            self._packed = 0
+            if not self._report_due:
+                return None
         blocks: list[Block] = []
         events = size = 0
-        while self._pending:
-            block = self._pending[0]
+        for block in self._pending:
             events += block.events
             size += block.longest + len(block.tab) + 2
             if blocks and (events > self._max_batch_events or size > self._max_batch_bytes):
                 break
-            blocks.append(self._pending.popleft())
+            blocks.append(block)
+        for _ in blocks:
+            self._pending.popleft()
         self._report_due = False
         return Batch(blocks, self._recorder.drops.take_untold())
 
@@ -214,18 +233,21 @@ class Sender:
         if post.protocol == COLUMNS and answer.status in _NO_SUCH_PLACE:
             self._fall_back(batch)
             return
-        again = answer.status in _LATER or not (answer.status == 200 or 400 <= answer.status < 500)
+        if is_page(answer):
+            batch.uncertain = batch.uncertain or self._instance is not None
+            self._fail(describe(answer), now, whole_number(answer, "retry-after"))
+            return
         if self._instance is None:
             self._opened(answer, now)
         elif answer.status == 200:
             self._acknowledge(batch, answer)
-        elif again:
-            batch.uncertain = batch.uncertain or answer.status not in _NOT_TAKEN
-            self._fail(describe(answer), now, whole_number(answer, "retry-after"))
         elif answer.status == 409:
             self._instance_unknown(batch, now)
-        else:
+        elif answer.status in _REFUSED:
             self._refuse(batch, answer)
+        else:
+            batch.uncertain = batch.uncertain or answer.status not in _NOT_TAKEN
+            self._fail(describe(answer), now, whole_number(answer, "retry-after"))
 
     def failed(self, post: Post, reason: str, now: float) -> None:
         """`post` was not answered; whether the agent has it is not known. `reason` is for people."""

@@ -23,6 +23,7 @@ from taba.server.chores import Change
 from taba.server.folding import Folding
 from taba.server.holding import Holding
 from taba.server.keeping import Keeping
+from taba.server.measures import FAILED
 from taba.server.observation import Observer
 from taba.server.sleeping import Sleeping
 
@@ -86,7 +87,6 @@ class Backend(Service):
         self._widening = False
         self._loading: dict[int, Lease] = {}
         self._loads: list[Deferred[None]] = []
-        self._checkpointing: Deferred[None] | None = None
         self._loops: list[Deferred[None]] = []
         self._last_checkpoint = -checkpoint_seconds
         self._prune_at = clock.seconds() + PRUNE_SECONDS
@@ -155,7 +155,9 @@ class Backend(Service):
                 leases = [*self._loading.values(), *(each.lease for each in self.folding.values())]
                 if leases:
                     held = yield self._store.renew(leases, self._lease_seconds)
-                    self._drop(vbucket for vbucket in list(self.folding) if vbucket not in held)
+                    lost = [vbucket for vbucket in self.folding if vbucket not in held]
+                    self._observer.measures.leases_lost += len(lost)
+                    self._drop(lost)
                 here = self._loading.keys() | self.folding.keys()
                 missing = [v for v in range(self._store.cluster.vbuckets) if v not in here]
                 if missing:
@@ -343,6 +345,7 @@ class Backend(Service):
             outcomes: list[Written] = yield self._store.checkpoint(checkpoints)
         except StoreError as problem:
             self._log.warn("Checkpoint failed: {problem}", problem=problem)
+            self._not_written(prepared)
             self._drop(each.lease.vbucket for each in prepared if self.holding.holds(each))
             yield self._sleep(RETRY_SECONDS)
             return
@@ -352,16 +355,23 @@ class Backend(Service):
                     yield self._write([each])
                 return
             self._log.failure("The checkpoint of vbucket {v} cannot be written", v=prepared[0].lease.vbucket)
+            self._not_written(prepared)
             self._drop(each.lease.vbucket for each in prepared if self.holding.holds(each))
             yield self._sleep(RETRY_SECONDS)
             return
         for folding, outcome in zip(prepared, outcomes, strict=True):
             if outcome is Written.DONE:
                 self._observer.written(folding.written())
-            elif self.holding.holds(folding):
+                continue
+            self._observer.measures.not_written(outcome.value)
+            if self.holding.holds(folding):
                 self._log.info("Vbucket {v}: checkpoint {what}", v=folding.lease.vbucket, what=outcome.value)
                 self._drop([folding.lease.vbucket])
         self.cache.shrink()
+
+    def _not_written(self, prepared: Sequence[Folding]) -> None:
+        for _ in prepared:
+            self._observer.measures.not_written(FAILED)
 
     # ------------------------------------------------------------------------------------------ chores
 

@@ -123,6 +123,7 @@ class Frontend:
         )
 
     def _observe(self, taken: Sequence[Append], outcomes: Sequence[Outcome], started: float) -> None:
+        self._observer.measures.appended(outcomes, self._clock.seconds() - started)
         appended = [each for each, outcome in zip(taken, outcomes, strict=True) if outcome.appended]
         if appended:
             self._observer.appended(

@@ -81,6 +81,8 @@ class Maintenance(Service):
         """How many States the GC has pruned."""
         self.passes = 0
         """How many passes of the GC have ended."""
+        self.steps = 0
+        """How many checkpoints of the GC and of chores were written."""
 
     def startService(self) -> None:
         """Start the loops."""
@@ -132,7 +134,9 @@ class Maintenance(Service):
             begun = folding.begin_chore()
         try:
             change = await make()
-            return change is not None and bool(change) and bool(await self._backend.write_chore(folding, change))
+            changed = change is not None and bool(change) and bool(await self._backend.write_chore(folding, change))
+            self.steps += changed
+            return changed
         finally:
             folding.end_chore(begun)
             self._backend.go_on()

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from taba.interfaces import Checkpoint, LogEntry
 from taba.server.generations import Refused
 from taba.server.latency import ENQUEUE, PROCESSED, LatencyTracker
+from taba.server.measures import ServerMeasures
 from taba.server.operations import Operation
 
 SAMPLES = 100
@@ -53,6 +54,7 @@ class Observer:
         self.refusals: Counter[str] = Counter()
         self.dropped_vbuckets = 0
         self.checkpoints = 0
+        self.measures = ServerMeasures()
 
     # Front end.
 
@@ -70,11 +72,13 @@ class Observer:
 
     def taken(self, entry: LogEntry) -> None:
         """An entry of a log was read."""
+        self.measures.taken(entry)
         self._record.percentile("taba_latency_task_in_queue_ms", max(0.0, self._wall() - entry.appended) * 1e3)
         self._appended.setdefault(entry.vbucket, deque()).append((entry.id, entry.appended))
 
     def written(self, checkpoint: Checkpoint) -> None:
         """A checkpoint is in the store: its entries are visible to queries."""
+        self.measures.written(checkpoint)
         waiting = self._appended.get(checkpoint.lease.vbucket)
         now = self._wall()
         while waiting and waiting[0][0] <= checkpoint.position.folded:
@@ -86,6 +90,7 @@ class Observer:
     def checkpointed(self, vbuckets: int, seconds: float) -> None:
         """All dirty vbuckets were checkpointed."""
         self.checkpoints += 1
+        self.measures.rounds.observe(seconds)
         self._record.percentile("task_process_time_time", seconds * 1e3)
 
     def dropped(self, vbucket: int) -> None:

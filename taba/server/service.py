@@ -31,6 +31,7 @@ from taba.server.inspection import InspectionResources
 from taba.server.keeping import Keeping
 from taba.server.latency import LatencyTracker
 from taba.server.maintenance import Maintenance
+from taba.server.metrics import ServerMetrics
 from taba.server.observation import Observer, Recorder
 from taba.server.operations import Operate, Operations
 from taba.server.publishing import Publishing
@@ -43,6 +44,7 @@ from taba.web.listening import Listening, listen
 from taba.web.site import BoundedSite, BufferedBody
 from taba.web.token import TokenGuard
 
+HOUR = 3600.0
 LEASE_SECONDS, SHARED_LEASE_SECONDS = 30.0, 2.0
 """How long leases hold, in a store of one process, and in one of many. The one process gets its leases back at once
 when it starts again: a short time would only let it lose them when it was kept from its work for a while. Among
@@ -84,28 +86,43 @@ class Server(Service):
         self.registry = registry
         self._inside = inside
         self._port: Listening | None = None
-        name = f"taba_server.{process.host}.{settings.port}"
-        clock, wall = process.reactor, process.wall
+        self.own_name = f"taba_server.{process.host}.{settings.port}"
         self.tracker = LatencyTracker()
-        self.observer = Observer(record, wall, self.tracker, clock.seconds)
+        self.observer = Observer(record, process.wall, self.tracker, process.reactor.seconds)
+        self.frontend = self._make_frontend()
         keeping = Keeping(settings.tabs)
-        self.frontend = Frontend(
-            store,
-            registry,
-            clock,
-            wall,
+        self.backend = self._make_backend(keeping)
+        self.maintenance = self._make_maintenance(keeping)
+        self.publishing = self._make_publishing()
+        self.operations = Operations(operate, self.own_name, process.wall, process.new_id)
+        self.status = self._make_status()
+        self.query = Query(
+            store, registry, process.wall, process.reactor, lambda: self.publishing.latencies.cluster
+        )
+        self._site = self._make_site(intake, bodies, guard)
+
+    def _make_frontend(self) -> Frontend:
+        settings, process = self.settings, self._process
+        return Frontend(
+            self.store,
+            self.registry,
+            process.reactor,
+            process.wall,
             self.observer,
             queue_capacity=settings.queue_capacity,
             throttle_capacity=settings.queue_throttle_capacity,
             chance=process.random.random,
             max_body=settings.max_body_bytes,
         )
-        self.backend = Backend(
-            store,
-            registry,
-            clock,
-            wall,
-            f"{name}.{process.new_id()[:8]}",
+
+    def _make_backend(self, keeping: Keeping) -> Backend:
+        settings, process = self.settings, self._process
+        return Backend(
+            self.store,
+            self.registry,
+            process.reactor,
+            process.wall,
+            f"{self.own_name}.{process.new_id()[:8]}",
             self.observer,
             checkpoint_seconds=settings.checkpoint_seconds,
             lease_seconds=SHARED_LEASE_SECONDS if settings.database.redis else LEASE_SECONDS,
@@ -114,39 +131,44 @@ class Server(Service):
             keeping=keeping,
             blacklist=Blacklist.of(settings.name_blacklist, settings.client_blacklist),
         )
-        self.maintenance = Maintenance(
-            store,
-            registry,
+
+    def _make_maintenance(self, keeping: Keeping) -> Maintenance:
+        settings, process = self.settings, self._process
+        return Maintenance(
+            self.store,
+            self.registry,
             self.backend,
-            clock,
-            wall,
-            Pruning(registry, keeping, settings.client_ttl),
+            process.reactor,
+            process.wall,
+            Pruning(self.registry, keeping, settings.client_ttl),
             random=process.random.random,
             gc_seconds=settings.gc_seconds,
-            undo_seconds=settings.undo_hours * 3600.0,
+            undo_seconds=settings.undo_hours * HOUR,
         )
-        self.publishing = Publishing(
-            store,
-            name,
-            settings.roles.split(","),
+
+    def _make_publishing(self) -> Publishing:
+        return Publishing(
+            self.store,
+            self.own_name,
+            self.settings.roles.split(","),
             self.backend,
             self.tracker,
-            clock,
-            wall,
+            self._process.reactor,
+            self._process.wall,
             self.maintenance.collect,
         )
-        self.operations = Operations(operate, name, wall, process.new_id)
-        self.status = ServerStatus(
+
+    def _make_status(self) -> ServerStatus:
+        database = self.settings.database
+        return ServerStatus(
             self.publishing,
-            store,
+            self.store,
             self.backend,
             self.observer,
-            wall,
-            alone=not settings.database.redis,
-            kind=settings.database.kind,
+            self._process.wall,
+            alone=not database.redis,
+            kind=database.kind,
         )
-        self.query = Query(store, registry, wall, clock, lambda: self.publishing.latencies.cluster)
-        self._site = self._make_site(intake, bodies, guard)
 
     def _make_site(
         self, intake: Mapping[str, Resource], bodies: Mapping[bytes, Callable[[], Any]], guard: TokenGuard | None
@@ -158,19 +180,22 @@ class Server(Service):
             **self._inspection().leaves(),
             **self._appending(limit),
             **AdminResources(self._administered(), open=guard is None, get=self.settings.admin_get).leaves(),
+            "metrics": Leaf(get=ServerMetrics(self, self._inside, self._process).answer),
             "healthz": Leaf(get=lambda request: write_text(request, "ok\n")),
             "readyz": Leaf(get=self._readyz),
         }
+        self.observer.measures.http.know(leaves)
         return BoundedSite(
             Root(leaves),
             self._process.reactor,
             {**bodies, b"/v2/append": lambda: BufferedBody(limit)},
             default_limit=PARAMETERS_LIMIT,
             guard=guard,
+            answered=self.observer.measures.http,
         )
 
     def _inspection(self) -> InspectionResources:
-        undo_seconds = self.settings.undo_hours * 3600.0
+        undo_seconds = self.settings.undo_hours * HOUR
         return InspectionResources(
             self.store, self.query, self.registry, self.publishing, self._process.reactor, undo_seconds
         )
@@ -186,7 +211,7 @@ class Server(Service):
             self.publishing.collect,
             clock,
             wall,
-            self.settings.undo_hours * 3600.0,
+            self.settings.undo_hours * HOUR,
         )
 
     def _appending(self, limit: int) -> dict[str, Resource]:

@@ -52,7 +52,8 @@ class AgentSettings:
     )
     servers: tuple[Endpoint, ...] = setting(
         "SERVER_ENDPOINTS",
-        "The servers' HTTP ports: a list of {host, port, tls} or URLs such as https://HOST:PORT.",
+        "The servers' HTTP ports: a list of {host, port, tls, path} or URLs such as https://HOST:PORT or"
+        " https://HOST/PATH.",
         lambda: (Endpoint("127.0.0.1", 8300),),
         example=SERVERS_EXAMPLE,
     )

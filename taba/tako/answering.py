@@ -77,6 +77,7 @@ class Answering(Protocol):
     def _send(self, header: dict[str, Any], blobs: Sequence[bytes] = ()) -> None:
         if not self._gone and self.transport is not None:
             header["v"] = self._replica.placement().configuration.version
+            header["now"] = int(self._replica.clock.wall() * 1e6)
             self.transport.write(wire.encode_message(header, blobs))
 
     def _take(self, message: wire.Message, size: int) -> None:

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 import click
 from attrs import define, evolve
 
-from taba.cli.server import Question, Unreachable, fetch
+from taba.cli.server import Fetch, Question, Unreachable, fetch
 from taba.errors import SettingsError
 from taba.tako.configuration import Configuration
 from taba.tako.migration import Finding, Proof, Tree, plan, read_tree
@@ -70,6 +70,8 @@ class Cluster:
     path: Path
     token: str | None
     say: Callable[[str], None]
+    fetch: Fetch = fetch
+    """How HTTP is asked."""
 
     def configuration(self) -> Configuration:
         """What the file says."""
@@ -82,7 +84,7 @@ class Cluster:
 
     def ask(self, url: str, method: str = "GET") -> Any:
         """The JSON of an answer; Unreachable when there is none."""
-        reply = fetch(Question(url, "application/json", ASK_SECONDS, self.token, None, method))
+        reply = self.fetch(Question(url, "application/json", ASK_SECONDS, self.token, None, method))
         if reply.status != 200:
             raise Unreachable(f"{reply.status} {reply.text.strip()[:300]}")
         return json.loads(reply.text)

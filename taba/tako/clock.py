@@ -5,7 +5,8 @@ part sits in the lowest digits, and a stamp can be read as a time. So a process 
 ones, also when its wall clock steps back.
 
 Stamps further ahead of the wall clock than `max_ahead` are refused and counted, so that one wrong clock cannot push
-every other one into the future. Not thread-safe: one thread uses it.
+every other one into the future. A process whose own clock is behind those of most others goes by theirs, else it would
+take everything that is stored for something from the future. Not thread-safe: one thread uses it.
 """
 
 from __future__ import annotations
@@ -27,24 +28,30 @@ class HybridClock:
     wall: Callable[[], float]
     max_ahead: float = MAX_AHEAD
     """Seconds that a stamp may be ahead of the wall clock."""
+    behind: Callable[[], float] = lambda: 0.0
+    """Seconds that the wall clock here is behind those of most others, as far as that is known; never negative."""
     refused: int = field(default=0, init=False)
     """How many stamps were refused as too far ahead."""
     _last: int = field(default=0, init=False)
 
     def now(self) -> int:
         """A stamp later than every one given or observed before."""
-        self._last = max(int(self.wall() * 1e6), self._last + 1)
+        self._last = max(self.wall_stamp(), self._last + 1)
         return self._last
+
+    def wall_stamp(self) -> int:
+        """The wall clock in microseconds, put right where it is behind."""
+        return int((self.wall() + self.behind()) * 1e6)
 
     def limit(self) -> int:
         """The latest stamp that is accepted now."""
-        return int((self.wall() + self.max_ahead) * 1e6)
+        return self.wall_stamp() + int(self.max_ahead * 1e6)
 
     def observe(self, stamp: int) -> None:
         """Let all later readings be above `stamp`. Raises ClockAhead, and counts, when it is too far ahead."""
         if stamp > self.limit():
             self.refused += 1
-            raise ClockAhead(stamp, int(self.wall() * 1e6), self.max_ahead)
+            raise ClockAhead(stamp, self.wall_stamp(), self.max_ahead)
         self._last = max(self._last, stamp)
 
 

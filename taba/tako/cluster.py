@@ -40,6 +40,8 @@ class ClusterSettings:
     update_seconds: float = 10.0
     passed_on: tuple[str, ...] = ()
     """Arguments for every process."""
+    cache: int = 32
+    """MiB of memory of each node for records."""
 
 
 @frozen
@@ -65,7 +67,10 @@ def commands(settings: ClusterSettings) -> list[Command]:
         if name not in settings.skip
     ]
     made += [
-        Command(name, ("tako-node", "-id", name, *config, *_var(settings, name), *update))
+        Command(
+            name,
+            ("tako-node", "-id", name, "--cache", str(settings.cache), *config, *_var(settings, name), *update),
+        )
         for name in configuration.nodes()
         if name not in settings.skip
     ]

@@ -20,6 +20,7 @@ class Options(MemberOptions):
 
     synopsis = "local_cluster.yaml -p 8080 [-p PORT]... [-s NODE...] [-v VARDIR] [-l LOG] [-u SECONDS]"
     longdesc = "Runs a whole cluster on this host, for trying and for tests. Remove its folder to start over."
+    optParameters = [["cache", None, 32, "MiB of memory of each node for records.", int]]
     needs_id = False
 
     def __init__(self) -> None:
@@ -66,6 +67,7 @@ class Options(MemberOptions):
             frozenset(self["skipped"]),
             self["update"],
             tuple(passed_on),
+            self["cache"],
         )
 
 

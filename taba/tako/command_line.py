@@ -4,6 +4,7 @@ written, and how a command comes to run under twistd.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -19,6 +20,10 @@ from taba.errors import SettingsError
 from taba.tako.clock import MAX_AHEAD
 from taba.tako.settings import DEFAULT_VAR, UPDATE_SECONDS, Security
 
+GC_THRESHOLDS = (20_000, 20, 20)
+"""Next to nothing here is freed by looking for cycles, and at Python's own thresholds the looking is a tenth of a
+proxy's work.
+"""
 _LONG = {"-id": "--id", "-cfg": "--cfg"}
 
 
@@ -145,6 +150,8 @@ def service_of(make: Callable[[Any, Any], IService], options: Any, process: Any,
     from taba.real import running_on
 
     write_log(options["log"])
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     return running_on(make, options["settings"], process, reactor)
 
 

@@ -121,4 +121,4 @@ def _deployment_object(deployment: Deployment) -> dict[str, Any]:
 
 def as_json(configuration: Configuration) -> bytes:
     """The configuration as UTF-8 JSON, for coordinators' answers and caches."""
-    return json.dumps(as_object(configuration), ensure_ascii=False, indent=1).encode()
+    return json.dumps(as_object(configuration), ensure_ascii=False).encode()

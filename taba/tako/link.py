@@ -98,6 +98,8 @@ class Link(Protocol):
         """Called when the connection has ended, for whatever reason."""
         self.refused: Callable[[Refused], object] = lambda _: None
         """Called when the node refused a whole message."""
+        self.told_time: Callable[[int], object] = lambda _: None
+        """Called with the node's clock, in microseconds, with each of its messages."""
         self._greeting, self._clock, self._version, self._patience = greeting, clock, version, patience
         self._messages = wire.Messages()
         self._greeted = False
@@ -198,6 +200,8 @@ class Link(Protocol):
     def _take(self, message: wire.Message) -> None:
         header = message.header
         version = wire.whole(header.get("v", 0), "v")
+        if "now" in header:
+            self.told_time(wire.whole(header["now"], "now"))
         refused = header.get("refused")
         if not self._greeted:
             if refused is not None:

@@ -98,9 +98,11 @@ class Member(Service):
             lambda address: tls.endpoint(reactor, address),
             lambda: self.source.version,
             self.source.heard,
+            process.wall,
             self.token_to_show,
         )
         self.peers = Peers(around)
+        self.clock.behind = self.peers.behind
         self.router = Router(self.peers, self.clock, self.source.placement, self.source.renewed)
         self.values = Values(self.router, process.new_id)
         self.listening: Listening | None = None

@@ -42,6 +42,7 @@ class TakoNode(Member):
             process.worker("tako-writes"),
             process.worker("tako-reads"),
             lambda function: process.reactor.callLater(0, function),
+            settings.cache_bytes,
         )
         reactor = process.reactor
         self.notes = Notes(self.records, self.peers, reactor, self._knows, process.new_id)

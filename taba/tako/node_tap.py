@@ -21,7 +21,10 @@ class Options(MemberOptions):
 
     synopsis = "-id n1 [-c HOST PORT]... [-cfg FILE] [-f DBFILE] [-v VARDIR] [-l LOG] [-u SECONDS]"
     longdesc = "Keeps the records of its buckets, answers other nodes and proxies, and serves HTTP."
-    optParameters = [["database", "f", None, "File of the database [default: tako.db in the folder of -v]"]]
+    optParameters = [
+        ["database", "f", None, "File of the database [default: tako.db in the folder of -v]"],
+        ["cache", None, 32, "MiB of memory for the records that were read or written last.", int],
+    ]
 
     def settings(self) -> NodeSettings:
         """See `MemberOptions`."""
@@ -42,6 +45,7 @@ class Options(MemberOptions):
             self.security(),
             database=name,
             database_folder=folder,
+            cache_bytes=max(0, self["cache"]) * 1024 * 1024,
         )
 
 

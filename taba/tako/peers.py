@@ -29,6 +29,8 @@ PATIENCE = 5.0
 """Seconds that an answer, or a connection, may take."""
 FIRST_PAUSE = 0.2  # seconds
 LONGEST_PAUSE = 5.0
+LEAST_CLOCKS = 3
+"""Of so many nodes the middle clock is believed rather than the one here, where that is behind."""
 
 
 class _OneLink(Factory):
@@ -58,6 +60,8 @@ class Surroundings:
     """Of the configuration in force."""
     stale: Callable[[int, str], object]
     """Told the version of a newer configuration, and who has it."""
+    wall: Callable[[], float]
+    """Wall time here, in seconds."""
     token: Callable[[], str | None] = lambda: None
     patience: float = PATIENCE
 
@@ -70,6 +74,8 @@ class RemotePeer:
     node: str
     address: Address
     _around: Surroundings
+    offset: float | None = field(default=None, init=False)
+    """Seconds that the node's clock is ahead of the one here, by its last message."""
     _link: Link | None = field(default=None, init=False)
     _connecting: Deferred[Any] | None = field(default=None, init=False)
     _waiting: list[Deferred[Link]] = field(factory=list, init=False)
@@ -107,6 +113,7 @@ class RemotePeer:
         greeting = Greeting(around.sender, self.node, around.token())
         link = Link(greeting, around.clock, around.version, around.patience)
         link.refused = self._heard
+        link.told_time = self._told_time
         connecting: Deferred[Any] = around.endpoint(self.address).connect(_OneLink(link))
         self._connecting = connecting
         connecting.addTimeout(around.patience, around.clock)
@@ -131,6 +138,9 @@ class RemotePeer:
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.errback(Unreachable(self.node, self._why))
+
+    def _told_time(self, now: int) -> None:
+        self.offset = now / 1e6 - self._around.wall()
 
     def _lost(self) -> None:
         self._link = None
@@ -231,6 +241,8 @@ class Peers:
     own: Any = None
     _peers: dict[str, RemotePeer] = field(factory=dict, init=False)
     _addresses: Mapping[str, Address] = field(factory=dict, init=False)
+    _behind: float = field(default=0.0, init=False)
+    _behind_until: float = field(default=0.0, init=False)
     _closed: bool = field(default=False, init=False)
 
     def use(self, addresses: Mapping[str, Address]) -> None:
@@ -256,6 +268,17 @@ class Peers:
         """Whether a node was not to be reached a moment ago."""
         peer = self._peers.get(node)
         return peer is not None and peer.away
+
+    def behind(self) -> float:
+        """Seconds that the clock here is behind those of most nodes; 0 when it is not, or fewer than LEAST_CLOCKS are
+        known. Found out once a second.
+        """
+        now = self.around.clock.seconds()
+        if now >= self._behind_until:
+            offsets = sorted(each.offset for each in self._peers.values() if each.offset is not None and each.connected)
+            middle = offsets[(len(offsets) - 1) // 2] if len(offsets) >= LEAST_CLOCKS else 0.0
+            self._behind, self._behind_until = max(0.0, middle), now + 1.0
+        return self._behind
 
     def states(self) -> dict[str, str]:
         """Node -> up, away or idle, of all nodes that were asked."""

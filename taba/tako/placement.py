@@ -55,6 +55,7 @@ class Placement:
     configuration: Configuration
     groups: list[Group] = field(factory=list, init=False)
     _group_of: array[int] = field(init=False, repr=False)
+    _owned: dict[str, bytes] = field(factory=dict, init=False, repr=False)
     active_ring: Ring = field(init=False, repr=False)
     target_ring: Ring = field(init=False, repr=False)
 
@@ -93,11 +94,14 @@ class Placement:
 
     def owned_by(self, node: str) -> bytes:
         """A byte for each slot: 1 where the node holds it."""
+        if node in self._owned:
+            return self._owned[node]
         owned = bytearray(SLOTS)
         for group in self.groups_of(node):
             for slot in group.slots:
                 owned[slot] = 1
-        return bytes(owned)
+        self._owned[node] = bytes(owned)
+        return self._owned[node]
 
     def neighbours(self, node: str) -> dict[str, list[Group]]:
         """The nodes that hold something that `node` holds, each with the groups they have in common."""

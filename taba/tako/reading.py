@@ -65,6 +65,7 @@ def _read_yaml(text: str, name: str) -> Any:
         """Plain values alone, and each name once."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            """Called by PyYAML."""
             seen: set[Any] = set()
             for key_node, _ in node.value:
                 key = self.construct_object(key_node, deep=True)
@@ -113,6 +114,7 @@ class _Reader:
     mistakes: list[Mistake] = field(factory=list)
 
     def wrong(self, path: str, problem: str) -> None:
+        """Note a mistake."""
         self.mistakes.append(Mistake(path, problem))
 
     # --------------------------------------------------------------------------------------------------- plain values
@@ -148,6 +150,7 @@ class _Reader:
         return default
 
     def boolean(self, members: Mapping[str, Any], name: str, path: str, default: bool) -> bool:
+        """yes or no."""
         words = {"yes": True, "no": False, "true": True, "false": False}
         return bool(self.choice(members, name, path, words, default))
 
@@ -155,6 +158,7 @@ class _Reader:
         self, members: Mapping[str, Any], name: str, path: str, default: float, low: float, high: float,
         read: Callable[[Any], float | None], expects: str,
     ) -> float:  # fmt: skip
+        """A number that `read` makes of the value; `expects` says in words what is allowed."""
         value = members.get(name, default)
         number = read(value)
         if number is None or not low <= number <= high:
@@ -163,12 +167,14 @@ class _Reader:
         return number
 
     def whole(self, value: Any, path: str, low: int, high: int, what: str = "a whole number") -> int | None:
+        """A whole number; None, and a mistake, for anything else."""
         if type(value) is int and low <= value <= high:
             return value
         self.wrong(path, f"{_shown(value)} is not {what} from {low} to {high}")
         return None
 
     def host(self, value: Any, path: str) -> str:
+        """A host's name or address."""
         if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9:._%-]{1,253}", value):
             return value
         self.wrong(path, f"{_shown(value)} is not a host")
@@ -177,6 +183,7 @@ class _Reader:
     # -------------------------------------------------------------------------------------------------- the document
 
     def configuration(self, value: Any) -> Configuration | None:
+        """The whole document; None when it has a mistake."""
         members = self.members(value, "", _TOP)
         if not isinstance(value, dict):
             return None
@@ -186,8 +193,10 @@ class _Reader:
         }
         if not deployments and "deployments" not in {each.path for each in self.mistakes}:
             self.wrong("deployments", "there has to be one at least")
-        active = self.deployment_name(members, "active_deployment", deployments, None)
-        target = self.deployment_name(members, "target_deployment", deployments, active)
+        active = self.deployment_name(members, "active_deployment", deployments)
+        target = active
+        if members.get("target_deployment") is not None:
+            target = self.deployment_name(members, "target_deployment", deployments)
         coordinators = {
             name: self.coordinator(where, f"coordinators.{name}")
             for name, where in self.named(members.get("coordinators") or {}, "coordinators").items()
@@ -201,19 +210,17 @@ class _Reader:
             return None
         return Configuration(str(active), str(target), deployments, master, coordinators, version)
 
-    def deployment_name(
-        self, members: Mapping[str, Any], name: str, deployments: Mapping[str, Any], default: Any
-    ) -> Any:
+    def deployment_name(self, members: Mapping[str, Any], name: str, deployments: Mapping[str, Any]) -> str:
+        """The name of a deployment that there is."""
         value = members.get(name)
         if value is None:
-            if default is None:
-                self.wrong(name, "is missing")
-            return default
-        if str(value) not in deployments:
+            self.wrong(name, "is missing")
+        elif str(value) not in deployments:
             self.wrong(name, f"{_shown(value)} is none of the deployments{_list(deployments)}")
         return str(value)
 
     def deployment(self, name: str, value: Any, path: str) -> Deployment:
+        """One deployment."""
         members = self.members(value, path, _DEPLOYMENT)
         default = Deployment(name, {})
         buckets = {
@@ -242,6 +249,7 @@ class _Reader:
         )  # fmt: skip
 
     def buckets_per_key(self, value: Any, path: str, buckets: int) -> int:
+        """The member of `hash`."""
         members = self.members(value, path, ("buckets_per_key",))
         number = self.whole(members.get("buckets_per_key", 1), f"{path}.buckets_per_key", 1, 100)
         if number is not None and buckets and number > buckets:
@@ -249,6 +257,7 @@ class _Reader:
         return number or 1
 
     def bucket(self, value: Any, path: str) -> dict[str, Address]:
+        """The nodes of a bucket."""
         nodes = {}
         for node, where in self.named(value, path).items():
             address = self.address(where, f"{path}.{node}")
@@ -259,6 +268,7 @@ class _Reader:
         return nodes
 
     def address(self, value: Any, path: str) -> Address | None:
+        """Where a node is; None, and a mistake, for anything else."""
         if not isinstance(value, list) or len(value) != 3:
             self.wrong(path, f"{_shown(value)} is not [host, http_port, internal_port]")
             return None
@@ -272,6 +282,7 @@ class _Reader:
         return Address(host, http, internal)
 
     def coordinator(self, value: Any, path: str) -> tuple[str, int]:
+        """Where a coordinator is."""
         if not isinstance(value, list) or len(value) != 2:
             self.wrong(path, f"{_shown(value)} is not [host, port]")
             return ("", 0)

@@ -12,7 +12,7 @@ from enum import Enum
 from attrs import define, field
 
 from taba.tako.levels import Level, Replicas
-from taba.tako.records import Version, is_newer, newest
+from taba.tako.records import Version, is_newer
 
 
 class Verdict(Enum):
@@ -89,6 +89,7 @@ class ReadRound(Round):
     """One key, asked of its nodes."""
 
     versions: dict[str, Version | None] = field(factory=dict, init=False)
+    _newest: Version | None = field(default=None, init=False)
 
     def found(self, node: str, version: Version | None) -> None:
         """A node answered with what it holds, None for nothing."""
@@ -96,10 +97,12 @@ class ReadRound(Round):
             version = None
         self.answered.add(node)
         self.versions[node] = version
+        if version is not None and is_newer(version, self._newest):
+            self._newest = version
 
     def newest(self) -> Version | None:
         """The newest version so far."""
-        return newest([version for version in self.versions.values() if version is not None])
+        return self._newest
 
     def holders(self) -> list[str]:
         """The nodes that hold the newest version, in the order of the key's nodes."""

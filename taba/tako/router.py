@@ -150,12 +150,15 @@ class Router:
             self.clock.observe(stamp)
         chosen = version(self.clock.now() if stamp is None else stamp)
         for _ in range(ATTEMPTS):
+            placement = self.placement()
             offered = Write(key, chosen, body)
             under = self.offer(key, chosen, lambda _, offered=offered: offered, level, stamp)  # type: ignore[misc]
             verdict = await under.done
             round = under.round
             assert isinstance(round, WriteRound)
             if verdict is Verdict.REACHED:
+                if self.placement() is not placement:
+                    continue  # who was asked may not be who holds the key by now; the node in here did not check
                 return Receipt(chosen, len(round.answered), len(round.replicas.nodes))
             if verdict is Verdict.SUPERSEDED:
                 assert round.newer is not None
@@ -235,13 +238,16 @@ class Router:
     async def _read(self, key: bytes, level: Level | None, body: bool) -> Value | None:
         check_key(key)
         for _ in range(ATTEMPTS):
+            placement = self.placement()
             reading = _Reading(self, key, level, body)
             verdict = await reading.under.done
-            if verdict is Verdict.REACHED:
+            if verdict is Verdict.REACHED and self.placement() is placement:
                 try:
                     return await reading.result()
                 except (Gone, Unreachable, StorageFailed):
                     continue  # it was replaced meanwhile, or its holder went away
+            if self.placement() is not placement:
+                continue
             if not reading.under.stale:
                 break
             await self.renewed()

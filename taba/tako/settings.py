@@ -48,6 +48,8 @@ class NodeSettings(MemberSettings):
     """The name of the database's file in its folder."""
     database_folder: str | None = None
     """Where that is; None for `var`."""
+    cache_bytes: int = 32 * 1024 * 1024
+    """Memory for the records that were read or written last."""
 
 
 @frozen

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.logger import Logger
 from twisted.web.client import Agent, HTTPConnectionPool, readBody
 from twisted.web.http_headers import Headers
@@ -98,6 +98,8 @@ class ConfigurationSource:
     _renewals: list[Deferred[object]] = field(factory=list, init=False)
     _refreshing: bool = field(default=False, init=False)
     _asking: bool = field(default=False, init=False)
+    _written: int = field(default=-1, init=False)
+    """The highest version that was given to the disk, so that none is written over by an older one."""
     _timer: Any = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     problem: str | None = field(default=None, init=False)
@@ -143,6 +145,7 @@ class ConfigurationSource:
             pause: Deferred[None] = Deferred()
             self.reactor.callLater(0.5, pause.callback, None)
             await pause
+        raise CancelledError()
 
     def _tick(self) -> None:
         self._timer = self.reactor.callLater(self.update_seconds, self._tick)
@@ -242,9 +245,13 @@ class ConfigurationSource:
                 configuration = evolve(configuration, version=own.version + 1)
             if configuration.version <= own.version:
                 return
+        if configuration.version <= self._written:
+            return
+        before, self._written = self._written, configuration.version
         try:
             await self.worker(write_copy, self.folder, CACHE, configuration)
         except OSError as problem:
+            self._written = before
             if self.read_file is None:
                 self._note(f"a newer one cannot be written to {self.folder.path}: {problem}")
                 return

@@ -191,45 +191,51 @@ def proxy_tree(proxy: TakoProxy) -> Root:
 def node_tree(node: TakoNode) -> Root:
     """The resources of a node."""
 
-    def facts() -> Facts:
-        return {
-            "role": "node",
-            **_common(node),
-            "keys": sum(node.records.leaves.counts),
-            "share": round(node.source.placement().share_of(node.settings.name), 4),
-            "store": node.records.store_id,
-            "questions": dict(sorted(node.replica.counts.items())),
-            "noted": dict(node.records.noted()),
-            "notes_sent": node.notes.sent,
-            "bad_messages": node.answering.bad_messages,
-            "strangers": node.answering.strangers,
-            "healing": node.healing.shown(),
-        }
-
-    def numbers() -> Mapping[str, float]:
-        healing = node.healing.shown()
-        return {
-            **_numbers(node),
-            "tako_keys": sum(node.records.leaves.counts),
-            "tako_notes": sum(node.records.noted().values()),
-            "tako_notes_sent_total": node.notes.sent,
-            "tako_bad_messages_total": node.answering.bad_messages,
-            **{f'tako_questions_total{{what="{what}"}}': n for what, n in node.replica.counts.items()},
-            "tako_healing_cycles_total": healing["cycles"],
-            "tako_healing_done": healing["done"],
-            **{
-                f"tako_healing_{name}_total": healing[name]
-                for name in ("fetched", "sent", "damaged", "handed_over", "tombstones_removed")
-            },
-        }
-
     def heal(request: Any) -> Deferred[Any]:
         return node.healing.run().addCallback(lambda _: write_json(request, node.healing.shown()))
 
     def tree(request: Any) -> None:
         write_json(request, tree_document(node))
 
-    return _tree(node, {"tree": Leaf(get=tree), "heal": Leaf(post=heal)}, facts, numbers)
+    more = {"tree": Leaf(get=tree), "heal": Leaf(post=heal)}
+    return _tree(node, more, lambda: _node_facts(node), lambda: _node_numbers(node))
+
+
+def _node_facts(node: TakoNode) -> Facts:
+    return {
+        "role": "node",
+        **_common(node),
+        "keys": sum(node.records.leaves.counts),
+        "share": round(node.source.placement().share_of(node.settings.name), 4),
+        "store": node.records.store_id,
+        "cache": {"bytes": node.records.cache.size, "hits": node.records.cache.hits},
+        "questions": dict(sorted(node.replica.counts.items())),
+        "noted": dict(node.records.noted()),
+        "notes_sent": node.notes.sent,
+        "bad_messages": node.answering.bad_messages,
+        "strangers": node.answering.strangers,
+        "healing": node.healing.shown(),
+    }
+
+
+def _node_numbers(node: TakoNode) -> Mapping[str, float]:
+    healing = node.healing.shown()
+    return {
+        **_numbers(node),
+        "tako_keys": sum(node.records.leaves.counts),
+        "tako_cache_hits_total": node.records.cache.hits,
+        "tako_cache_misses_total": node.records.cache.misses,
+        "tako_notes": sum(node.records.noted().values()),
+        "tako_notes_sent_total": node.notes.sent,
+        "tako_bad_messages_total": node.answering.bad_messages,
+        **{f'tako_questions_total{{what="{what}"}}': n for what, n in node.replica.counts.items()},
+        "tako_healing_cycles_total": healing["cycles"],
+        "tako_healing_done": healing["done"],
+        **{
+            f"tako_healing_{name}_total": healing[name]
+            for name in ("fetched", "sent", "damaged", "handed_over", "tombstones_removed")
+        },
+    }
 
 
 def tree_document(node: TakoNode) -> dict[str, Any]:
@@ -247,39 +253,41 @@ def tree_document(node: TakoNode) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------- coordinators
 
 
+def _coordinator_facts(coordinator: TakoCoordinator) -> Facts:
+    configuration = coordinator.configuration
+    assert configuration is not None
+    return {
+        "role": "coordinator",
+        "version": taba.__version__,
+        "id": coordinator.settings.name,
+        "master": coordinator.is_master(configuration),
+        "uptime_seconds": round(coordinator.process.reactor.seconds() - coordinator.started_at, 1),
+        "configuration": configuration.version,
+        "active_deployment": configuration.active_deployment,
+        "target_deployment": configuration.target_deployment,
+        "served": coordinator.served,
+        "reloads": coordinator.reloads,
+        "problem": coordinator.problem,
+    }
+
+
+def _coordinator_numbers(coordinator: TakoCoordinator) -> Mapping[str, float]:
+    configuration = coordinator.configuration
+    return {
+        "tako_configuration_version": configuration.version if configuration is not None else 0,
+        "tako_configurations_served_total": coordinator.served,
+        "tako_reloads_total": coordinator.reloads,
+    }
+
+
 def coordinator_tree(coordinator: TakoCoordinator) -> Root:
     """The resources of a coordinator."""
 
-    def facts() -> Facts:
-        configuration = coordinator.configuration
-        assert configuration is not None
-        return {
-            "role": "coordinator",
-            "version": taba.__version__,
-            "id": coordinator.settings.name,
-            "master": coordinator.is_master(configuration),
-            "uptime_seconds": round(coordinator.process.reactor.seconds() - coordinator.started_at, 1),
-            "configuration": configuration.version,
-            "active_deployment": configuration.active_deployment,
-            "target_deployment": configuration.target_deployment,
-            "served": coordinator.served,
-            "reloads": coordinator.reloads,
-            "problem": coordinator.problem,
-        }
-
-    def numbers() -> Mapping[str, float]:
-        configuration = coordinator.configuration
-        return {
-            "tako_configuration_version": configuration.version if configuration is not None else 0,
-            "tako_configurations_served_total": coordinator.served,
-            "tako_reloads_total": coordinator.reloads,
-        }
+    def failed(failure: Any) -> None:
+        failure.trap(StartError, TakoError)
+        raise Refusal(409, f"The configuration stays as it was.\n{failure.value}")
 
     def reload(request: Any) -> Deferred[Any]:
-        def failed(failure: Any) -> None:
-            failure.trap(StartError, TakoError)
-            raise Refusal(409, f"The configuration stays as it was.\n{failure.value}")
-
         reloading: Deferred[Any] = coordinator.reload()
         reloading.addErrback(failed)
         return reloading.addCallback(lambda each: write_json(request, {"version": each.version}))
@@ -287,9 +295,9 @@ def coordinator_tree(coordinator: TakoCoordinator) -> Root:
     return Root(
         {
             "configuration": _configuration(coordinator.document),
-            "status": _shown(facts),
+            "status": _shown(lambda: _coordinator_facts(coordinator)),
             "healthz": _healthz(lambda: None),
-            "metrics": _metrics(numbers),
+            "metrics": _metrics(lambda: _coordinator_numbers(coordinator)),
             "reload": Leaf(post=reload),
         }
     )

@@ -35,7 +35,6 @@ Work = Callable[[sqlite3.Connection], Any]
 MAX_GROUP = 512
 """Changes in one commit."""
 MAX_GROUP_BYTES = 16 * 1024 * 1024
-CACHE_BYTES = 32 * 1024 * 1024
 SMALL = 4_096
 """Bytes of a value that is kept in memory also when only its version was asked for."""
 MAX_NOTES = 1_000_000
@@ -125,7 +124,7 @@ class SqliteRecords(Service):
     def __init__(
         self, folder: IFolder, name: str, node: str, new_id: Callable[[], str], limit: Callable[[], int],
         writer: Worker, reader: Worker, soon: Callable[[Callable[[], object]], object],
-        cache_bytes: int = CACHE_BYTES,
+        cache_bytes: int = 0,
     ) -> None:  # fmt: skip
         """`limit` gives the latest stamp that is accepted now; versions above it give way to others. `soon` calls a
         function at the next turn of the reactor.

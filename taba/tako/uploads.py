@@ -78,13 +78,13 @@ class Upload:
         except TakoError:
             self._remove()
             raise
-        at = router.clock.now() if stamp is None else stamp
+        at, placement = router.clock.now() if stamp is None else stamp, router.placement()
         version = Version(at, False, self.size, self._checksum.hexdigest())
         under = router.offer(self.key, version, lambda node: self._write(node, version), level, at)
         verdict = await under.done
         round = under.round
         assert isinstance(round, WriteRound)
-        if verdict is Verdict.REACHED:
+        if verdict is Verdict.REACHED and router.placement() is placement:
             return Receipt(version, len(round.answered), len(round.replicas.nodes))
         problems = [*under.problems, *self._lost.values()]
         if any(isinstance(problem, DiskFull) for problem in problems):

@@ -24,6 +24,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import Interface, implementer
 
+from taba.web.measured import AnsweredRequests
 from taba.web.token import CHALLENGE, TokenGuard
 
 LINGER_SECONDS = 2.0
@@ -96,11 +97,14 @@ class BoundedRequest(Request):
 
     content: Any = None
     refused = False
+    begun = 0.0
+    """When its headers had come, by the site's clock."""
 
     def gotLength(self, length: int | None) -> None:
         """The headers are in. Called by the channel, which has the length None for a chunked body."""
         self.method, self.uri = self.channel._command, self.channel._path
         self.path = self.uri.split(b"?", 1)[0]
+        self.begun = self._site().clock.seconds()
         if self._is_stranger():
             self.content = BufferedBody(0)
         else:
@@ -149,6 +153,7 @@ class BoundedRequest(Request):
         if self.refused:
             return
         self.refused = True
+        self._site().count(self, status)
         text = reason.encode() + b"\n"
         later = b"" if retry_after is None else b"Retry-After: %d\r\n" % retry_after
         if challenge is not None:
@@ -190,6 +195,7 @@ class BoundedChannel(HTTPChannel):
 class BoundedSite(Site):
     """A site with bounded bodies: `bodies` maps a path to the maker of its `IBody`; all others may have
     `default_limit` bytes. With a `guard`, who shows no token is refused before anything of a body is looked at.
+    `answered` counts what was answered; answers whose reader went away before their end are not among it.
     """
 
     protocol: Any = BoundedChannel
@@ -202,6 +208,7 @@ class BoundedSite(Site):
         default_limit: int = 65_536,
         timeout: float = 60.0,
         guard: TokenGuard | None = None,
+        answered: AnsweredRequests | None = None,
     ) -> None:
         super().__init__(
             resource, requestFactory=BoundedRequest, reactor=clock, timeout=timeout, parsePOSTFormSubmission=False
@@ -211,6 +218,7 @@ class BoundedSite(Site):
         self.displayTracebacks = False
         self._bodies = bodies
         self._default_limit = default_limit
+        self._answered = answered or AnsweredRequests()
 
     def acceptableProtocols(self) -> list[bytes]:
         """What TLS may agree on: HTTP/1.1 alone, also where the packages for HTTP/2 are installed."""
@@ -223,5 +231,12 @@ class BoundedSite(Site):
             return maker()
         return BufferedBody(self._default_limit)
 
+    def count(self, request: BoundedRequest, status: int) -> None:
+        """A request is answered with a status."""
+        self._answered.answered(request.path, status, max(0.0, self.clock.seconds() - request.begun))
+
     def log(self, request: Any) -> None:
-        """No access log: a busy agent answers thousands of requests a second; numbers are in /status and /metrics."""
+        """Called by twisted.web when an answer is whole. No access log: a busy agent answers thousands of requests a
+        second; numbers are in /status and /metrics.
+        """
+        self.count(request, request.code)

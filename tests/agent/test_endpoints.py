@@ -12,6 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taba.agent.endpoints import (
     BACKOFF_SECONDS,
+    CALM_SECONDS,
+    FIRST_PORTION,
     MAX_BACKOFF_SECONDS,
     MAX_RETRY_AFTER,
     SAMPLES,
@@ -165,10 +167,132 @@ class ChoiceTests(SynchronousTestCase):
         taken(endpoints, 1.0)
         endpoints.failed("b", 1.0)
         self.assertEqual(
-            endpoints.status(1.0), [EndpointStatus("a", 0, 1.0, 0.0, 0.0), EndpointStatus("b", 0, 0.0, 1.0, 0.25)]
+            endpoints.status(1.0),
+            [EndpointStatus("a", 0, 1.0, 0.0, 0.0, 2 * FIRST_PORTION), EndpointStatus("b", 0, 0.0, 1.0, 0.25)],
         )
         later = endpoints.status(31.0)
-        self.assertEqual((later[0].latency, later[1].errors, later[1].back_in), (0.125, 0.5, 0.0))
+        self.assertEqual((later[0].latency, later[1].errors, later[1].back_in), (0.125, 0.125, 0.0))
+
+    def test_much_worse_is_not_used(self) -> None:
+        """While the better server is busy, one that takes twenty times as long is left alone; once the better one has
+        been silent for so long that it is no better any more, it is not.
+        """
+        endpoints = self.make("a", "b")
+        for name, seconds in (("a", 0.02), ("b", 0.4)):
+            while taken(endpoints, 0.0) != name:
+                pass
+            for each in endpoints.status(0.0):
+                if each.in_flight:
+                    endpoints.answered(each.name, 0.0, 0.02 if each.name == "a" else seconds)
+        self.assertEqual(taken(endpoints, 0.0), "a")
+        self.assertIsNone(endpoints.take(0.0))
+        again = endpoints.next_at(0.0)
+        assert again is not None
+        self.assertTrue(0 < again < 1)
+        self.assertEqual(endpoints.take(0.2), "b")
+
+    def prove(self, endpoints: Endpoints, now: float) -> None:
+        """Let every endpoint answer once."""
+        names = []
+        while (name := endpoints.take(now)) is not None:
+            names.append(name)
+        for name in names:
+            endpoints.answered(name, now, 0.02)
+
+    def test_overdue(self) -> None:
+        """A request that takes long, while another server answers much faster, is overdue; its server gets nothing more
+        until it has ended.
+        """
+        endpoints = self.make("a", "b", parallel=2)
+        self.prove(endpoints, 0.0)
+        slow = taken(endpoints, 0.0)
+        other = "b" if slow == "a" else "a"
+        self.assertFalse(endpoints.is_overdue(slow, 0.9, 0.9))
+        self.assertTrue(endpoints.is_overdue(slow, 1.0, 1.0))
+        self.assertEqual([endpoints.take(1.0) for _ in range(3)], [other, other, None])
+        self.assertEqual([each.overdue for each in endpoints.status(1.0)], [slow == "a", slow == "b"])
+        endpoints.settled(slow)
+        endpoints.answered(slow, 5.0, 5.0)
+        self.assertEqual(endpoints.portion(slow), 2 * FIRST_PORTION)
+        self.assertFalse(any(each.overdue for each in endpoints.status(5.0)))
+
+    def test_nothing_is_overdue_without_a_better_one(self) -> None:
+        """It is not where there is no other server, or none that has proved itself, or none that is faster."""
+        alone = self.make("a")
+        self.prove(alone, 0.0)
+        taken(alone, 0.0)
+        self.assertFalse(alone.is_overdue("a", 9.0, 9.0))
+        unproved = self.make("a", "b")
+        self.assertFalse(unproved.is_overdue(taken(unproved, 0.0), 9.0, 9.0))
+        both = self.make("a", "b")
+        self.prove(both, 0.0)
+        one, other = taken(both, 0.0), taken(both, 0.0)
+        both.answered(other, 3.0, 3.0)
+        self.assertFalse(both.is_overdue(one, 4.0, 4.0))
+        self.assertTrue(both.is_overdue(one, 9.0, 9.0))
+        endpoints = self.make("a", "b")
+        self.prove(endpoints, 0.0)
+        one, other = taken(endpoints, 0.0), taken(endpoints, 0.0)
+        endpoints.failed(other, 1.0)
+        self.assertFalse(endpoints.is_overdue(one, 9.0, 9.0))
+
+    def test_portion(self) -> None:
+        """A server that is new, or failed, gets little at first, and twice as much after each answer; a probe proves
+        nothing.
+        """
+        endpoints = self.make("a")
+        endpoints.answered(taken(endpoints, 0.0), 0.0, 0.01, probe=True)
+        found = []
+        for _ in range(8):
+            found.append(endpoints.portion("a"))
+            endpoints.answered(taken(endpoints, 0.0), 0.0, 0.01)
+        self.assertEqual(found, [1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 1.0])
+        endpoints.failed(taken(endpoints, 0.0), 0.0)
+        self.assertEqual(endpoints.portion("a"), FIRST_PORTION)
+
+    def test_coming_and_going(self) -> None:
+        """A server that answers between its failures is left alone longer and longer; after a calm time all is
+        forgotten.
+        """
+        endpoints = self.make("a", chance=lambda: 0.999999)
+        now, pauses = 0.0, []
+        for _ in range(8):
+            endpoints.answered(taken(endpoints, now), now, 0.01)
+            taken(endpoints, now + 0.5)
+            endpoints.failed("a", now + 0.5)
+            pauses.append(endpoints.status(now + 0.5)[0].back_in)
+            now += 0.5 + pauses[-1]
+        self.assertEqual([round(each, 2) for each in pauses], [0.5, 1, 2, 4, 8, 10, 10, 10])
+        for at in (now, now + CALM_SECONDS, now + CALM_SECONDS + MAX_BACKOFF_SECONDS):
+            endpoints.answered(taken(endpoints, at), at, 0.01)
+        endpoints.failed(taken(endpoints, 99.0), 99.0)
+        self.assertAlmostEqual(endpoints.status(99.0)[0].back_in, BACKOFF_SECONDS, 3)
+
+    def test_other_endpoints(self) -> None:
+        """Servers come and go: those that stay keep what is known of them, and one that goes may still answer."""
+        endpoints = self.make("a", "b")
+        self.prove(endpoints, 0.0)
+        leaving = taken(endpoints, 0.0)
+        staying = "b" if leaving == "a" else "a"
+        endpoints.use([staying, "c"])
+        self.assertIn(leaving, endpoints)
+        self.assertEqual({taken(endpoints, 0.0), taken(endpoints, 0.1)}, {staying, "c"})
+        self.assertIsNone(endpoints.take(0.1))
+        endpoints.answered(leaving, 1.0, 1.0)
+        self.assertNotIn(leaving, endpoints)
+        self.assertEqual([(each.name, each.portion) for each in endpoints.status(0.0)],
+                         [(staying, 2 * FIRST_PORTION), ("c", FIRST_PORTION)])  # fmt: skip
+        self.assertRaises(ValueError, endpoints.use, [])
+
+    def test_back_before_it_was_gone(self) -> None:
+        """A server that left and is back before its last request ended is the same one."""
+        endpoints = self.make("a", "b")
+        self.prove(endpoints, 0.0)
+        name = taken(endpoints, 0.0)
+        endpoints.use(["b" if name == "a" else "a"])
+        endpoints.use(["a", "b"])
+        endpoints.answered(name, 1.0, 1.0)
+        self.assertEqual({each.name: each.portion for each in endpoints.status(0.0)}[name], 4 * FIRST_PORTION)
 
     @settings(max_examples=100, deadline=None, database=None)
     @given(
@@ -188,6 +312,7 @@ class ChoiceTests(SynchronousTestCase):
                 else:
                     back = endpoints.next_at(now)
                     self.assertTrue(flying if back is None else back > now)
+                self.assertLessEqual(max(each.in_flight for each in endpoints.status(now)), 2)
             elif flying:
                 name = flying.pop()
                 if step == "answered":

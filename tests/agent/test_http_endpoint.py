@@ -190,6 +190,18 @@ class RefusalTests(HTTPEndpointCase):
             self.assertEqual(str(problem), f"http://taba.example:8300: {status} The logs are full.")
             self.assertIsNone(problem.retry_after)
 
+    def test_pages_of_proxies(self) -> None:
+        """A proxy's page is never a refusal, whatever its status; who looks at the log sees its words."""
+        for status in (200, 301, 400, 401, 403, 404, 405, 409, 413, 500, 502, 503, 504):
+            self.server.status = status
+            self.server.headers = {"Content-Type": "text/html"}
+            self.server.body = b"<html>\r\n<head><title>%d Some Words</title></head>\r\n<body>nginx</body></html>" % status
+            problem = self.down(self.endpoint("http://proxy.example/taba").append(REQUEST))
+            if status != 200:
+                self.assertEqual(str(problem), f"http://proxy.example/taba: {status} {status} Some Words nginx")
+            self.assertEqual(problem.too_large, status == 413)
+            self.down(self.endpoint().topology())
+
     def test_reason_in_json(self) -> None:
         """Our own servers say why in JSON, too."""
         self.server.status, self.server.body = 503, b'{"error": "The logs are full."}'

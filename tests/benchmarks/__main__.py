@@ -1,5 +1,5 @@
 """Runs the benchmarks named on the command line, or all: `python -m tests.benchmarks [intake] [queries] [sizes]
-[quantiles] [client] [redis]`.
+[quantiles] [client] [redis] [tako]`.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.benchmarks import client, intake, quantiles, queries, redis, sizes
+from tests.benchmarks import client, intake, quantiles, queries, redis, sizes, tako
 from tests.benchmarks.report import Figure, write_json
 
 BENCHMARKS = {
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "client": client.run,
     "queries": queries.run,
     "redis": redis.run,
+    "tako": tako.run,
 }
 
 

@@ -1,4 +1,4 @@
-"""Prepared StatsD lines, the same ones for every receiver: counters, timers and gauges, packed for datagrams or streams.
+"""Prepared StatsD lines, the same for every receiver: counters, timers and gauges, packed for datagrams or streams.
 
 Deterministic: the same arguments give the same bytes. Every name comes once in each round, in an order of its own, so
 that whole rounds give every name the same number of events and a receiver's cache no help from the order. Each line

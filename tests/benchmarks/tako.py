@@ -100,14 +100,15 @@ class Cluster:
 
 
 @contextmanager
-def cluster(document: dict[str, Any], made: Path | None = None) -> Iterator[Cluster]:
+def cluster(document: dict[str, Any], made: Path | None = None, cache: str = "32") -> Iterator[Cluster]:
     """A running cluster in a temporary folder, or in a folder that was made; all of it answers."""
     with tempfile.TemporaryDirectory() as name:
         folder, port = made or Path(name), free_port()
         (folder / "cluster.json").write_text(json.dumps(document))
         with open(folder / "log", "wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-c", _RUN, "tako-cluster", "cluster.json", "-p", str(port), "-u", "30"],
+                [sys.executable, "-c", _RUN, "tako-cluster", "cluster.json", "-p", str(port), "-u", "30",
+                 "--cache", cache],
                 cwd=folder, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )  # fmt: skip
         running = Cluster(folder, process, port, document)
@@ -207,13 +208,14 @@ def rates(running: Cluster, make: Callable[[], bytes]) -> Rates:
 def run() -> Iterator[Figure]:
     """All figures."""
     yield from _requests_figures("10 nodes, 4 replicas", configuration(5, 2, 2))
+    yield from _requests_figures("10 nodes, 4 replicas, nothing in memory", configuration(5, 2, 2), "0")
     yield from _requests_figures("2 nodes, 2 replicas", configuration(2, 1, 2))
     yield from _healing_figures()
 
 
-def _requests_figures(name: str, document: dict[str, Any]) -> Iterator[Figure]:
+def _requests_figures(name: str, document: dict[str, Any], cache: str = "32") -> Iterator[Figure]:
     chance = random.Random(7)
-    with cluster(document) as running:
+    with cluster(document, cache=cache) as running:
         _fill(running.proxy_port)
         sets = [rates(running, lambda: set_of(chance)) for _ in range(RUNS)]
         gets = [rates(running, lambda: get_of(chance)) for _ in range(RUNS)]

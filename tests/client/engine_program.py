@@ -147,12 +147,18 @@ async def load(run: Run) -> Any:
 
 
 async def steadily(run: Run) -> Any:
-    """Ten thousand events in small portions, whatever becomes of the agent meanwhile."""
-    client = run.start()
-    for start in range(0, 10_000, 250):
-        _record(client, start, start + 250)
-        await run.pause(0.01)
-    return await run.stop(), client.get_status()
+    """Ten thousand events and more in small portions, until the agent has failed several times."""
+    client, count = run.start(), 0
+
+    def enough() -> bool:
+        nonlocal count
+        if count < 100_000:
+            _record(client, count, count + 250)
+            count += 250
+        return count >= 10_000 and client.get_status()["failed_attempts"] >= 3
+
+    await run.wait_for(enough)
+    return await run.stop(), client.get_status(), count
 
 
 async def impatiently(run: Run) -> Any:

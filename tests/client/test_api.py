@@ -207,6 +207,27 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(self.engines[1].events(), [])
 
 
+class EngineNameTests(SynchronousTestCase):
+    """Engines are asked for by their names."""
+
+    def test_no_such_engine(self) -> None:
+        """A name that no engine has is refused, with those that there are, and nothing starts."""
+        made = Client()
+        with self.assertRaises(ValueError) as caught:
+            made.initialize("app", URL, 1, "tornado")
+        self.assertIn("thread, asyncio, gevent, twisted", str(caught.exception))
+        self.assertEqual(made.get_status()["state"], "uninitialized")
+
+    def test_authorities_by_the_environment(self) -> None:
+        """TABA_CA_FILE is heeded by an engine that is asked for by its name."""
+        self.addCleanup(os.environ.pop, "TABA_CA_FILE", None)
+        os.environ["TABA_CA_FILE"] = "/nowhere.pem"
+        for name in ("thread", "twisted"):
+            with self.assertRaises(ValueError) as caught:
+                Client().initialize("app", "https://localhost/post", 1, name)
+            self.assertIn("/nowhere.pem", str(caught.exception))
+
+
 class ModuleTests(SynchronousTestCase):
     """The functions of the package, which are those of the one Client that it keeps."""
 

@@ -319,6 +319,55 @@ class RefusalTests(SenderCase):
         self.answer(self.post(), 413)
         self.assertEqual(self.account("refused", "unknown"), (0, 1))
 
+    def post_after_pause(self) -> Post:
+        """The next Post, whenever it comes."""
+        while isinstance(self.next(), Wait):
+            self.later(self.wait())
+        return self.post()
+
+    def test_pages_are_no_answers(self) -> None:
+        """A page in HTML, of a proxy in between, says nothing of a batch, whatever its status: the very same batch is
+        sent until an agent answers, and nothing is dropped.
+        """
+        self.open()
+        first = self.post()
+        page = "\r\n<html>\r\n<head><title>{0}</title></head><body><center><h1>{0}</h1></center>nginx</body></html>"
+        post = first
+        for status in (502, 503, 504, 400, 401, 403, 404, 405, 413, 409, 415, 429, 500, 302, 200):
+            self.answer(post, status, page.format(f"{status} Some Words"))
+            post = self.post_after_pause()
+            self.assertEqual((post.body, post.headers), (first.body, first.headers) if post.protocol == 2 else
+                             (post.body, {"Taba-Batch": f"{INSTANCE}/1"}), status)  # fmt: skip
+        self.assertEqual(self.account("last_error"), ("200: 200 Some Words 200 Some Words nginx",))
+        self.answer(post)
+        self.assertEqual(self.account("refused", "unknown", "acknowledged", "batches"), (0, 0, 1, 1))
+
+    def test_page_in_place_of_an_instance(self) -> None:
+        """A page, with 200 as well, opens no instance."""
+        self.recorder.counter("a")
+        for status in (200, 400, 502):
+            self.answer(self.post_after_pause(), status, "<!DOCTYPE html><p>Please log in", taba_instance=INSTANCE)
+        self.assertEqual(self.account("instance", "failed_attempts"), (None, 3))
+
+    def test_refused_after_a_page(self) -> None:
+        """A proxy's 502 leaves open whether the agent has the batch; when that is refused then, it is unknown."""
+        self.open()
+        self.answer(self.post(), 502, "<html>Bad Gateway")
+        self.answer(self.post_after_pause(), 413, "over the limit")
+        self.assertEqual(self.account("refused", "unknown"), (0, 1))
+
+    def test_not_about_the_batch(self) -> None:
+        """A proxy that speaks plain text is waited for, too: an agent refuses by 400, 413 and 415 alone."""
+        self.open()
+        first = self.post()
+        post = first
+        for status in (403, 407, 410, 411, 421, 431, 451):
+            self.answer(post, status, "upstream connect error")
+            post = self.post_after_pause()
+            self.assertEqual(post.body, first.body)
+        self.answer(post, 415, "no")
+        self.assertEqual(self.account("refused", "unknown"), (0, 1))
+
     def test_refused_after_503(self) -> None:
         """503 says that nothing was applied: a refusal after it is a refusal."""
         self.open()

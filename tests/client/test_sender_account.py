@@ -7,7 +7,7 @@ from taba.client.recorder import Recorder
 from taba.client.sender import (
     Sender,
 )
-from tests.client.model_agent import read
+from tests.client.model_agent import read, read_frame
 from tests.client.sender_case import INSTANCE, SenderCase
 
 
@@ -47,6 +47,21 @@ class UnsentTests(SenderCase):
         self.answer(self.post())
         self.later()
         self.assertEqual(read(self.post()).unsent, {"full": self.recorder.drops.total(FULL) - told})
+
+    def test_told_by_tab(self) -> None:
+        """In protocol 2 an agent is told of which tabs events were dropped; what became unknown is told by tab, too."""
+        self.make(5000)
+        self.open()
+        self.answer(self.post(), 409)
+        self.later(100)
+        for number in range(300):
+            self.recorder.counter(f"tab{number % 2}")
+        self.answer(self.post(), taba_instance=INSTANCE)
+        dropped = self.recorder.drops.by_tab()
+        full = {tab: reasons["full"] for tab, reasons in dropped.items() if "full" in reasons}
+        self.assertEqual((sorted(full), sum(full.values())), (["tab0", "tab1"], self.recorder.drops.total(FULL)))
+        told = read_frame(self.post().body)[0]["unsent"]
+        self.assertEqual(told, {"unknown": {"a": 1}, "full": full})
 
     def test_told_again_after_409(self) -> None:
         """Counts whose batch became unknown are told again, together with its events."""

@@ -9,6 +9,7 @@ from taba.client.sender import (
     Answer,
     Post,
     Sender,
+    Wait,
 )
 from tests.client.model_agent import ModelAgent, read
 from tests.client.sender_case import INSTANCE, SenderCase, payloads
@@ -54,6 +55,29 @@ class CutTests(SenderCase):
         (post,) = self.send_all()
         self.assertLess(len(post.body), 4 << 20)
         self.assertLess(len(encode_body(post.body)), 4 << 20)
+
+    def test_outage_is_packed(self) -> None:
+        """While the agent is away for hours, an event a second of many tabs takes little more room than its numbers."""
+        self.make(4 << 20)
+        self.recorder.gauge("g", 0)
+        self.recorder.counter("a", 0)
+        action: Post | Wait = self.post()
+        for second in range(2000):
+            for tab in range(30):
+                self.recorder.counter(f"tab{tab}", second)
+            self.recorder.gauge("g", second)
+            if isinstance(action, Post):
+                self.sender.failed(action, "refused", self.now)
+            self.later()
+            action = self.next()
+        events = 2000 * 31 + 2
+        self.assertEqual(self.account("buffered_events", "full"), (events, 0))
+        self.assertLess(self.sender.status()["buffered_bytes"], 40 * events)
+        self.later(100)
+        counted = [event for post in self.send_all() for event in read(post).events]
+        self.assertEqual(len(counted), events)
+        self.assertEqual([e.payload for e in counted if e.tab == "tab7"], list(range(2000)))
+        self.assertEqual([e.payload for e in counted if e.tab == "g"], [0, *range(2000)])
 
     def test_room_is_free_again(self) -> None:
         """After everything is acknowledged no byte of the buffer is used, but for the tabs."""

@@ -8,7 +8,7 @@ from typing import Any
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
@@ -124,6 +124,48 @@ class EngineTests(SynchronousTestCase):
         client = self.start()
         self.assertIs(self.successResultOf(client.stop()), True)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_twice(self) -> None:
+        """Two calls of Stop, as of an application and of the end of its reactor, both fire when all is sent."""
+        recorder = Recorder(self.clock.seconds)
+        engine = TwistedEngine(Sender(recorder, "client", jitter=lambda: 0.0), URL, reactor=self.clock, agent=self.http)
+        engine.start()
+        recorder.counter("a", 1)
+        both = [engine.stop(5.0), engine.stop(5.0)]
+        self.advance(6)
+        self.assertEqual([self.successResultOf(stopped) for stopped in both], [True, True])
+        self.assertIs(self.successResultOf(engine.stop(5.0)), True)
+        self.assertEqual((self.payloads(), self.clock.getDelayedCalls()), ([1], []))
+
+    def test_end_of_the_reactor(self) -> None:
+        """Before a reactor shuts down, what is recorded is sent; a Stop before that leaves nothing for it to do."""
+
+        class Reactor(Clock):
+            """With the part of IReactorCore that is used here."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.triggers: list[Any] = []
+
+            def addSystemEventTrigger(self, phase: str, event: str, function: Any) -> Any:
+                self.triggers.append(function)
+                return function
+
+            def removeSystemEventTrigger(self, trigger: Any) -> None:
+                self.triggers.remove(trigger)
+
+        self.clock = reactor = Reactor()
+        directlyProvides(reactor, IReactorCore)
+        client = self.start(reactor=reactor)
+        client.counter("a", 1)
+        (trigger,) = reactor.triggers
+        ended = trigger()
+        self.advance(6)
+        self.successResultOf(ended)
+        self.assertEqual((self.payloads(), reactor.getDelayedCalls()), ([1], []))
+        client = self.start(reactor=reactor)
+        self.successResultOf(client.stop())
+        self.assertEqual(reactor.triggers, [trigger])
 
     def test_stop_without_agent(self) -> None:
         """Without an agent Stop fires at its deadline with False."""

@@ -17,7 +17,7 @@ from taba.testing.clock import VirtualCall
 from taba.testing.cluster import MemoryCluster
 from taba.testing.disk import DiskImage
 from taba.testing.members import DATA, AgentMember, ApplicationMember, Member, ServerMember
-from tests.cluster.operating import Operating
+from tests.cluster.operating import Operating, OperatorVerbs
 from tests.cluster.oracle import Oracle
 from tests.cluster.states import state_of
 
@@ -25,7 +25,7 @@ HOUR = 3600.0
 
 
 @define(eq=False)
-class Faults:
+class Faults(OperatorVerbs):
     """The faults of one run."""
 
     cluster: MemoryCluster
@@ -265,41 +265,6 @@ class Faults:
             server.start()
 
         self._later(4.0, put_back)  # answers that were on their way are there by then
-
-    # ------------------------------------------------------------------------------------------------ operators
-
-    def _operator(self, verb: str) -> ServerMember | None:
-        """A server that an operator can ask."""
-        ready = [each for each in self.cluster.servers if each.up and each.server is not None and each.ready]
-        server: ServerMember | None = self._one(ready)
-        if server is not None:
-            self._note(verb, server)
-        return server
-
-    def delete(self) -> None:
-        """Somebody deletes tabs."""
-        if (server := self._operator("delete")) is not None:
-            self.operating.delete(server)
-
-    def undelete(self) -> None:
-        """Somebody brings back what was deleted."""
-        if (server := self._operator("undelete")) is not None:
-            self.operating.undelete(server)
-
-    def upgrade(self) -> None:
-        """Somebody has all States written anew, and some Aggregates made anew."""
-        if (server := self._operator("upgrade")) is not None:
-            self.operating.upgrade(server)
-
-    def gc(self) -> None:
-        """Somebody has States pruned."""
-        if (server := self._operator("gc")) is not None:
-            self.operating.gc(server)
-
-    def flush_all(self) -> None:
-        """Somebody drops what waits in the logs."""
-        if (server := self._operator("flush_all")) is not None:
-            self.operating.flush_all(server)
 
     # ------------------------------------------------------------------------------------------------ network, time
 

@@ -154,3 +154,44 @@ class Operating:
 
 def _types(view: StoreView) -> dict[str, str]:
     return {tab: type for (tab, _), (type, _) in view.states.items()}
+
+
+class OperatorVerbs:
+    """What operators do, as verbs of a run."""
+
+    cluster: MemoryCluster
+    operating: Operating
+    random: Random
+
+    def _operator(self, verb: str) -> ServerMember | None:
+        """A server that an operator can ask."""
+        ready = [each for each in self.cluster.servers if each.up and each.server is not None and each.ready]
+        server = self.random.choice(ready) if ready else None
+        if server is not None:
+            self.cluster.world.note_verb(f"* {verb}", server.name)
+        return server
+
+    def delete(self) -> None:
+        """Somebody deletes tabs."""
+        if (server := self._operator("delete")) is not None:
+            self.operating.delete(server)
+
+    def undelete(self) -> None:
+        """Somebody brings back what was deleted."""
+        if (server := self._operator("undelete")) is not None:
+            self.operating.undelete(server)
+
+    def upgrade(self) -> None:
+        """Somebody has all States written anew, and some Aggregates made anew."""
+        if (server := self._operator("upgrade")) is not None:
+            self.operating.upgrade(server)
+
+    def gc(self) -> None:
+        """Somebody has States pruned."""
+        if (server := self._operator("gc")) is not None:
+            self.operating.gc(server)
+
+    def flush_all(self) -> None:
+        """Somebody drops what waits in the logs."""
+        if (server := self._operator("flush_all")) is not None:
+            self.operating.flush_all(server)

@@ -54,6 +54,7 @@ MUTANTS = (
                 "        self._failures += 1\n        self._count_unknown(batch)\n",
                 "        self._failures += 1\n        batch.number = None\n",
             ),
+            ("client/exchange.py", "        self.blocks = ()\n", ""),
         ),
     ),
     Mutant(
@@ -87,6 +88,15 @@ MUTANTS = (
                 "            batch.body = encode_frame(self._client_id, batch.instance, batch.number, self._kept)\n"
                 "        if batch.number is None:\n            self._number += 1\n",
             ),
+        ),
+    ),
+    Mutant(
+        "two_protocols_one_number",
+        "an agent that does not know protocol 2 gets a batch that was sent as columns under another number",
+        _CLIENT + "test_two_protocols_one_number",
+        (
+            ("client/sender.py", "        batch.fall_back()\n", "        batch.number = None\n"),
+            ("client/exchange.py", "        self.blocks = ()\n", ""),
         ),
     ),
     Mutant(

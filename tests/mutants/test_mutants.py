@@ -15,7 +15,7 @@ from tests.mutants.trying import EVERY, apply, chosen, copy_project, each_verdic
 
 SOME = (
     "one_step_merge", "answer_after_sync", "old_lane_for_unsealed", "look_lineage", "chain", "pass_over", "dedup",
-    "touch", "sentinel_majority", "guard_lineage",
+    "touch", "sentinel_majority", "guard_lineage", "operations_after_events", "restored_once",
 )  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from taba.server.inspection import id_of
 from taba.server.latency import ENQUEUE, PROCESSED, SLOT_VALUES, Latencies, LatencyTracker
 from taba.server.operations import vbucket_of
 from taba.server.publishing import Publishing
+from tests.server.admin_case import AdminCase
 from tests.server.making import NOW, sections
-from tests.server.test_admin import AdminCase
 
 
 class IdTests(AdminCase):

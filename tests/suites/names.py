@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ELSEWHERE = {"benchmarks", "cluster", "mutants", "processes", "redis", "suites"}
+ELSEWHERE = {"benchmarks", "cluster", "mutants", "processes", "redis", "suites", "tako"}
 FORKING = {"tests.client.test_thread_engine"}
 """These fork while threads run: coverage.py holds a lock of its own over a fork."""
 LAWS = {

@@ -27,7 +27,7 @@ from tests.tako.simulated import MemoryTako, deployment, document
 KEYS = 36
 CLIENTS = 4
 LOAD_SECONDS = 45.0
-QUIET: dict[str, Any] = {"longest_partition": "0:02:00", "background_healing_interval": "0:00:20"}
+QUIET: dict[str, Any] = {"longest_partition": "0:02:00", "background_healing_interval": "0:00:45"}
 
 
 @define(eq=False)
@@ -47,7 +47,7 @@ class Scenario:
 
     def __attrs_post_init__(self) -> None:
         configuration = document(main=deployment(5, **QUIET), wide=deployment(7, **QUIET))
-        self.tako = MemoryTako(self.seed, configuration)
+        self.tako = MemoryTako(self.seed, configuration, update_seconds=15.0)
         self.random = Random(f"{self.seed}/scenario")
 
     # -------------------------------------------------------------------------------------------------------- clients
@@ -235,7 +235,7 @@ class Scenario:
         self._disturb(LOAD_SECONDS / 3)
         self._calm()
         self._judge(ending, forgotten=False)
-        self.tako.world.advance(300.0)
+        self.tako.world.advance(260.0)
         for _ in range(2):
             self.tako.heal()
         self._judge(ending, forgotten=True)

@@ -99,6 +99,9 @@ class MemoryTako:
     configuration: dict[str, Any] = field(factory=lambda: document(main=deployment(5)))
     proxies: int = 2
     max_ahead: float = 60.0
+    update_seconds: float = 10.0
+    make_node: Callable[[NodeSettings, Machine], TakoNode] = make_node
+    """Makes the service of a node; a mutant's, in tests of the tests."""
     keep_trace: bool = False
     world: World = field(init=False)
     nodes: dict[str, Member] = field(factory=dict, init=False)
@@ -133,14 +136,14 @@ class MemoryTako:
     def add_node(self, name: str) -> None:
         """One more machine for a node."""
         settings = NodeSettings(
-            name, "var", (("c1", COORDINATOR),), update_seconds=10.0, max_ahead=self.max_ahead, security=INSECURE
+            name, "var", (("c1", COORDINATOR),), update_seconds=self.update_seconds, max_ahead=self.max_ahead, security=INSECURE
         )
-        make: Callable[[Machine], Any] = lambda process: make_node(settings, process)  # noqa: E731
+        make: Callable[[Machine], Any] = lambda process: self.make_node(settings, process)  # noqa: E731
         self.nodes[name] = Member(self.world.node(name), running(make))
 
     def _add_proxy(self, name: str) -> None:
         settings = ProxySettings(
-            name, "var", (("c1", COORDINATOR),), update_seconds=10.0, max_ahead=self.max_ahead, security=INSECURE,
+            name, "var", (("c1", COORDINATOR),), update_seconds=self.update_seconds, max_ahead=self.max_ahead, security=INSECURE,
             ports=(PROXY,), interface="0.0.0.0",
         )  # fmt: skip
         make: Callable[[Machine], Any] = lambda process: make_proxy(settings, process)  # noqa: E731

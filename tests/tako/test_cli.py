@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from array import array
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
-from taba.tako.cli import change_deployments
+from taba.cli.server import Question, Reply, Unreachable
+from taba.tako.cli import Cluster, change_deployments, prove
+from taba.tako.cluster import ClusterSettings, commands
 from taba.tako.command_line import translate
 from taba.tako.migration import Proof, Tree, plan, read_tree
 from taba.tako.reading import read_object, read_text
@@ -64,6 +70,92 @@ class FileTests(SynchronousTestCase):
             " ".join(translate(["local.yaml", "-p", "8080", "-p", "8081", "-s", "n1", "n2", "-l", "log"])),
             "-p 8080 -p 8081 --skip n1 --skip n2 -l log local.yaml",
         )
+
+
+class OperatorTests(SynchronousTestCase):
+    """What an operator does with the file and the nodes of a cluster, over a made-up HTTP."""
+
+    def setUp(self) -> None:
+        """A cluster whose nodes all hold nothing, but for what `sums` says."""
+        self.path = Path(self.mktemp())
+        self.path.write_text(json.dumps(document(main=deployment(1), wide=deployment(2))))
+        self.version, self.sums, self.away = 7, dict[str, int](), set[str]()
+        self.posted: list[str] = []
+        self.said: list[str] = []
+        self.cluster = Cluster(self.path, "token", self.said.append, self.answer)
+
+    def answer(self, question: Question) -> Reply:
+        """What the cluster answers."""
+        self.assertEqual(question.token, "token")
+        host = question.url.split("/")[2].split(":")[0]
+        if host in self.away:
+            raise Unreachable("connection refused")
+        if question.method == "POST":
+            self.posted.append(question.url)
+            self.version += question.url.endswith("/reload")
+            return Reply(200, json.dumps({"version": self.version}))
+        if question.url.endswith("/tree"):
+            sums = array("Q", bytes(8 * SLOTS))
+            sums[3] = self.sums.get(host, 0)
+            leaves = base64.b64encode(zlib.compress(sums.tobytes())).decode()
+            tree = {"node": host, "store": host, "version": self.version, "keys": 0, "leaves": leaves}
+            return Reply(200, json.dumps(tree))
+        return Reply(200, json.dumps({**json.loads(self.path.read_text()), "version": self.version}))
+
+    def test_begin_prove_promote(self) -> None:
+        """The file changes, the coordinator reads it, and equal trees of all nodes are a proof."""
+        self.cluster.change("main", "wide")
+        self.assertEqual(read_text(self.path.read_text(), "file").target_deployment, "wide")
+        self.assertEqual(self.posted, ["http://c1:4710/reload"])
+        self.assertEqual(self.said, ["Configuration 8: active main, target wide."])
+        served = self.cluster.served()
+        self.assertTrue(prove(self.cluster, Proof(served), 0.0).complete)
+
+    def test_no_promotion_without_proof(self) -> None:
+        """A node whose tree differs, or that is away, or answers nonsense, is named, and heals are asked for."""
+        self.cluster.change("main", "wide")
+        proof = Proof(self.cluster.served())
+        self.sums["n1"] = 5
+        self.assertEqual(prove(self.cluster, proof, 0.0).complete, False)
+        self.away.add("n3")
+        finding = prove(self.cluster, proof, 0.0)
+        self.assertEqual(finding.problems, ("n3 does not answer: connection refused",))
+        self.cluster.start_healing(self.cluster.served(), "n1")
+        self.assertEqual(self.posted[-1], "http://n1:5711/heal")
+
+    def test_a_coordinator_that_is_away(self) -> None:
+        """The file is changed all the same, and the operator is told what to do."""
+        self.away.add("c1")
+        self.assertRaises(SystemExit, self.cluster.change, "main", "wide")
+        self.assertEqual(read_text(self.path.read_text(), "file").target_deployment, "wide")
+        self.assertRaises(SystemExit, self.cluster.served)
+
+
+class CommandTests(SynchronousTestCase):
+    """The commands as twistd plugins."""
+
+    def test_plugins(self) -> None:
+        """twistd finds all four, and each takes its options."""
+        found = {plugin.tapname: plugin for plugin in getPlugins(IServiceMaker)}
+        local = str(DOCS / "local_cluster.yaml")
+        for name, words in (
+            ("tako-node", ["-id", "n3", "-cfg", local, "-f", "x/data.db", "--cache", "1"]),
+            ("tako-proxy", ["-id", "p1", "-p", "8080", "-p", "8081", "-c", "localhost", "4701"]),
+            ("tako-coordinator", ["-id", "c1", "-cfg", local, "-u", "5"]),
+            ("tako-cluster", [local, "-p", "8080", "-s", "n3", "n4"]),
+        ):
+            options = found[name].options()
+            options.parseOptions(words)
+            self.assertIsNotNone(options["settings"])
+
+    def test_a_local_cluster(self) -> None:
+        """One coordinator, the nodes that are not skipped, and a proxy on all its ports."""
+        configuration = read_text((DOCS / "local_cluster.yaml").read_text(), "local")
+        settings = ClusterSettings("f.yaml", configuration, "/var/tako", (8080, 8081), frozenset(["n3"]))
+        made = {each.name: each.arguments for each in commands(settings)}
+        self.assertEqual(list(made), ["c1", "n1", "n2", *(f"n{n}" for n in range(4, 11)), "proxy"])
+        self.assertIn("/var/tako/n4", made["n4"])
+        self.assertEqual([made["proxy"].count(word) for word in ("8080", "8081", "4701")], [1, 1, 1])
 
 
 class ProofTests(SynchronousTestCase):

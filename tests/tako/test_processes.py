@@ -177,6 +177,7 @@ class WalkthroughTests(StageCase):
         self._shell(curl, folder)
         self._shell(fetch, folder)
         killer.stop()
+        self.assertIn("slots proved", self.cli("migrate", "status", "-cfg", path)[1])
         until(lambda: all(map(healthy, self.ports)), 60, "all nodes are up again")
         status, text = self.cli("migrate", "promote", "-cfg", path, "--wait", "240")
         self.assertEqual(status, 0, text)

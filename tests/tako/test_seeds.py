@@ -2,7 +2,7 @@
 deletes stay deleted, and a seed repeats to the byte.
 
 TABA_TAKO_SEEDS says how many seeds are run, whatever time they take; without it as many as fit TABA_TAKO_SIM_SECONDS
-(default 30), three at least. TABA_TAKO_SEED is the first one.
+(default 12), two at least. TABA_TAKO_SEED is the first one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tests.tako.scenario import Scenario, run_seed
 
 FIRST = int(os.environ.get("TABA_TAKO_SEED", "1000"))
 SEEDS = int(os.environ.get("TABA_TAKO_SEEDS", "0"))
-SECONDS = float(os.environ.get("TABA_TAKO_SIM_SECONDS", "30"))
-LEAST = 3
+SECONDS = float(os.environ.get("TABA_TAKO_SIM_SECONDS", "12"))
+LEAST = 2
 
 
 class SeedTests(SynchronousTestCase):

@@ -6,7 +6,6 @@ REAL: these tests use loopback sockets. They wait for events, never for time.
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -304,26 +303,6 @@ class MisbehavingTests(FakeCase):
         with self.assertRaises(ConnectionRefusedError):
             self.post(self.BODY)
 
-
-class EngineTests(FakeCase):
-    """Engines by their names."""
-
-    def test_no_such_engine(self) -> None:
-        """A name that no engine has is refused, with those that there are, and nothing starts."""
-        client = Client()
-        with self.assertRaises(ValueError) as caught:
-            client.initialize("app", self.taba_agent.url, 1, "tornado")
-        self.assertIn("thread, asyncio, gevent, twisted", str(caught.exception))
-        self.assertEqual(client.get_status()["state"], "uninitialized")
-
-    def test_authorities_by_the_environment(self) -> None:
-        """TABA_CA_FILE is heeded by an engine that is asked for by its name."""
-        self.addCleanup(os.environ.pop, "TABA_CA_FILE", None)
-        os.environ["TABA_CA_FILE"] = "/nowhere.pem"
-        for name in ("thread", "twisted"):
-            with self.assertRaises(ValueError) as caught:
-                Client().initialize("app", "https://localhost/post", 1, name)
-            self.assertIn("/nowhere.pem", str(caught.exception))
 
 
 class MixinTests(SynchronousTestCase):

@@ -118,9 +118,9 @@ class TwistedEngine:
         return self._drain(timeout)
 
     def _drain(self, timeout: float) -> Deferred[bool]:
-        self._sender.drain()
         if not self._running:
             return succeed(self._sender.drained)
+        self._sender.drain()
         stopped: Deferred[bool] = Deferred()
         self._stopped.append(stopped)
         _cancel(self._deadline)

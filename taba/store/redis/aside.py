@@ -19,7 +19,7 @@ from taba.store.redis import rows
 from taba.store.redis.asking import Command, ask_all
 from taba.store.redis.keys import Keys
 from taba.store.redis.shard import Shard
-from taba.store.redis.shard_map import ShardMap
+from taba.store.redis.shard_map import LiveMap, ShardMap
 from taba.store.redis.side_by_side import together
 
 _NUMBER = re.compile(r"(?:0|[1-9]\d{0,14})(?:-[1-9]\d{0,14})?", re.ASCII)
@@ -84,7 +84,7 @@ class Asides:
     """What all shards have set aside."""
 
     _shards: Mapping[str, Shard]
-    _map: ShardMap
+    _map: ShardMap | LiveMap
     _keys: Keys
 
     async def newest(self, limit: int) -> list[SetAside]:

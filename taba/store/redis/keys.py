@@ -3,7 +3,9 @@
 Everything of a vbucket lives on one shard, so that whatever a failover rolls back, it rolls back to one moment. `v`
 is the number of a vbucket; before every key goes the prefix of the settings.
 
-    meta       hash    who the shard belongs to: cluster, vbuckets, format, state, durability, shard, writes
+    meta       hash    who the shard belongs to: cluster, vbuckets, format, state, durability, shard, home, writes
+    moves      hash    vbucket -> `moving:SHARD`, `undoing:SHARD` or `gone:SHARD`; see placing.py
+    coming     hash    vbucket -> token of the mover that brings it here
     O:v        string  marker `A:EPOCH` (active), `S:EPOCH` (sealed) or `I:EPOCH` (importing); checked by every append
     L:v        stream  the log: ids 0-1, 0-2, ... without gaps; fields `t` (time of append), `n` (events), `b` (batch)
     M:v        list    for each entry of L:v, in order: `TIME:SIZE:SUM:EVENTS:SUM`, where each SUM grows by what is
@@ -58,6 +60,16 @@ class Keys:
     def meta(self) -> bytes:
         """Who the shard belongs to."""
         return f"{self.prefix}meta".encode()
+
+    @property
+    def moves(self) -> bytes:
+        """The vbuckets that leave this shard, or have left it."""
+        return f"{self.prefix}moves".encode()
+
+    @property
+    def coming(self) -> bytes:
+        """The vbuckets that are being brought here."""
+        return f"{self.prefix}coming".encode()
 
     @property
     def aside(self) -> tuple[bytes, bytes]:

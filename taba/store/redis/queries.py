@@ -20,7 +20,7 @@ from taba.store.redis import rows
 from taba.store.redis.asking import Command, ask, ask_all
 from taba.store.redis.keys import AGGREGATES, CLIENTS, ENTRIES, LEDGER, TYPES, Keys
 from taba.store.redis.shard import Shard
-from taba.store.redis.shard_map import ShardMap
+from taba.store.redis.shard_map import LiveMap, ShardMap
 from taba.store.redis.side_by_side import together
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class Queries:
     """The queries of one process."""
 
     _shards: Mapping[str, Shard]
-    _map: ShardMap
+    _map: ShardMap | LiveMap
     _keys: Keys
     _limits: Limits
 

@@ -1,4 +1,4 @@
-"""Which shard has which vbuckets, as the settings say. Pure.
+"""Which shard has which vbuckets, as the settings, or the markers, say. Pure.
 
 Ranges name the first and the last vbucket of a shard, both included; together they cover every vbucket once. A shard
 may have several ranges.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from attrs import frozen
+from attrs import define, frozen
 
 from taba.errors import SettingsError
 
@@ -49,6 +49,44 @@ class ShardMap:
             if 0 <= vbucket < self.vbuckets:
                 sorted_out.setdefault(self._shard_of[vbucket], []).append(vbucket)
         return sorted_out
+
+    def runs(self) -> list[tuple[str, int, int]]:
+        """The fewest ranges that say the same, ascending: shard, first and last vbucket."""
+        runs: list[tuple[str, int, int]] = []
+        for vbucket, name in enumerate(self._shard_of):
+            if runs and runs[-1][0] == name:
+                runs[-1] = name, runs[-1][1], vbucket
+            else:
+                runs.append((name, vbucket, vbucket))
+        return runs
+
+
+@define(eq=False)
+class LiveMap:
+    """A map whose vbuckets move: the present one is asked each time."""
+
+    now: ShardMap
+
+    @property
+    def vbuckets(self) -> int:
+        """How many there are, which never changes."""
+        return self.now.vbuckets
+
+    def shard_of(self, vbucket: int) -> str:
+        """See `ShardMap.shard_of`."""
+        return self.now.shard_of(vbucket)
+
+    def names(self) -> list[str]:
+        """See `ShardMap.names`: those that have vbuckets."""
+        return self.now.names()
+
+    def vbuckets_of(self, name: str) -> list[int]:
+        """See `ShardMap.vbuckets_of`."""
+        return self.now.vbuckets_of(name)
+
+    def by_shard(self, vbuckets: Iterable[int]) -> dict[str, list[int]]:
+        """See `ShardMap.by_shard`."""
+        return self.now.by_shard(vbuckets)
 
 
 def shard_map(vbuckets: int, ranges: Sequence[ShardRange]) -> ShardMap:

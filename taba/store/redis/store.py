@@ -16,7 +16,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
-from taba.errors import LocalProtocolError, StoreError
+from taba.errors import LocalProtocolError, StoreError, StoreUnavailable
 from taba.interfaces import (
     AggregateRow,
     Append,
@@ -72,15 +72,44 @@ class RedisStore(TendedShards):
         return Deferred.fromCoroutine(self._append(batches))
 
     async def _append(self, batches: Sequence[Append]) -> list[Outcome]:
+        """A vbucket that is not where it was is looked for at once, and asked again where it has been found."""
+        self._check()
+        before = {each.vbucket: self._places.standing(each.vbucket) for each in batches if self._exists(each.vbucket)}
+        outcomes = await self._append_once(batches)
+        moved = [place for place, each in enumerate(outcomes) if each.verdict is Verdict.MOVED]
+        if not moved:
+            return outcomes
+        await self._places.look_for([batches[place].vbucket for place in moved])
+        again = [at for at in moved if before[batches[at].vbucket] != self._places.standing(batches[at].vbucket)]
+        if again:
+            for at, outcome in zip(again, await self._append_once([batches[at] for at in again]), strict=True):
+                outcomes[at] = outcome
+        return outcomes
+
+    def _exists(self, vbucket: int) -> bool:
+        return 0 <= vbucket < self._map.vbuckets
+
+    async def _append_once(self, batches: Sequence[Append]) -> list[Outcome]:
+        """Answers count only where it is known, before and after, that the vbucket is there."""
+        asked = [each for each in enumerate(batches) if self._exists(each[1].vbucket)]
+        known = [each for each in asked if self._places.answerable(each[1].vbucket)]
+        if asked and not known:
+            raise StoreUnavailable("it is not known well enough where the vbuckets are: some shard cannot be looked at")
+        places = self._places
+        standing = {batch.vbucket: places.standing(batch.vbucket) for _, batch in known}
         found = await self._each(
-            list(enumerate(batches)),
+            known,
             lambda placed: placed[1].vbucket,
             lambda parts, some: self._take(parts, [batch for _, batch in some]),
         )
-        outcomes = [_without(batch, Verdict.REFUSED, NO_SUCH_VBUCKET) for batch in batches]
+        outcomes = [_without(each, Verdict.REFUSED, NO_SUCH_VBUCKET) for each in batches]
+        for place, batch in asked:
+            outcomes[place] = _without(batch, Verdict.MOVED)
         for part, answers in found:
             for number, (place, batch) in enumerate(part):
-                outcomes[place] = answers[number] if answers is not None else _without(batch, Verdict.MOVED)
+                same = places.standing(batch.vbucket) == standing[batch.vbucket]
+                if answers is not None and same and places.answerable(batch.vbucket):
+                    outcomes[place] = answers[number]
         return outcomes
 
     async def _take(self, parts: ShardParts, batches: Sequence[Append]) -> list[Outcome]:

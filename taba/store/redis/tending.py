@@ -1,8 +1,9 @@
 """The shards of a store, kept in use: started, founded or recognised, looked at again, told of to operators.
 
 `TendedShards` is what `RedisStore` has below its calls: it knows whose the shards are (`Identity`), loads the functions
-where they are missing, reads the markers again whenever links come or go and every 15 s, and works on the shards of
-many vbuckets at once (`_each`). What an operator has to mend keeps the store from being used until it is.
+where they are missing, reads the markers again whenever links come or go, and every two seconds, and works on the
+shards of many vbuckets at once (`_each`). What an operator has to mend keeps the store from being used until it is.
+Where each vbucket is follows from the markers (see placing.py), and `Whereabouts` knows it.
 """
 
 from __future__ import annotations
@@ -13,15 +14,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import (
-    CancelledError,
-    Deferred,
-    DeferredList,
-    DeferredLock,
-    TimeoutError,
-    maybeDeferred,
-    succeed,
-)
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, maybeDeferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -38,7 +31,8 @@ from taba.store.redis.library import ensure_library
 from taba.store.redis.owners import Owners
 from taba.store.redis.refusals import Refusals
 from taba.store.redis.shard import Shard
-from taba.store.redis.shard_map import ShardMap
+from taba.store.redis.shard_map import LiveMap, ShardMap
+from taba.store.redis.whereabouts import Whereabouts
 
 T = TypeVar("T")
 Part = TypeVar("Part")
@@ -47,8 +41,10 @@ OPEN_SECONDS = 2.0
 """How long a start waits for the links of a shard before it says what keeps them from opening."""
 RETRY_SECONDS = 1.0
 """How long after a failure a start is tried again."""
-REFRESH_SECONDS = 15.0
-"""How often the markers are looked at: half of the agents' confirmation time."""
+REFRESH_SECONDS = 2.0
+"""How often the markers are looked at: so that what is known of them is never older than looking.OLD_SECONDS."""
+MOVING_SECONDS = 0.5
+"""The same while vbuckets are being moved: so long it takes at most until their new place is known."""
 
 
 @define(eq=False)
@@ -67,7 +63,8 @@ class TendedShards(Service):
 
     _process: Process
     _shards: Mapping[str, Shard]
-    _map: ShardMap
+    _wanted: ShardMap
+    """As the settings have it; `_map` is as it is."""
     _keys: Keys
     _sentinels: Service | None = None
     """What finds the masters, when it is to be started and stopped with the store."""
@@ -78,12 +75,12 @@ class TendedShards(Service):
     _wait_seconds: float = field(default=1.0, kw_only=True)
     _dedup_days: float = field(default=DEDUP_DAYS, kw_only=True, validator=check_dedup_days)
     _limits: Limits = field(factory=Limits, kw_only=True)
-    _identity: Identity | None = field(default=None, init=False)
     _parts: dict[str, ShardParts] = field(factory=dict, init=False)
     _founding: Founding = field(init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
     _refreshing: Deferred[None] | None = field(default=None, init=False)
-    _refreshes: DeferredLock = field(factory=DeferredLock, init=False)
+    _map: LiveMap = field(init=False)
+    _places: Whereabouts = field(init=False)
     _last_lineage: str = field(default="0" * 32, init=False)
     _unusable: str = field(default="", init=False)
     """What keeps the store from being used since it started; "" when nothing does."""
@@ -92,7 +89,11 @@ class TendedShards(Service):
 
     def __attrs_post_init__(self) -> None:
         self._refusals = Refusals(self._process.reactor.seconds, self._process.say)
-        self._founding = Founding(self._shards, self._map, self._keys, self._process.new_id)
+        self._founding = Founding(self._shards, self._wanted, self._keys, self._process.new_id)
+        self._places = Whereabouts(
+            self._process, self._shards.keys(), self._wanted, self._founding, self._prepare, self._adopted
+        )
+        self._map = self._places.map
 
     # --------------------------------------------------------------------------------------------- start and stop
 
@@ -141,11 +142,13 @@ class TendedShards(Service):
             await self._opened(shard)
         for shard in self._shards.values():
             await self._ensure_library(shard)
-        identity = await self._founding.establish(lambda: Deferred.fromCoroutine(self._choose_level()))
+        began = self._process.reactor.seconds()
+        identity = await self._founding.establish(self._level_chosen)
+        self._places.looks.put(await self._founding.see_all(), began)
         durability = await choose(self._shards, self._level or identity.level, self._replicas, self._wait_seconds)
         self._parts = {name: self._make_parts(shard, durability) for name, shard in self._shards.items()}
         self._durability = durability
-        self._adopt(identity)
+        self._places.adopt(identity)
 
     async def _opened(self, shard: Shard) -> None:
         """Wait for a shard's links; StoreUnavailable, which says what keeps them from opening, when it takes long."""
@@ -156,6 +159,12 @@ class TendedShards(Service):
 
     async def _ensure_library(self, shard: Shard) -> None:
         await ensure_library(shard, shard.link("be"))
+
+    async def _prepare(self, name: str) -> None:
+        await self._ensure_library(self._shards[name])
+
+    def _level_chosen(self) -> Deferred[Level]:
+        return Deferred.fromCoroutine(self._choose_level())
 
     async def _choose_level(self) -> Level:
         if self._level is not None:
@@ -177,15 +186,10 @@ class TendedShards(Service):
             Checkpoints(shard, self._keys, self._limits, owners.ttl),
         )
 
-    def _adopt(self, identity: Identity) -> None:
-        """Use the markers as they are now."""
-        before = self._identity.missing if self._identity is not None else {}
-        self._identity = identity
+    def _adopted(self, identity: Identity) -> None:
+        """The markers are these now."""
         for parts in self._parts.values():
             parts.appends.epochs = identity.epochs
-        for name, vbuckets in identity.missing.items():
-            if before.get(name) != vbuckets:
-                self._process.say(_lost_sentence(name, len(vbuckets)))
 
     def _changed(self) -> None:
         """Links came or went: a server that was emptied has neither functions nor markers."""
@@ -214,27 +218,14 @@ class TendedShards(Service):
         self._unusable = ""
 
     async def _refresh(self) -> None:
-        """Load the functions where they are missing, though other shards may be down, and read the markers. One at a
-        time: what was read later must not be replaced by what was read before.
-        """
-        await self._refreshes.acquire()
-        try:
-            down: list[StoreUnavailable] = []
-            for shard in self._shards.values():
-                try:
-                    await self._ensure_library(shard)
-                except StoreUnavailable as problem:
-                    down.append(problem)
-            if down:
-                raise down[0]
-            level = self._choose_level
-            self._adopt(await self._founding.establish(lambda: Deferred.fromCoroutine(level()), self._identity))
-        finally:
-            self._refreshes.release()
+        """Load the functions where they are missing, and read the markers, of each shard that can be reached."""
+        places = self._places
+        await places.refresh()
+        places.adopt(await self._founding.settle(places.looks.seen, self._level_chosen, places.identity))
 
     async def _refresh_for_ever(self) -> None:
         while True:  # until a stop cancels it
-            await deferLater(self._process.reactor, REFRESH_SECONDS)
+            await deferLater(self._process.reactor, MOVING_SECONDS if self._places.moving else REFRESH_SECONDS)
             await self._look_again()
 
     def stopService(self) -> Deferred[None]:
@@ -245,6 +236,7 @@ class TendedShards(Service):
         for running in (self._starting, self._refreshing):
             if running is not None:
                 running.cancel()
+        self._places.looks.cancel()
         return Deferred.fromCoroutine(self._stop_shards())
 
     async def _stop_shards(self) -> None:
@@ -254,6 +246,10 @@ class TendedShards(Service):
             await maybeDeferred(self._sentinels.stopService)
 
     # ------------------------------------------------------------------------------------------------------- shards
+
+    @property
+    def _identity(self) -> Identity | None:
+        return self._places.identity
 
     @property
     def cluster(self) -> Cluster:
@@ -277,7 +273,7 @@ class TendedShards(Service):
     @property
     def missing(self) -> Mapping[str, list[int]]:
         """Shard -> the vbuckets whose data it has lost, until that is accepted."""
-        return {} if self._identity is None else self._identity.missing
+        return self._places.missing
 
     def shard_states(self) -> list[dict[str, object]]:
         """What an operator wants to know of the shards."""
@@ -287,7 +283,7 @@ class TendedShards(Service):
                 "vbuckets": len(self._map.vbuckets_of(name)),
                 "missing": len(self.missing.get(name, ())),
             }
-            for name in self._map.names()
+            for name in sorted(self._shards)
         ]
 
     @property
@@ -300,7 +296,7 @@ class TendedShards(Service):
         if self._unusable:
             return self._unusable
         sentences = [str(state["problem"]) for state in self.shard_states() if not state["open"]]
-        sentences += [_lost_sentence(name, len(vbuckets)) for name, vbuckets in sorted(self.missing.items())]
+        sentences += self._places.problems()
         sentences += [
             f"no majority of the Sentinels has named the master of shard {state['shard']} in the last seconds"
             for state in self.shard_states()
@@ -319,7 +315,7 @@ class TendedShards(Service):
     async def _accept_loss(self, name: str) -> int:
         self._check()
         if name not in self._shards:
-            raise LocalProtocolError(f"there is no shard {name}: the shards are {', '.join(self._map.names())}")
+            raise LocalProtocolError(f"there is no shard {name}: the shards are {', '.join(sorted(self._shards))}")
         assert self._identity is not None
         try:
             anew = await self._founding.accept_loss(name, self._identity, self._durability.level)
@@ -365,13 +361,6 @@ class TendedShards(Service):
             (part, result if done else None)
             for part, (done, result) in zip(sorted_out.values(), results, strict=True)
         ]
-
-
-def _lost_sentence(name: str, vbuckets: int) -> str:
-    return (
-        f"Shard {name} has lost the data of {vbuckets} vbuckets: nothing is written to them, and agents hold their"
-        f" events. Bring the data back, or, if it is gone: taba-cli accept-loss {name}"
-    )
 
 
 async def _as_coroutine(work: Awaitable[T]) -> T:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 
 from tests.benchmarks.peers import table
@@ -34,9 +36,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="of each cell; the median counts [3]")
     parser.add_argument("--seconds", type=float, default=8.0, help="of sending in each run [8]")
     parser.add_argument("--names", type=int, nargs="+", default=[200, 20_000], help="numbers of names [200 20000]")
-    parser.add_argument("--kinds", nargs="+", choices=[each.value for each in Kind], default=[k.value for k in Kind])
-    parser.add_argument("--transports", nargs="+", choices=[t.value for t in Transport], default=[t.value for t in Transport])
-    parser.add_argument("--offered", type=float, default=1e6, help="events a second of one more run over UDP, 0: none")
+    kinds = [each.value for each in Kind]
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
+    ways = [each.value for each in Transport]
+    parser.add_argument("--transports", nargs="+", choices=ways, default=ways)
+    flood = "events/s of one more run over UDP, with the first number of names; 0: none [1e6]"
+    parser.add_argument("--offered", type=float, default=1e6, help=flood)
     parser.add_argument("--json", type=Path, default=Path("bench-peers.json"))
     options = parser.parse_args()
     if unknown := [each for each in options.peers if each not in PEERS]:
@@ -47,6 +52,8 @@ def _options() -> argparse.Namespace:
 def main() -> None:
     """Measure, printing each row as it is there, then the table with the ratios."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that what was started is ended
+    said = {each: str(value) for each, value in vars(options).items()}
     cells: list[Cell] = []
     missing = dict(WITHOUT_DRIVER)
     versions = {}
@@ -58,12 +65,12 @@ def main() -> None:
             continue
         versions[peer.name] = f"{peer.version()}; {peer.configuration}"
         cells += _cells(peer, options)
+        table.write_json(cells, versions, missing, said, options.json)
     print(f"\n{table.table(cells)}\n")
     for name, version in versions.items():
         print(f"* {name}: {version}")
     for name, reason in missing.items():
         print(f"* {name} is not measured: {reason}")
-    said = {each: str(value) for each, value in vars(options).items()}
     table.write_json(cells, versions, missing, said, options.json)
     print(f"written to {options.json.resolve()}")
 
@@ -74,9 +81,10 @@ def _cells(peer: Peer, options: argparse.Namespace) -> list[Cell]:
     for transport in (each for each in peer.transports if each.value in options.transports):
         for kind in (each for each in peer.kinds if each.value in options.kinds):
             for names in options.names:
+                offered = options.offered if names == options.names[0] else 0.0
                 where = f"{peer.name}, {transport.value}, {kind.value}, {names} names"
                 try:
-                    made = measure(peer, transport, kind, names, options.runs, options.seconds, options.offered)
+                    made = measure(peer, transport, kind, names, options.runs, options.seconds, offered)
                 except (OSError, RuntimeError) as error:
                     print(f"* {where}: failed, not measured: {error}", flush=True)
                     continue

@@ -67,8 +67,8 @@ class Carbon(Peer):
     transports = (Transport.TCP,)
     configuration = (
         "Graphite's line protocol with the same names and values; rules with 10 s intervals, `sum` for counters, "
-        f"`count` and {', '.join(f'p{each}' for each in PERCENTILES)} for timers; FORWARD_ALL False, a queue that holds "
-        "a whole flush"
+        f"`count` and {', '.join(f'p{each}' for each in PERCENTILES)} for timers; FORWARD_ALL False, a queue that "
+        "holds a whole flush"
     )
 
     def missing(self) -> str | None:

@@ -2,8 +2,8 @@
 
 It only copies prepared bytes into sockets, which a Python process does for tens of millions of lines a second: many
 times what any of the receivers takes. A stream is held back by the receiver itself. Datagrams are sent in one of two
-ways: *paced*, as fast as the receiver empties its queue, which the kernel shows in /proc/net/udp, so that none is lost
-before the receiver had its chance; or *offered*, at a rate by the clock, whatever the receiver does with it.
+ways: *paced*, as fast as the receiver empties its queue, which the kernel shows, so that none is lost before the
+receiver had its chance; or *offered*, at a rate by the clock, whatever the receiver does with it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,14 @@ import multiprocessing.connection
 import socket
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from attrs import frozen
 
+from tests.benchmarks.peers.queues import Gauge
 from tests.benchmarks.statsd_lines import Prepared
 
 LOOPBACK = "127.0.0.1"
-BURST = 3
-"""Datagrams sent between two looks at the receiver's queue."""
 PAUSE_SECONDS = 0.0001
-TABLES = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
 
 
 @frozen
@@ -34,31 +31,6 @@ class Sent:
     blocks: int
     seconds: float
     cpu: float
-
-
-@frozen
-class Queue:
-    """What the kernel tells of the UDP sockets on one port: bytes waiting, datagrams dropped since they were opened."""
-
-    waiting: int
-    dropped: int
-
-
-def parse_udp_table(text: str, port: int) -> Queue:
-    """All sockets on a port in the text of /proc/net/udp: the fullest queue, and all drops."""
-    waiting = dropped = 0
-    for line in text.splitlines()[1:]:
-        fields = line.split()
-        if len(fields) > 12 and int(fields[1].rsplit(":", 1)[1], 16) == port:
-            waiting = max(waiting, int(fields[4].split(":")[1], 16))
-            dropped += int(fields[-1])
-    return Queue(waiting, dropped)
-
-
-def queue(port: int) -> Queue:
-    """What the kernel tells of a port now."""
-    found = [parse_udp_table(table.read_text(), port) for table in TABLES if table.exists()]
-    return Queue(max(each.waiting for each in found), sum(each.dropped for each in found))
 
 
 def _cycle(prepared: Prepared, deadline: float | None) -> Iterator[tuple[bytes, int]]:
@@ -89,10 +61,10 @@ def paced(port: int, prepared: Prepared, seconds: float | None, window: int) -> 
     events = blocks = 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect((LOOPBACK, port))
+        gauge = Gauge.of(sender)
         for block, count in _cycle(prepared, None if seconds is None else time.monotonic() + seconds):
-            if blocks % BURST == 0:
-                while queue(port).waiting >= window:
-                    time.sleep(PAUSE_SECONDS)
+            while gauge.waiting() >= window:
+                time.sleep(PAUSE_SECONDS)
             sender.send(block)
             events, blocks = events + count, blocks + 1
     return events, blocks

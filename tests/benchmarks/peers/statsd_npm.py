@@ -31,7 +31,7 @@ class Statsd(Peer):
         if shutil.which("node") is None:
             return "node is not installed (apt-get install nodejs)"
         if self._home() is None:
-            return f"npm install -g statsd, or `npm install statsd` anywhere and {HOME_VARIABLE}=.../node_modules/statsd"
+            return f"npm install -g statsd, or npm install statsd anywhere and {HOME_VARIABLE}=.../node_modules/statsd"
         return None
 
     def version(self) -> str:
@@ -43,7 +43,10 @@ class Statsd(Peer):
 
     def _home(self) -> Path | None:
         named = os.environ.get(HOME_VARIABLE)
-        home = Path(named) if named else Path(output_of("npm", "root", "-g").splitlines()[-1:][0] or ".") / "statsd"
+        if named is None:
+            said = [line for line in output_of("npm", "root", "-g").splitlines() if line.startswith("/")]
+            named = f"{said[-1]}/statsd" if said else "/nowhere"
+        home = Path(named).resolve()
         return home if (home / "stats.js").exists() else None
 
     @contextmanager

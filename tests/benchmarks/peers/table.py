@@ -44,7 +44,7 @@ def lines(cell: Cell, own: Mapping[_Key, float]) -> list[str]:
         lost, sent = sum(run.lost for run in cell.runs), sum(run.sent for run in cell.runs)
         share = "0" if not lost else f"{lost:,} ({100 * lost / sent:.2g} %)"
         way = cell.transport.value if cell.offered is None else f"UDP, offered {cell.offered / 1e3:,.0f} k/s"
-        ratio = f"{own[key(cell)] / median_rate(cell, row):.2f}" if key(cell) in own else "–"
+        ratio = f"{own[key(cell)] / median_rate(cell, row):.2f}" if key(cell) in own else "not yet"
         made.append(
             f"| {row} | {cell.kind.value}, {way} | {cell.names:,} | {statistics.median(rates):,.0f} "
             f"| {min(rates):,.0f} to {max(rates):,.0f} | {wall:,.0f} | {cell.memory[row] / (1 << 20):,.0f} "
@@ -75,7 +75,7 @@ def write_json(
             "offered": cell.offered, "events_per_cpu_second": median_rate(cell, row), "peak_bytes": cell.memory[row],
             "runs": [
                 {"sent": run.sent, "counted": run.counted, "seconds": run.seconds, "cpu_seconds": run.cpu[row],
-                 "datagrams_dropped": run.dropped}
+                 "datagrams_dropped": run.dropped, "generator_cpu_seconds": run.generator_cpu}
                 for run in cell.runs
             ],
         }

@@ -18,6 +18,7 @@ from taba.testing import World
 from taba.testing.machine import machine_of
 from taba.testing.redis import RedisServer
 from taba.testing.redis.library import taba_library
+from taba.testing.redis.library_moving import moving_library
 from tests.contracts.store_harness import START
 
 VBUCKETS = 8
@@ -159,7 +160,7 @@ class Stage:
 
     def _server(self, host: str, configuration: dict[str, str], master: RedisServer | None = None) -> RedisServer:
         given = {key.replace("_", "-"): value for key, value in configuration.items()}
-        libraries = {"taba": taba_library()}
+        libraries = {"taba": taba_library(), "taba_moving": moving_library()}
         return RedisServer(self.world.node(host), libraries=libraries, configuration=given, master=master)
 
     @property

@@ -112,11 +112,20 @@ class StartTests(FoundingCase):
         self.assertIn("set NUM_VBUCKETS to 8", said)
 
     def test_moved_ranges(self) -> None:
-        """A range that was given to another shard than has its data is named; nothing is written."""
-        self.started()
-        said = self.refused(ranges={"shard1": (0, 4), "shard2": (5, 7)})
-        self.assertIn("SHARDS has vbucket 4 on shard1, and its data is on shard2", said)
+        """A range that the settings give to another shard than has its data is used where that is, and is named."""
+        self.assertIs(self.verdict(self.started(), 4), Verdict.OK)
+        store = self.started(ranges={"shard1": (0, 4), "shard2": (5, 7)})
+        self.assertIn("SHARDS has vbucket 4 on shard1, and its data is on shard2", self.said[-1])
+        self.assertIs(self.verdict(store, 4, 2), Verdict.OK)
+        self.assertEqual((store.shard_of(4), store.missing, store.problem()), ("shard2", {}, ""))
         self.assertIsNone(self.servers[0].ask("GET", "O:4"))
+
+    def test_moved_ranges_and_lost_data(self) -> None:
+        """Nor is a shard that lost its data mistaken for another one, to which the settings want to have it moved."""
+        self.stop(self.started())
+        self.servers[1].ask("FLUSHALL")
+        store = self.started(ranges={"shard1": (0, 4), "shard2": (5, 7)})
+        self.assertEqual(store.missing, {"shard2": [4, 5, 6, 7]})
 
     def test_swapped_shards(self) -> None:
         """Shards whose names were swapped are told apart by what they hold."""

@@ -377,13 +377,12 @@ class StartTests(StoreCase):
         self.assertEqual([each[:30] for each in told], ["The store is not used any more", "The store is used again."])
 
     def test_strange_markers(self) -> None:
-        """A marker that nobody of ours wrote is told; the store goes on with what it knows, and looks again."""
+        """A vbucket with a marker that nobody of ours wrote is not used; the others are."""
         self.start()
         self.stage.server.ask("SET", self.stage.keys.of("O", 1), "strange")
         self.stage.world.advance(REFRESH_SECONDS * 2 + 1)
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
-        self.stage.world.flush_logged(ValueError)
-        self.assertEqual(self.verdicts(batch(1, vbucket=HERE)), [Verdict.OK])
+        self.assertEqual(self.verdicts(batch(1, vbucket=HERE), batch(1, vbucket=1)), [Verdict.OK, Verdict.MOVED])
+        self.assertEqual(self.store.missing, {"shard1": [1]})
 
     def test_lost_data_while_the_store_is_asked(self) -> None:
         """Between the loss and its notice nothing is appended."""
