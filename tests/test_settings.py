@@ -56,7 +56,8 @@ class EndpointTests(SynchronousTestCase):
         """Whatever has more than scheme, host, port and path, or less, is none."""
         for url in (
             "taba.example:8300", "ftp://taba.example", "https://", "https://host:0", "https://host:70000", "https://h:x",
-            "https://host//path", "https://host/p?x=y", "https://host?x=y", "https://host#x", "https://me@host", "https://two words",
+            "https://host//path", "https://host/p?x=y", "https://host?x=y", "https://host#x", "https://me@host",
+            "https://two words",
         ):  # fmt: skip
             self.assertRaises(ValueError, Endpoint.from_url, url)
 

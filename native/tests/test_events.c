@@ -94,29 +94,24 @@ static void types_times_and_values(void) {
     expect_reason(TABA_REFUSED_VALUE, "[\"Raw\", 1, \"\\u00e9\"]");
 }
 
+static void expect_payloads(int reason, const char *type, const char *const *payloads, size_t n) {
+    char line[200];
+    for (size_t i = 0; i < n; i++) {
+        snprintf(line, sizeof line, "[\"%s\", 1, \"%s\"]", type, payloads[i]);
+        expect_reason(reason, line);
+    }
+}
+
 static void raw_payloads_of_a_shape(void) {
     static const char *const numbers[] = {"1", " -2.5e3 ", "true", "false", "[1]", "[ true , {}]", "[7, [[]], \\\"x,]\\\"]"};
     static const char *const no_numbers[] = {"null", "\\\"1\\\"", "{}", "[]", "[[1]]", "[null, 1]", "1e999", "[1, 1e999]", "[1", "", "1 2"};
     static const char *const pairs[] = {"[1,2]", " [ null , -0.5e1 ] ", "[[1,2,{\\\"a,b\\\":[3,4]}],5]", "[\\\",]\\\",6]", "[[],0]", "[{},7]"};
     static const char *const no_pairs[] = {"1", "[]", "[ ]", "[1]", "[[1,2]]", "[1,true]", "[1,null]", "[1,\\\"2\\\"]", "[1,[2]]", "[1,2,3]",
                                            "{\\\"a\\\":1,\\\"b\\\":2}", "\\\"[1,2]\\\"", "[1,1e999]", "[1,2", "[1,2]x", "[1 2]"};
-    char line[200];
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        snprintf(line, sizeof line, "[\"Number\", 1, \"%s\"]", numbers[i]);
-        expect_reason(-1, line);
-    }
-    for (size_t i = 0; i < sizeof no_numbers / sizeof *no_numbers; i++) {
-        snprintf(line, sizeof line, "[\"Number\", 1, \"%s\"]", no_numbers[i]);
-        expect_reason(TABA_REFUSED_VALUE, line);
-    }
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        snprintf(line, sizeof line, "[\"Expiring\", 1, \"%s\"]", pairs[i]);
-        expect_reason(-1, line);
-    }
-    for (size_t i = 0; i < sizeof no_pairs / sizeof *no_pairs; i++) {
-        snprintf(line, sizeof line, "[\"Expiring\", 1, \"%s\"]", no_pairs[i]);
-        expect_reason(TABA_REFUSED_VALUE, line);
-    }
+    expect_payloads(-1, "Number", numbers, sizeof numbers / sizeof *numbers);
+    expect_payloads(TABA_REFUSED_VALUE, "Number", no_numbers, sizeof no_numbers / sizeof *no_numbers);
+    expect_payloads(-1, "Expiring", pairs, sizeof pairs / sizeof *pairs);
+    expect_payloads(TABA_REFUSED_VALUE, "Expiring", no_pairs, sizeof no_pairs / sizeof *no_pairs);
     expect_reason(TABA_REFUSED_SIZE, "[\"Number\", 1, \"[1, [[[[[[[[]]]]]]]]]\"]");
     expect_reason(TABA_REFUSED_SIZE, "[\"Expiring\", 1, \"[[[[[[[[[]]]]]]]],2]\"]");
 }

@@ -93,6 +93,8 @@ class Lane:
     given: int = 0
     follows: int = 0
     so_far: int = 0
+    phase: float = 0.0
+    """Where in a grain of looks this agent's fall due, in [0, 1): those of many agents do not come together."""
     state: LaneState = field(default=LaneState.EMPTY, init=False)
     due: float = field(default=NEVER, init=False)
     """From this time on `next` returns something."""
@@ -373,4 +375,5 @@ class Lane:
             # The look confirms all that is held, and comes together with those of other lanes.
             earliest = self._oks[-1][1] + self.confirm_seconds
             grain = self.confirm_seconds / LOOKS_PER_CONFIRM
-            self.state, self.due = LaneState.QUIET, max(earliest, ceil(earliest / grain) * grain)
+            fallen = (ceil(earliest / grain - self.phase) + self.phase) * grain
+            self.state, self.due = LaneState.QUIET, max(earliest, fallen)

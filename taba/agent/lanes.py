@@ -86,6 +86,8 @@ class Lanes:
     """The lanes of one agent. Times are seconds of a monotonic clock; `now` never goes back."""
 
     confirm_seconds: float = CONFIRM_SECONDS
+    phase: float = 0.0
+    """See `Lane`; by chance, and the same for all lanes of an agent."""
     _lanes: dict[tuple[str, int], Lane] = field(factory=dict, init=False)
     _ready: dict[Lane, None] = field(factory=dict, init=False)  # those due, the longest due first
     _alarms: list[tuple[float, int, Lane]] = field(factory=list, init=False)  # a heap; some entries are out of date
@@ -120,7 +122,7 @@ class Lanes:
         old = self._lanes.get((incarnation, vbucket))
         if old is not None and old.state is not LaneState.EMPTY:
             raise LocalProtocolError(f"lane {incarnation}/{vbucket} is not new")
-        lane = Lane(incarnation, vbucket, self.confirm_seconds, given, follows, so_far)
+        lane = Lane(incarnation, vbucket, self.confirm_seconds, given, follows, so_far, self.phase)
         self._lanes[incarnation, vbucket] = lane
         lane.recover(list(batches))
         for batch in batches:
@@ -267,7 +269,8 @@ class Lanes:
     def _lane(self, incarnation: str, vbucket: int) -> Lane:
         lane = self._lanes.get((incarnation, vbucket))
         if lane is None:
-            lane = self._lanes[incarnation, vbucket] = Lane(incarnation, vbucket, self.confirm_seconds)
+            lane = Lane(incarnation, vbucket, self.confirm_seconds, phase=self.phase)
+            self._lanes[incarnation, vbucket] = lane
         return lane
 
     def _place(self, lane: Lane) -> None:

@@ -31,6 +31,8 @@ from taba.settings import Endpoint
 
 LOOK_UP_SECONDS = 30.0
 """Between two look-ups of a name, at most; half of that at least."""
+LIMIT_SECONDS = 10.0
+"""A look-up that takes longer is given up."""
 MAX_ADDRESSES = 64
 """Of a name; the first ones in the order of their text."""
 
@@ -41,7 +43,9 @@ LookUp = Callable[[str], "Deferred[Sequence[str]]"]
 class Connected(Protocol):
     """A server at one address, or by its name as it is."""
 
-    endpoint: IEndpoint
+    @property
+    def endpoint(self) -> Any:
+        """What is asked: an IEndpoint."""
 
     def leave(self) -> None:
         """Close the connections, when what is under way has ended."""
@@ -135,32 +139,33 @@ class NamedServers(Service):
 
     @inlineCallbacks
     def _look_all_up(self):  # type: ignore[no-untyped-def]
-        for named in self._named:
-            if not is_name(named.server.host):
-                continue
+        hosts = dict.fromkeys(each.server.host for each in self._named if is_name(each.server.host))
+        asked = [(host, self._look_up(host)) for host in hosts]
+        for host, looking in asked:
             try:
-                addresses = yield self._look_up(named.server.host)
+                addresses = yield looking.addTimeout(LIMIT_SECONDS, self._clock)
             except CancelledError:
                 raise
             except Exception as problem:
-                self._log.debug("{host} was not found: {problem}", host=named.server.host, problem=problem)
+                self._log.debug("{host} was not found: {problem}", host=host, problem=problem)
                 continue
             if self.running and addresses:
-                self._follow(named, sorted(set(addresses))[:MAX_ADDRESSES])
+                self._follow(host, sorted(set(addresses))[:MAX_ADDRESSES])
 
-    def _follow(self, named: _Named, addresses: Sequence[str]) -> None:
+    def _follow(self, host: str, addresses: Sequence[str]) -> None:
         """Use these addresses of a name, and no others."""
-        left = {address: each for address, each in named.found.items() if address not in addresses}
-        new = [address for address in addresses if address not in named.found]
-        if not left and not new:
+        moved = [each for each in self._named if each.server.host == host and list(each.found) != list(addresses)]
+        if not moved:
             return
-        for address in left:
-            del named.found[address]
-        for address in new:
-            named.found[address] = self._connect(named.server, address)
-        self._log.info("{host} is at {addresses}", host=named.server.host, addresses=", ".join(addresses))
+        left: list[Connected] = []
+        for named in moved:
+            left += [each for address, each in named.found.items() if address not in addresses]
+            named.found = {
+                address: named.found.get(address) or self._connect(named.server, address) for address in addresses
+            }
+        self._log.info("{host} is at {addresses}", host=host, addresses=", ".join(addresses))
         self.changed(self.endpoints())
-        for each in left.values():
+        for each in left:
             each.leave()
 
 

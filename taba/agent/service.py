@@ -59,7 +59,7 @@ class Agent(Service):
         self._clock, self._wall = process.reactor, process.wall
         self._worker = process.worker("taba-spool")
         self.types = TypesTaken(kinds, endpoints, self._clock, lambda: self.forwarder.cluster, self._types_changed)
-        self.lanes = Lanes(settings.confirm_seconds)
+        self.lanes = Lanes(settings.confirm_seconds, process.random.random())
         self.measures = AgentMeasures()
         self._bodies: dict[tuple[LaneKey, int], bytes] = {}
         self._body_bytes = 0

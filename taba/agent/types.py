@@ -138,6 +138,8 @@ class TypesTaken:
         self.known.remembered = dict(types)
 
     def _heard(self, server: str, topology: Topology) -> None:
+        if server not in {each.name for each in self.endpoints}:
+            return  # it was one
         if self._cluster() in (None, topology.cluster) and self.known.heard(server, topology.types, topology.kinds):
             self._log.info("Types of the servers that are taken: {types}", types=", ".join(self.known.learned()))
             self._changed()

@@ -1,4 +1,5 @@
-"""The records that were read or written last, in memory, up to a number of bytes. Pure.
+"""The records that were read or written last, in memory, up to a number of bytes. Pure. When there is no more room the
+value of the one that rested longest goes first, and its version a round later.
 
 A record is never older here than on disk: while a key changes it is not here, and what a read finds is kept only when
 nothing began to change after the read began.
@@ -29,10 +30,12 @@ class RecordCache:
     _changing: dict[bytes, int] = field(factory=dict, init=False)
     _changes: int = field(default=0, init=False)
 
-    def get(self, key: bytes) -> Found | None:
-        """The record of a key, with its body; None when it is not here, which says nothing about the disk."""
+    def get(self, key: bytes, body: bool) -> Found | None:
+        """The record of a key, with its body if that is wanted; None when it is not here, which says nothing about the
+        disk.
+        """
         found = self._found.get(key)
-        if found is None:
+        if found is None or (body and found.body is None and not found.version.tombstone):
             self.misses += 1
             return None
         self.hits += 1
@@ -74,6 +77,9 @@ class RecordCache:
         while self.size > self.max_bytes:
             old, gone = self._found.popitem(last=False)
             self.size -= _size(old, gone)
+            if gone.body:  # most reads of a key want its version alone: that stays for another round
+                self._found[old] = Found(gone.version)
+                self.size += _size(old, self._found[old])
 
     def _drop(self, key: bytes) -> None:
         found = self._found.pop(key, None)

@@ -13,6 +13,7 @@ from taba.errors import SettingsError
 from taba.tako.cluster import ClusterSettings, make_cluster, skip_check
 from taba.tako.command_line import MemberOptions, port_of, run_twistd, service_of
 from taba.tako.reading import read_text
+from taba.tako.settings import DEFAULT_VAR
 
 
 class Options(MemberOptions):
@@ -62,7 +63,7 @@ class Options(MemberOptions):
         return ClusterSettings(
             os.path.abspath(self["cfg"]),
             configuration,
-            os.path.abspath(self["var"]),
+            os.path.abspath(self["var"] or DEFAULT_VAR),
             tuple(self["ports"]),
             frozenset(self["skipped"]),
             self["update"],

@@ -53,7 +53,7 @@ class MemberOptions(Options):
     optParameters = [
         ["id", None, None, "The id, as the configuration has it."],
         ["cfg", None, None, "Configuration, YAML or JSON."],
-        ["var", "v", DEFAULT_VAR, "Folder for all that is kept."],
+        ["var", "v", None, f"Folder for all that is kept [default: {DEFAULT_VAR}/ID]"],
         ["log", "l", None, "Write the log to this file."],
         ["update", "u", UPDATE_SECONDS, "Seconds between looks for a newer configuration.", float],
         ["max-ahead", None, MAX_AHEAD, "Seconds that a timestamp may be ahead of the clock here.", float],
@@ -94,6 +94,10 @@ class MemberOptions(Options):
     def settings(self) -> Any:
         """The settings; SettingsError says what is wrong."""
         raise NotImplementedError
+
+    def folder(self) -> str:
+        """Where all is kept. Of a process of its own by default where `tako-cluster` would have it, too."""
+        return os.path.abspath(self["var"] or os.path.join(DEFAULT_VAR, self["id"]))
 
     def security(self) -> Security:
         """Who may come."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -31,7 +30,7 @@ class Options(MemberOptions):
         assert text is not None
         assert read is not None
         read_text(text, self["cfg"])
-        return CoordinatorSettings(self["id"], read, os.path.abspath(self["var"]), self["update"], self.security())
+        return CoordinatorSettings(self["id"], read, self.folder(), self["update"], self.security())
 
 
 def _make(settings: CoordinatorSettings, process: Any) -> TakoCoordinator:

@@ -37,7 +37,7 @@ class Options(MemberOptions):
         folder, name = os.path.split(os.path.abspath(self["database"])) if self["database"] else (None, "tako.db")
         return NodeSettings(
             self["id"],
-            os.path.abspath(self["var"]),
+            self.folder(),
             tuple(self["coordinators"]),
             self.read_file(),
             self["update"],

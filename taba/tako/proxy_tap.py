@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -56,7 +55,7 @@ class Options(MemberOptions):
         )
         return ProxySettings(
             self["id"],
-            os.path.abspath(self["var"]),
+            self.folder(),
             tuple(self["coordinators"]),
             self.read_file(),
             self["update"],

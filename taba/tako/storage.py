@@ -211,7 +211,7 @@ class SqliteRecords(Service):
 
     def read(self, key: bytes, body: bool) -> Deferred[Found | None]:
         """See `IRecords.read`."""
-        known = self.cache.get(key) if self.running else None
+        known = self.cache.get(key, body) if self.running else None
         if known is not None:
             return succeed(known if body else Found(known.version))
         began, small = self.cache.read_begins(), SMALL if self.cache.max_bytes else 0

@@ -129,12 +129,16 @@ class MemoryCluster:
         """The first server."""
         return self.servers[0]
 
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """SERVER_ENDPOINTS of agents."""
+        return tuple(Endpoint(each.name, SERVER_PORT) for each in self.servers)
+
     def add_agent(self, name: str, disk: MemoryDisk | None = None) -> AgentMember:
         """One more standalone agent, not started yet; on `disk`, for a twin of another."""
         settings = AgentSettings(
             port=AGENT_PORT,
             interface="0.0.0.0",
-            servers=tuple(Endpoint(each.name, SERVER_PORT) for each in self.servers),
+            servers=self.endpoints(),
             confirm_seconds=self.confirm_seconds,
             spool=SPOOL,
             insecure=True,

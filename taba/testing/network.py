@@ -74,6 +74,8 @@ class MemoryNetwork:
     """Bytes of one direction that may be under way or unread; a sender waits when so many are."""
     max_chunk: int = 65536
     """Bytes that arrive at once at most."""
+    names: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
+    """Names that are no hosts' own -> the hosts that they stand for, as DNS may have them; tests change it."""
     requests: deque[RecordedRequest] = field(factory=deque, init=False)
     """What the recorder has kept, oldest first."""
     _addresses: dict[str, str] = field(factory=dict, init=False)
@@ -111,11 +113,15 @@ class MemoryNetwork:
 
     def find_address(self, source: str, host: str) -> str | None:
         """What `host` (a name or an address) resolves to on `source`, or None."""
+        return next(iter(self.find_addresses(source, host)), None)
+
+    def find_addresses(self, source: str, host: str) -> list[str]:
+        """All addresses that `host` resolves to on `source`."""
         if host in _LOOPBACK_NAMES:
-            return LOOPBACK
-        if host in self._addresses:
-            return self._addresses[host]
-        return host if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", host) else None
+            return [LOOPBACK]
+        if host in self._addresses or host in self.names:
+            return [self._addresses[each] for each in self.names.get(host, (host,))]
+        return [host] if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", host) else []
 
     # ------------------------------------------------------------------------------------------------------- listening
 

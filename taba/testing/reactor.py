@@ -76,12 +76,12 @@ class MemoryResolver:
         addressTypes: Sequence[type[IAddress]] | None = None,
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
-        """Give the receiver the one address of a name, or none."""
+        """Give the receiver the addresses of a name."""
         resolution = _Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
-        address = self.network.find_address(self.source, hostName)
-        if address is not None and (addressTypes is None or IPv4Address in addressTypes):
-            resolutionReceiver.addressResolved(IPv4Address("TCP", address, portNumber))
+        for address in self.network.find_addresses(self.source, hostName):
+            if addressTypes is None or IPv4Address in addressTypes:
+                resolutionReceiver.addressResolved(IPv4Address("TCP", address, portNumber))
         resolutionReceiver.resolutionComplete()
         return resolution
 

@@ -21,15 +21,25 @@ for 10 x down-after, and a link that was cut in silence counts as up for repl-ti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 
+from taba.errors import TabaError
 from taba.settings import DatabaseSettings, ShardSettings
+from taba.store.redis.mover import Task, move_vbuckets
+from taba.store.redis.placing import ACTIVE, GONE, IMPORTING, SEALED, Marker, MoveRow
+from taba.store.redis.resharding import Figures
 from taba.testing.cluster import MemoryCluster
+from taba.testing.machine import machine_of
 from taba.testing.members import Host
+from taba.testing.node import Process
 from taba.testing.redis import RedisSentinel, RedisServer, Watch
 from taba.testing.redis.library import taba_library
+from taba.testing.redis.library_moving import moving_library
 from taba.testing.redis.sentinel.monitored import Step
 from taba.testing.redis.sentinel.server import PORT as SENTINEL_PORT
 
@@ -89,6 +99,57 @@ class SentinelMember(Host):
 
 
 @define(eq=False)
+class MoverMember(Host):
+    """A machine on which somebody moves vbuckets now and then: one process for each time, which ends by itself."""
+
+    cluster: RedisCluster
+    task: Task = field(default=Task.RUN, init=False)
+    ranges: Sequence[ShardSettings] = field(default=(), init=False)
+    """Where the vbuckets are to be."""
+    figures: list[Figures] = field(factory=list, init=False)
+    """Of each process that came to its end."""
+    problems: list[TabaError] = field(factory=list, init=False)
+    """What ended the others, unless they were killed."""
+
+    def begin(self, task: Task, ranges: Sequence[ShardSettings] = ()) -> None:
+        """Start a process; nothing where one runs."""
+        if not self.up:
+            self.task, self.ranges = task, ranges or self.ranges or self.cluster.database().shards
+            self._begin()
+
+    def _begin(self) -> None:
+        self.node.start(self._make)
+
+    def _make(self, process: Process) -> Service:
+        return _Mover(self, process)
+
+
+class _Mover(Service):
+    """The process."""
+
+    def __init__(self, member: MoverMember, process: Process) -> None:
+        self._member = member
+        self._process = process
+        self._moving: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Do what is to be done, and end the process."""
+        super().startService()
+        self._moving = Deferred.fromCoroutine(self._move())
+
+    async def _move(self) -> None:
+        member, cluster = self._member, self._member.cluster
+        settings = evolve(cluster.database(), shards=tuple(member.ranges))
+        machine = machine_of(self._process)
+        try:
+            _, figures = await move_vbuckets(settings, machine, member.task, confirm_seconds=cluster.confirm_seconds)
+            member.figures.append(figures)
+        except TabaError as problem:
+            member.problems.append(problem)
+        self._process.reactor.callLater(0, self._process.reactor.stop)
+
+
+@define(eq=False)
 class RedisCluster(MemoryCluster):
     """Servers, agents and applications over shards of Redis. All that is random follows from `seed`."""
 
@@ -102,6 +163,7 @@ class RedisCluster(MemoryCluster):
     """`min-replicas-to-write` of every Redis."""
     redis: list[RedisMember] = field(factory=list, init=False)
     sentinels: list[SentinelMember] = field(factory=list, init=False)
+    mover: MoverMember = field(init=False)
 
     def _add_store(self) -> None:
         configuration = {
@@ -111,12 +173,13 @@ class RedisCluster(MemoryCluster):
             "min-replicas-max-lag": "2",
         }
         watches = []
+        self.mover = MoverMember(self.world.node("mover"), self)
         for number, shard in enumerate(self.shards(), 1):
             master: RedisServer | None = None
             for copy in range(1, self.copies + 1):
                 redis = RedisServer(
                     self.world.node(f"redis-{number}-{copy}"),
-                    libraries={"taba": taba_library()},
+                    libraries={"taba": taba_library(), "taba_moving": moving_library()},
                     configuration=configuration,
                     master=master,
                 )
@@ -159,8 +222,44 @@ class RedisCluster(MemoryCluster):
         return [each for each in self.redis if each.shard == shard]
 
     def shard_of(self, vbucket: int) -> str:
-        """The shard that has a vbucket."""
+        """The shard that has a vbucket, as the markers of the masters that run say."""
+        found = {shard: self.marker(shard, vbucket) for shard in self.shards()}
+        for letter in (ACTIVE, SEALED):
+            some = [(each.epoch, shard) for shard, each in found.items() if each is not None and each.letter == letter]
+            if some:
+                return max(some)[1]
         return self.shards()[vbucket // (self.vbuckets // self.shard_count)]
+
+    def marker(self, shard: str, vbucket: int) -> Marker | None:
+        """What the master of a shard says of a vbucket; None while it does not run."""
+        value = self._asked(shard, "GET", f"O:{vbucket}")
+        return Marker.read(value) if value else None
+
+    def _asked(self, shard: str, *words: str | int) -> Any:
+        redis = self.master(shard).redis
+        return redis.ask(*words) if redis.is_running() else None
+
+    def on_the_move(self) -> dict[int, str]:
+        """The vbuckets whose move, or the undoing of it, is not over, with how far it is."""
+        found: dict[int, str] = {}
+        for shard in self.shards():
+            flat = self._asked(shard, "HGETALL", "moves") or []
+            for vbucket, row in zip(map(int, flat[::2]), map(MoveRow.read, flat[1::2]), strict=True):
+                if row.stage != GONE:
+                    there = self.marker(row.shard, vbucket)
+                    sealed = (here := self.marker(shard, vbucket)) is not None and here.letter == SEALED
+                    what = "importing" if there is not None and there.letter == IMPORTING else row.stage
+                    found[vbucket] = f"{what}, sealed" if sealed else what
+        return found
+
+    def finish_moves(self, limit: float = 300.0) -> None:
+        """Let a mover bring to an end what others have begun."""
+        end = self.world.clock.seconds() + limit
+        while self.mover.up or self.on_the_move():
+            if not self.mover.up:
+                self.mover.begin(Task.RUN)
+            left = max(0.0, end - self.world.clock.seconds())
+            self.world.run_until(lambda: not self.mover.up, left, f"the mover to end; {self.on_the_move()}")
 
     def named(self, shard: str) -> list[RedisMember]:
         """Whom the Sentinels that run name as master of a shard, one for each of them."""

@@ -195,7 +195,8 @@ class RefusalTests(HTTPEndpointCase):
         for status in (200, 301, 400, 401, 403, 404, 405, 409, 413, 500, 502, 503, 504):
             self.server.status = status
             self.server.headers = {"Content-Type": "text/html"}
-            self.server.body = b"<html>\r\n<head><title>%d Some Words</title></head>\r\n<body>nginx</body></html>" % status
+            title = b"<title>%d Some Words</title>" % status
+            self.server.body = b"<html>\r\n<head>%b</head>\r\n<body>nginx</body></html>" % title
             problem = self.down(self.endpoint("http://proxy.example/taba").append(REQUEST))
             if status != 200:
                 self.assertEqual(str(problem), f"http://proxy.example/taba: {status} {status} Some Words nginx")

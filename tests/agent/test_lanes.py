@@ -868,3 +868,28 @@ class AccountTests(LanesCase):
         """Recovering a lane that already holds something is a defect of the caller."""
         self.add(1)
         self.assertRaises(LocalProtocolError, self.lanes.recover, INCARNATION, 1, [held(4)])
+
+
+class PhaseTests(SynchronousTestCase):
+    """When the looks of many agents fall due."""
+
+    def due(self, phase: float, confirm: float = 8.0) -> float:
+        """When a lane that had its ok at 100.3 looks, on a grain of a second."""
+        lanes = Lanes(confirm, phase)
+        lanes.add("1" * 32, 0, Held(1, 0, 0, 1, 0.0, 7, 3))
+        sent = lanes.gather(100.0, 1000, 10)
+        lanes.answered(sent, [Outcome(0, "1" * 32, 1, Verdict.OK, 1, 7, "l")], 100.0, 100.3)
+        due = lanes.next_due()
+        assert due is not None
+        return due
+
+    def test_looks_are_spread(self) -> None:
+        """Agents that got an answer at the same moment look at times of their own, never too early, and never more than
+        a grain too late.
+        """
+        self.assertEqual(self.due(0.0), 109.0)
+        self.assertEqual(round(self.due(0.25), 6), 109.25)
+        self.assertEqual(round(self.due(0.5), 6), 108.5)
+        found = {self.due(n / 100) for n in range(100)}
+        self.assertEqual(len(found), 100)
+        self.assertTrue(108.3 <= min(found) and max(found) < 109.3001, found)

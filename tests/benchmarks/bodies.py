@@ -1,4 +1,6 @@
-"""Prepared bodies of both protocols, and the sender of them: a process of its own, so that it costs the server nothing."""
+"""Prepared bodies of both protocols, and the sender of them: a process of its own, so that it costs the server
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +52,14 @@ def _send(port: int, bodies: Sequence[bytes], times: int, first: int, path: str)
     connection.close()
 
 
-def send(port: int, bodies: Sequence[bytes], times: int, path: str = "/post") -> float:
-    """Post `times` bodies on each of two connections, by two processes; the seconds it took."""
+def send(
+    port: int, bodies: Sequence[bytes], times: int, path: str = "/post", connections: int = CONNECTIONS
+) -> float:
+    """Post `times` bodies on each connection, by a process each; the seconds it took."""
     context = multiprocessing.get_context("fork")
     senders = [
         context.Process(target=_send, args=(port, bodies, times, first, path), daemon=True)
-        for first in range(CONNECTIONS)
+        for first in range(connections)
     ]
     started = time.monotonic()
     for sender in senders:

@@ -14,7 +14,7 @@ RUNS = 3
 
 @frozen
 class Shape:
-    """A kind of requests: how many of them on each connection, and millions of events per CPU second aimed at."""
+    """A kind of requests: how many on each of how many connections, and millions of events per CPU second aimed at."""
 
     protocol: str
     path: str
@@ -22,36 +22,38 @@ class Shape:
     tabs: int
     events: int
     times: int
+    connections: int
     goal: float | None = None
 
 
 SHAPES = (
-    Shape("protocol 1", "/post", bodies.body, 200, 300, 60, 3.0),
-    Shape("protocol 1", "/post", bodies.body, 200, 10, 400),
-    Shape("protocol 1", "/post", bodies.body, 20_000, 5, 6),
-    Shape("columns", "/v2/events", bodies.frame, 200, 300, 60, 15.0),
-    Shape("columns", "/v2/events", bodies.frame, 200, 10, 400),
-    Shape("columns", "/v2/events", bodies.frame, 20_000, 50, 12),
+    Shape("protocol 1", "/post", bodies.body, 200, 300, 60, 2, 3.0),
+    Shape("protocol 1", "/post", bodies.body, 200, 10, 400, 2),
+    Shape("protocol 1", "/post", bodies.body, 20_000, 5, 6, 2),
+    Shape("columns", "/v2/events", bodies.frame, 200, 300, 30, 8, 15.0),
+    Shape("columns", "/v2/events", bodies.frame, 200, 10, 100, 8),
+    Shape("columns", "/v2/events", bodies.frame, 20_000, 50, 6, 2),
 )
 
 
 def run() -> Iterator[Figure]:
     """Events per CPU second of the agent."""
     for shape in SHAPES:
-        prepared = [shape.make(f"client_{i}", shape.tabs, shape.events, seed=i) for i in range(4)]
+        clients = range(max(4, shape.connections))
+        prepared = [shape.make(f"client_{i}", shape.tabs, shape.events, seed=i) for i in clients]
         rates = [_rate(shape, prepared) for _ in range(RUNS)]
-        name = f"{shape.protocol} into the agent, durable, {shape.tabs} tabs x {shape.events}"
+        name = f"{shape.protocol}, durable, {shape.tabs} tabs x {shape.events}, {shape.connections} connections"
         yield Figure(name, rates, "million events per CPU second", shape.goal)
 
 
 def _rate(shape: Shape, prepared: list[bytes]) -> float:
     nobody = processes.free_port()  # the server is away: the agent keeps everything
     with processes.agent(nobody) as agent:
-        bodies.send(agent.port, prepared, 1, shape.path)
+        bodies.send(agent.port, prepared, 1, shape.path, shape.connections)
         before, count = agent.cpu_seconds(), _received(agent)
-        bodies.send(agent.port, prepared, shape.times, shape.path)
+        bodies.send(agent.port, prepared, shape.times, shape.path, shape.connections)
         cpu = agent.cpu_seconds() - before
-        sent = bodies.CONNECTIONS * shape.times * shape.tabs * shape.events
+        sent = shape.connections * shape.times * shape.tabs * shape.events
         if _received(agent) - count != sent:
             raise RuntimeError(f"{_received(agent) - count} events counted, {sent} sent")
         return sent / cpu / 1e6

@@ -147,14 +147,14 @@ async def load(run: Run) -> Any:
 
 
 async def steadily(run: Run) -> Any:
-    """Ten thousand events and more in small portions, until the agent has failed several times."""
+    """Ten thousand events in small portions, and then some more, until the agent was full twice, and failed before."""
     client, count = run.start(), 0
 
     def enough() -> bool:
         nonlocal count
-        if count < 100_000:
-            _record(client, count, count + 250)
-            count += 250
+        more = 250 if count < 10_000 else 10
+        _record(client, count, count + more)
+        count += more
         return count >= 10_000 and client.get_status()["failed_attempts"] >= 3
 
     await run.wait_for(enough)

@@ -70,6 +70,11 @@ class EngineCase:
         self.addCleanup(program.end)
         return program
 
+    def wait_for_requests(self: Any, more: int) -> None:
+        """Wait until so many more have come."""
+        before = self.agent.requests
+        self.agent.wait_for(lambda: self.agent.requests >= before + more, PATIENCE)
+
     def numbers(self: Any) -> list[Any]:
         """The values of all counted events, sorted."""
         return sorted(event.value for event in self.agent.events)
@@ -94,9 +99,9 @@ class EngineCase:
         self.agent.stop()
         self.agent.hang_up(times=1)
         self.agent.start()
-        self.agent.wait_for_events(2000, PATIENCE)
+        self.wait_for_requests(2)
         self.agent.be_full(times=2, retry_after=0)
-        self.agent.wait_for_events(4000, PATIENCE)
+        self.wait_for_requests(3)
         self.agent.hang_up(times=1, takes=False)
         stopped, status, count = program.result()
         self.assertEqual((stopped, self.numbers()), (True, list(range(count))))

@@ -27,10 +27,10 @@ from taba.testing.members import DATA, AgentMember, ServerMember
 
 UNNUMBERED = "original"
 """The one without."""
-CLIENTS = ("app-1", "app-2", "app-3", "twin-app-1", "twin-app")
+CLIENTS = ("app-1", "app-2", "app-3", "twin-app-1")
 """The clients with numbers; those that fork share their parent's id."""
-DIGITS = {"c": 4, "p": 4, "o": 11}
-"""Events of one (tab, client), by kind: up to 44 bits of all clients of a tab together, so that totals stay exact."""
+DIGITS = {"c": 6, "p": 6, "o": 11}
+"""Events of one (tab, client), by kind: up to 48 bits of all clients of a tab together, so that totals stay exact."""
 BASE = {"c": 4, "p": 4, "o": 16}
 KINDS = {"c": "CounterGroup", "p": "PercentileGroup", "o": "CounterGroup"}
 """The Types by kind of event; kind "o" is of clients without numbers, whose events may count again."""

@@ -68,6 +68,10 @@ class RedisRun(Run):
                 self._taken_back += sum(max(0, last - lanes.get(agent, 0)) for agent, last in known.items())
                 self._lanes.update({(vbucket, agent): lanes.get(agent, 0) for agent in known | lanes})
 
+    def _heal(self) -> None:
+        super()._heal()
+        self.cluster.finish_moves()
+
     def _rest(self) -> None:
         super()._rest()
         failovers: Any = sum(
@@ -79,6 +83,8 @@ class RedisRun(Run):
         self.oracle.notes = {
             **self.oracle.notes,
             "failovers seen": failovers,
+            "vbuckets moved": sum(each.moved for each in self.cluster.mover.figures),
+            "moves undone": sum(each.undone for each in self.cluster.mover.figures),
             "batches taken back": self._taken_back,
             "faults refused": self.faults.refused,
         }

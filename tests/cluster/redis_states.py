@@ -54,8 +54,16 @@ def server_state(member: ServerMember) -> str:
     return "server: with vbuckets" if backend.folding else "server: without vbuckets"
 
 
+def mover_state(cluster: RedisCluster) -> str:
+    """In what state a fault meets the moves of vbuckets."""
+    here = "mover: working" if cluster.mover.up else "mover: none"
+    return ", ".join([here, *sorted(set(cluster.on_the_move().values()))])
+
+
 def state_of(cluster: RedisCluster, name: str) -> str:
     """In what state a fault meets a host."""
+    if name == cluster.mover.name:
+        return mover_state(cluster)
     host = next((each for each in cluster.hosts() if each.name == name), None)
     if isinstance(host, RedisMember):
         return redis_state(cluster, host)

@@ -7,7 +7,8 @@ from typing import Any
 
 from taba.store.judge import FLUSHED, LOST
 from taba.store.redis import rows
-from taba.store.redis.keys import AGGREGATES, LANES, LEDGER, LOG, POSITION, TYPES, Keys
+from taba.store.redis.keys import AGGREGATES, LANES, LEDGER, LOG, MARKERS, POSITION, TYPES, Keys
+from taba.store.redis.placing import ACTIVE, Marker
 from taba.testing.redis import RedisServer
 from taba.testing.redis_cluster import RedisCluster, RedisMember
 from tests.cluster.events import StoreView
@@ -16,14 +17,19 @@ _KEYS = Keys()
 
 
 def view_shards(cluster: RedisCluster) -> StoreView:
-    """The whole store: of each shard its master."""
-    return merged(view_server(cluster, cluster.master(shard)) for shard in cluster.shards())
+    """The whole store: of each vbucket the master of the shard that has it."""
+    vbuckets = range(cluster.vbuckets)
+    return merged(_view_vbucket(cluster.master(cluster.shard_of(v)).redis, v) for v in vbuckets)
 
 
 def view_server(cluster: RedisCluster, member: RedisMember) -> StoreView:
-    """What one server holds of its shard; it must run."""
-    vbuckets = [v for v in range(cluster.vbuckets) if cluster.shard_of(v) == member.shard]
-    return merged(_view_vbucket(member.redis, vbucket) for vbucket in vbuckets)
+    """The vbuckets of which a server, which must run, says that they are here."""
+    return merged(_view_vbucket(member.redis, v) for v in range(cluster.vbuckets) if _is_active(member.redis, v))
+
+
+def _is_active(redis: RedisServer, vbucket: int) -> bool:
+    marker: Any = redis.ask("GET", _KEYS.of(MARKERS, vbucket))
+    return marker is not None and Marker.read(marker).letter == ACTIVE
 
 
 def _view_vbucket(redis: RedisServer, vbucket: int) -> StoreView:

@@ -162,7 +162,7 @@ class SealingTests(ScriptCase):
         first = s.give()
         s.until_confirmed()
         twin = s.start_twin(s.copy_disk())
-        application = s.cluster.add_application("twin-app", twin)
+        application = s.cluster.add_application("twin-app-1", twin)
         application.start()
         s.oracle.begins(application)
         s.restart()

@@ -1,7 +1,8 @@
 """The functions of the Redis store: what they answer, and what they leave in the keys.
 
 They are written twice, in Lua for Redis and in Python for the server in memory. `FunctionContract` has calls with the
-answers that they must have, and runs on either (functions_rare.py has those of functions that are called now and then);
+answers that they must have, and runs on either (functions_rare.py has those of functions that are called now and then,
+functions_moving.py those of the library that moves vbuckets);
 `Both` runs everything on two servers, and complains of any difference in replies or keys, so that the same suite, and
 random calls, show that the two are one.
 
@@ -20,9 +21,11 @@ import hiredis
 from attrs import define, field, frozen
 
 from taba.store.redis.library import source
+from taba.store.redis.moving_library import moving_source
 from taba.testing import World
 from taba.testing.redis import RedisServer
 from taba.testing.redis.library import taba_library
+from taba.testing.redis.library_moving import moving_library
 from taba.testing.redis.resp import ReplyError
 
 if TYPE_CHECKING:
@@ -99,7 +102,8 @@ class _Masked:
 
     def _begin(self) -> None:
         """Load the functions, and find out time and lineage."""
-        self._raw("FUNCTION", "LOAD", "REPLACE", source())
+        for text in (source(), moving_source()):
+            self._raw("FUNCTION", "LOAD", "REPLACE", text)
         seconds, _ = self._raw("TIME")
         self._now = float(int(seconds))
         info = self._raw("INFO", "replication")
@@ -170,7 +174,8 @@ class TwinServer(_Masked):
 
     def __attrs_post_init__(self) -> None:
         self._world = World(seed=1, epoch=EPOCH)
-        self._server = RedisServer(self._world.node("redis"), libraries={"taba": taba_library()}).start()
+        libraries = {"taba": taba_library(), "taba_moving": moving_library()}
+        self._server = RedisServer(self._world.node("redis"), libraries=libraries).start()
         self._begin()
 
     def _raw(self, *argv: Any) -> Any:

@@ -25,6 +25,7 @@ from tests.contracts.functions import (
     guard,
     load,
 )
+from tests.contracts.functions_moving import MovingFunctionContract
 from tests.contracts.functions_rare import RareFunctionContract, flush, refolded, rename
 from tests.redis.real import RedisProcess, Servers, missing
 from tests.strategies import law, mostly
@@ -166,6 +167,12 @@ class FunctionTests(Compared, FunctionContract, SynchronousTestCase):
 
 class RareFunctionTests(Compared, RareFunctionContract, SynchronousTestCase):
     """So do those that are called now and then."""
+
+    skip = missing()
+
+
+class MovingFunctionTests(Compared, MovingFunctionContract, SynchronousTestCase):
+    """And those that move vbuckets."""
 
     skip = missing()
 

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from taba.agent.service import Agent
 from taba.handlers.registry import builtin
@@ -37,6 +40,7 @@ from tests.server.test_shards import ShardedStore
 from tests.test_metrics import read
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+ALERTS = DOCS / "deploy" / "alerts.yml"
 VBUCKETS = 4
 
 
@@ -346,6 +350,8 @@ class DocumentTests(SynchronousTestCase):
         variables = {each["name"]: each for each in board["templating"]["list"]}
         self.assertEqual(variables["datasource"]["type"], "datasource")
         self.assertEqual(variables["datasource"]["query"], "prometheus")
+        for name in ("agent", "server"):
+            self.assertExported(variables[name]["definition"])
         rows = [panel["title"] for panel in board["panels"] if panel["type"] == "row"]
         self.assertEqual(rows, ["Intake", "Delivery", "Folding", "Store", "Process"])
         panels = [panel for panel in board["panels"] if panel["type"] != "row"]
@@ -365,14 +371,28 @@ class DocumentTests(SynchronousTestCase):
 
     def test_alerts(self) -> None:
         """Each alert has a name of its own, a query of what there is, a severity, and words."""
-        text = (DOCS / "deploy" / "alerts.yml").read_text(encoding="utf-8")
-        rules = re.findall(r"^      - alert: (\w+)\n((?:        .*\n?)+)", text, re.MULTILINE)
-        self.assertGreaterEqual(len(rules), 10)
-        self.assertEqual(len({name for name, _ in rules}), len(rules))
-        for name, rule in rules:
-            expression = re.search(r"^        expr: (?:>-\n((?:          .*\n)+)|(.+)\n)", rule, re.MULTILINE)
-            assert expression is not None, name
-            self.assertExported(expression[1] or expression[2])
-            self.assertRegex(rule, r"(?m)^          severity: (page|ticket)$")
-            self.assertRegex(rule, r"(?m)^          summary: .+$")
-            self.assertRegex(rule, r"(?m)^          description: .+")
+        groups = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+        self.assertEqual([group["name"] for group in groups],
+                         ["taba-agents", "taba-servers", "taba-store", "taba-processes"])
+        rules = [rule for group in groups for rule in group["rules"]]
+        self.assertEqual(len({rule["alert"] for rule in rules}), len(rules))
+        for rule in rules:
+            self.assertExported(rule["expr"])
+            self.assertIn(rule["labels"]["severity"], ("page", "ticket"))
+            self.assertEqual(sorted(rule["annotations"]), ["description", "summary"])
+            self.assertRegex(rule.get("for", "1m"), r"^[0-9]+[sm]$")
+
+    def test_alerts_as_prometheus_reads_them(self) -> None:
+        """Prometheus' own tool takes the alerts, and the queries of the dashboard."""
+        promtool = shutil.which("promtool")
+        if promtool is None:
+            raise SkipTest("promtool is not installed (Debian: apt-get install prometheus)")
+        board = json.loads((DOCS / "deploy" / "grafana-dashboard.json").read_text(encoding="utf-8"))
+        queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+        plain = [re.sub(r"\$(agent|server)", ".*", each).replace("$__rate_interval", "5m") for each in queries]
+        rules = [{"record": f"query:number{number}", "expr": query} for number, query in enumerate(plain)]
+        written = Path(self.mktemp())
+        written.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
+        for path in (ALERTS, written):
+            checked = subprocess.run([promtool, "check", "rules", str(path)], capture_output=True, check=False)
+            self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)

@@ -136,15 +136,16 @@ class MemoryTako:
     def add_node(self, name: str) -> None:
         """One more machine for a node."""
         settings = NodeSettings(
-            name, "var", (("c1", COORDINATOR),), update_seconds=self.update_seconds, max_ahead=self.max_ahead, security=INSECURE
-        )
+            name, "var", (("c1", COORDINATOR),), update_seconds=self.update_seconds, max_ahead=self.max_ahead,
+            security=INSECURE,
+        )  # fmt: skip
         make: Callable[[Machine], Any] = lambda process: self.make_node(settings, process)  # noqa: E731
         self.nodes[name] = Member(self.world.node(name), running(make))
 
     def _add_proxy(self, name: str) -> None:
         settings = ProxySettings(
-            name, "var", (("c1", COORDINATOR),), update_seconds=self.update_seconds, max_ahead=self.max_ahead, security=INSECURE,
-            ports=(PROXY,), interface="0.0.0.0",
+            name, "var", (("c1", COORDINATOR),), update_seconds=self.update_seconds, max_ahead=self.max_ahead,
+            security=INSECURE, ports=(PROXY,), interface="0.0.0.0",
         )  # fmt: skip
         make: Callable[[Machine], Any] = lambda process: make_proxy(settings, process)  # noqa: E731
         self.proxy_members[name] = Member(self.world.node(name), running(make))

@@ -9,7 +9,7 @@ from array import array
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
@@ -215,6 +215,7 @@ class ProofTests(SynchronousTestCase):
         self.assertTrue(0.5 < planned.moving < 0.8)
         self.assertTrue(all(loss < 0.5 for loss in planned.losses.values()))
 
+    @settings(deadline=None)
     @given(st.dictionaries(st.sampled_from(["leaves", "node", "store", "version", "keys"]), st.text(max_size=5)))
     def test_answers_that_are_no_trees(self, answer: dict[str, str]) -> None:
         """Whatever a node answers, the errors are those that are named."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -81,6 +81,7 @@ class ClockTests(SynchronousTestCase):
 class VersionTests(SynchronousTestCase):
     """Which version wins."""
 
+    @settings(deadline=None)
     @given(st.lists(versions(), min_size=1, max_size=6), st.randoms())
     def test_every_order_of_arrival_leaves_the_same(self, arriving: list[Version], random: object) -> None:
         """Nodes that saw the same versions in any order hold the same one."""
@@ -94,6 +95,7 @@ class VersionTests(SynchronousTestCase):
         """At the same microsecond a key is deleted rather than kept."""
         self.assertTrue(is_newer(tombstone(5), version_of(5, b"zzz")))
 
+    @settings(deadline=None)
     @given(st.binary(min_size=1, max_size=20), versions(), versions())
     def test_digests_tell_versions_apart(self, key: bytes, one: Version, other: Version) -> None:
         """A tree sees every change."""
@@ -158,6 +160,7 @@ class RingTests(SynchronousTestCase):
 class LevelTests(SynchronousTestCase):
     """When enough nodes have answered."""
 
+    @settings(deadline=None)
     @given(st.integers(1, 9), st.data())
     def test_two_quorums_meet(self, count: int, data: st.DataObject) -> None:
         """Any two quorums have a node in common."""
@@ -229,6 +232,7 @@ class RoundTests(SynchronousTestCase):
 class TreeTests(SynchronousTestCase):
     """Merkle trees."""
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c"]), versions()), max_size=12))
     def test_leaves_depend_on_what_is_held_alone(self, writes: list[tuple[bytes, Version]]) -> None:
         """However the records came to be, equal records give equal leaves."""
@@ -242,6 +246,7 @@ class TreeTests(SynchronousTestCase):
             fresh.change(slot_of(key), None, version.digest(key))
         self.assertEqual((leaves.sums, leaves.counts), (fresh.sums, fresh.counts))
 
+    @settings(deadline=None)
     @given(st.dictionaries(st.sampled_from([b"a", b"b", b"c"]), versions()),
            st.dictionaries(st.sampled_from([b"a", b"b", b"c"]), versions()))  # fmt: skip
     def test_an_exchange_makes_both_equal(self, mine: dict[bytes, Version], theirs: dict[bytes, Version]) -> None:
@@ -268,13 +273,13 @@ class CacheTests(SynchronousTestCase):
         began = cache.read_begins()
         cache.change_begins(b"k")
         cache.read_ended(began, b"k", self.FOUND)
-        self.assertIsNone(cache.get(b"k"))
+        self.assertIsNone(cache.get(b"k", True))
         newer = Found(version_of(2, b"y"), b"y")
         cache.change_begins(b"k")
         cache.change_ended(b"k", self.FOUND)
-        self.assertIsNone(cache.get(b"k"))
+        self.assertIsNone(cache.get(b"k", True))
         cache.change_ended(b"k", newer)
-        self.assertEqual(cache.get(b"k"), newer)
+        self.assertEqual(cache.get(b"k", True), newer)
 
     def test_bounded(self) -> None:
         """The oldest go when the bytes are used up; a record larger than a share is never kept."""
@@ -282,10 +287,19 @@ class CacheTests(SynchronousTestCase):
         for number in range(100):
             cache.read_ended(cache.read_begins(), b"%d" % number, Found(version_of(1, b""), bytes(100)))
         self.assertLessEqual(cache.size, 16_000)
-        self.assertIsNone(cache.get(b"0"))
-        self.assertIsNotNone(cache.get(b"99"))
+        self.assertIsNone(cache.get(b"0", False))
+        self.assertIsNotNone(cache.get(b"99", True))
         cache.read_ended(cache.read_begins(), b"large", Found(version_of(1, b""), bytes(2_000)))
-        self.assertIsNone(cache.get(b"large"))
+        self.assertIsNone(cache.get(b"large", True))
+
+
+    def test_versions_stay_longer_than_values(self) -> None:
+        """When values have to go, versions of small records stay for another round."""
+        cache = RecordCache(16_000)
+        for number in range(20):
+            cache.read_ended(cache.read_begins(), b"%d" % number, Found(version_of(1, b"x"), bytes(500)))
+        self.assertIsNone(cache.get(b"3", True))
+        self.assertEqual(cache.get(b"3", False), Found(version_of(1, b"x")))
 
 
 class MessageTests(SynchronousTestCase):
@@ -309,6 +323,7 @@ class MessageTests(SynchronousTestCase):
         reader = wire.Messages()
         self.assertEqual([each for byte in self.STREAM for each in reader.receive(bytes([byte]))], whole)
 
+    @settings(deadline=None)
     @given(st.binary(max_size=60))
     def test_garbage_is_a_bad_message_or_nothing(self, garbage: bytes) -> None:
         """Whatever a peer sends, no other error comes of it."""
@@ -326,6 +341,7 @@ class MessageTests(SynchronousTestCase):
         for blobs in ([-1], ["1"], [1.5], 7):
             self.assertRaises(BadMessage, wire.Messages().receive, wire.encode_message({"blobs": blobs}))
 
+    @settings(deadline=None)
     @given(st.binary(max_size=30))
     def test_keys_of_any_bytes(self, key: bytes) -> None:
         """A header carries every key."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -145,6 +145,7 @@ deployments:
         text = GOOD.replace("n2: [localhost, 5712, 4712]", "n2: [localhost, 5711, 4712]")
         self.assertEqual(mistakes(text), ["deployments.main.buckets.b1.n2: port 5711 of localhost is node n1's"])
 
+    @settings(deadline=None)
     @given(
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -115,6 +115,50 @@ class ReplicaTests(ClusterCase):
         self.assertEqual(self.ask(b"POST", "/values/other", bytes(100_000))[0], 200)
 
 
+class ThriftyTests(ClusterCase):
+    """Without read repair."""
+
+    configuration = document(main=deployment(2, read_repair=False, healing_rate=10))
+
+    def test_a_get_asks_a_quorum_only(self) -> None:
+        """Three of four nodes are asked; a fourth when one of them is down."""
+        self.tako.put(b"k", b"1", level=Level.ALL)
+        self.tako.world.advance(1.0)
+        before = self._asked()
+        self.tako.get(b"k")
+        self.assertEqual(self._asked() - before, 3)
+        self.tako.nodes["n1"].crash()
+        for _ in range(4):
+            found = self.tako.get(b"k")
+            self.assertEqual(found.body if found else None, b"1")
+        self.assertRaises(NotEnough, self.tako.get, b"k", level=Level.ALL)
+
+    def test_one_looks_on_where_a_node_knows_nothing(self) -> None:
+        """A get at level one finds a key that only one of its nodes has."""
+        version = version_of(self.tako.node("n3").clock.now(), b"x")
+        self.tako.world.result_of(self.tako.node("n3").records.write(Write(b"k", version, b"x")))
+        for _ in range(4):
+            found = self.tako.get(b"k", level=Level.ONE)
+            self.assertEqual(found.body if found else None, b"x")
+        self.assertIsNone(self.tako.get(b"other", level=Level.ONE))
+
+    def test_healing_keeps_to_its_rate_and_tells_how_far_it_is(self) -> None:
+        """At ten keys a second thirty keys take three seconds; meanwhile there is progress and an estimate."""
+        for number in range(30):
+            self.tako.put(b"%d" % number, b"x", level=Level.ALL)
+        healing = self.tako.node("n1").healing
+        began, done = self.tako.world.clock.seconds(), healing.run()
+        self.tako.world.run_until(lambda: healing.progress.walked, 10.0)
+        shown = healing.shown()
+        self.assertTrue(shown["running"] and 0 < shown["done"] < 1 and shown["seconds_left"] >= 0, shown)
+        self.tako.world.result_of(done)
+        self.assertGreater(self.tako.world.clock.seconds() - began, 2.9)
+        self.assertEqual((healing.shown()["done"], healing.shown()["seconds_left"]), (1.0, 0.0))
+
+    def _asked(self) -> int:
+        return sum(self.tako.node(name).replica.counts.get("read", 0) for name in self.tako.nodes)
+
+
 class TombstoneTests(ClusterCase):
     """The end of tombstones."""
 

@@ -95,7 +95,9 @@ class Asides:
         async def of_shard(shard: Shard) -> list[tuple[tuple[int, ...], SetAside]]:
             command = ("XREVRANGE", self._keys.aside[0], "+", "-", "COUNT", limit)
             (found,) = await ask_all(shard, shard.link("query"), [command])
-            return [(_time_of(stream_id), self._read(stream_id, fields)) for stream_id, fields in found]
+            all_there = [(_time_of(stream_id), self._read(stream_id, fields)) for stream_id, fields in found]
+            # While a vbucket moves, both shards may have it.
+            return [each for each in all_there if self._is_of(each[1].vbucket, shard.name)]
 
         some = await together(of_shard(shard) for shard in self._shards.values())
         newest = sorted((one for of_one in some for one in of_one), key=lambda one: one[0], reverse=True)
@@ -115,6 +117,9 @@ class Asides:
             for stream_id, fields in reply
         ]
         return [each for pair, each in found if each.vbucket == vbucket and stream_id_of(each.id) == pair]
+
+    def _is_of(self, vbucket: int, name: str) -> bool:
+        return not 0 <= vbucket < self._map.vbuckets or self._map.shard_of(vbucket) == name
 
     def _read(self, stream_id: bytes, fields: Sequence[bytes]) -> SetAside:
         return read_aside(stream_id, fields, self._map.vbuckets)

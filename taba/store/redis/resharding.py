@@ -45,6 +45,8 @@ class Move:
     vbucket: int
     source: str
     target: str
+    undoing: bool = False
+    """Whether somebody has begun to undo it, which has to be brought to an end first."""
 
 
 @frozen
@@ -146,7 +148,7 @@ class Resharding:
     def _begun(seen: Mapping[str, Seen]) -> list[Move]:
         """The moves that are under way, or are being undone."""
         return [
-            Move(vbucket, name, row.shard)
+            Move(vbucket, name, row.shard, row.stage == UNDOING)
             for name, each in seen.items()
             for vbucket, row in sorted(each.facts.moves.items())
             if row.stage != GONE
@@ -208,7 +210,7 @@ class Resharding:
             step = self._step(move, pair, undo, now)
             if step in (Step.DONE, Step.LOST, Step.BUSY):
                 pending.remove(move)
-                self._note_end(move, step, undo and not pair.arrived and pair.stage != GONE)
+                self._note_end(move, step, (undo or move.undoing) and not pair.arrived and pair.stage != GONE)
             elif step is Step.COPY:
                 copies.append(move)
             elif step is not Step.WAIT:
@@ -221,7 +223,7 @@ class Resharding:
 
     def _step(self, move: Move, pair: Pair, undo: bool, now: float) -> Step:
         """What is to be done next. A move that is to be undone and has arrived is brought to its end."""
-        if undo and (not pair.arrived or pair.stage == UNDOING):
+        if (undo or move.undoing) and (not pair.arrived or pair.stage == UNDOING):
             return undoing_step(move.vbucket, pair, self._confirmation, now)
         return moving_step(move.vbucket, pair, self._confirmation, now)
 
@@ -303,6 +305,8 @@ class Resharding:
         elif step is Step.UNSEAL:
             await self._turn(move, source, Marker(ACTIVE, pair.next_epoch), source.row)
         elif step is Step.SETTLE:
+            if pair.target.marker is not None:
+                await retire(move.vbucket, self._shards[move.target], self._keys, pair.target.marker)
             await self._turn(move, source, source.marker, None)
 
     async def _turn(self, move: Move, site: Site, marker: Marker | None, row: MoveRow | None) -> None:

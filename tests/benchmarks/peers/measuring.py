@@ -17,11 +17,16 @@ from tests.benchmarks.peers.peer import Kind, Peer, Running, Transport, cpu_seco
 from tests.benchmarks.peers.queues import queue
 from tests.benchmarks.statsd_lines import Prepared
 
-WINDOW_BYTES = 150_000
-"""Of a receive queue of Linux's default 212,992 bytes, which charges a datagram of 8 kB as 17 kB."""
+WINDOW_BYTES = 100_000
+"""Of a receive queue of Linux's default 212,992 bytes. A datagram of 8 kB is charged as 17 kB, and what was read is
+given back only once it comes to a quarter of the queue, so that more than half of it is never safe to fill.
+"""
 POLL_SECONDS = 0.25
 AFTER_SECONDS = 0.3
 """From the last count to the reading of CPU: a flush has more lines than the counts."""
+
+PATIENCE_SECONDS = 8.0
+"""Beyond a flush, without another event counted, until the rest is taken for lost: a flush of many names takes long."""
 
 
 @frozen
@@ -114,6 +119,6 @@ def _settle(peer: Peer, running: Running, before: int, sent: int) -> tuple[int, 
             counted, changed = now, time.monotonic()
             time.sleep(AFTER_SECONDS)
             cpu = {row: cpu_seconds(pids) for row, pids in running.pids.items()}
-        if counted >= sent or time.monotonic() - changed > 1.2 * peer.flush_seconds + 2.0:
+        if counted >= sent or time.monotonic() - changed > 1.2 * peer.flush_seconds + PATIENCE_SECONDS:
             return counted, cpu
         time.sleep(POLL_SECONDS)

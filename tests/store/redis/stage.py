@@ -163,6 +163,12 @@ class Stage:
         libraries = {"taba": taba_library(), "taba_moving": moving_library()}
         return RedisServer(self.world.node(host), libraries=libraries, configuration=given, master=master)
 
+    def add(self, name: str) -> None:
+        """One more server, of a shard that nothing is on yet."""
+        host = name.replace("shard", "redis-")
+        self.servers[name] = self._server(host, {}).start()
+        self.witnesses[name] = Witness(Address(host, self.servers[name].port))
+
     @property
     def shard(self) -> Any:
         """The first shard."""
