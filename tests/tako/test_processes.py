@@ -110,11 +110,11 @@ def healthy(port: int) -> bool:
 
 
 class Killer(threading.Thread):
-    """Kills one node after another with SIGKILL, until it is told to stop."""
+    """Kills one node after another with SIGKILL, until it is told to stop; the next when the last one is back."""
 
-    def __init__(self, cluster: RealProcess, chance: random.Random) -> None:
+    def __init__(self, cluster: RealProcess, chance: random.Random, ports: list[int]) -> None:
         super().__init__(daemon=True)
-        self._cluster, self._chance = cluster, chance
+        self._cluster, self._chance, self._ports = cluster, chance, ports
         self._told = threading.Event()
         self.killed = 0
 
@@ -122,7 +122,7 @@ class Killer(threading.Thread):
         """See `threading.Thread`."""
         while not self._told.wait(KILL_SECONDS):
             pids = node_pids(self._cluster.pid)
-            if pids:
+            if pids and all(map(healthy, self._ports)):
                 os.kill(self._chance.choice(pids), signal.SIGKILL)
                 self.killed += 1
 
@@ -170,7 +170,7 @@ class WalkthroughTests(StageCase):
         self.ports = [where[1] for b in document["deployments"]["five"]["buckets"].values() for where in b.values()]
         until(lambda: all(map(healthy, [*self.ports, port])), 120, "the cluster is up")
         wget, curl, fetch = blocks()
-        killer = Killer(cluster, chance)
+        killer = Killer(cluster, chance, self.ports)
         killer.start()
         self._shell(wget, folder)
         self.assertEqual(self._begin(path), 0)
@@ -181,7 +181,7 @@ class WalkthroughTests(StageCase):
         until(lambda: all(map(healthy, self.ports)), 60, "all nodes are up again")
         status, text = self.cli("migrate", "promote", "-cfg", path, "--wait", "240")
         self.assertEqual(status, 0, text)
-        killer2 = Killer(cluster, chance)
+        killer2 = Killer(cluster, chance, self.ports)
         killer2.start()
         self._shell(fetch, folder)
         killer2.stop()
