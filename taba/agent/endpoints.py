@@ -25,6 +25,7 @@ from attrs import define, field, frozen
 
 BACKOFF_SECONDS = 0.5  # after the first strike; doubles with each further one
 MAX_BACKOFF_SECONDS = 10.0
+SILENCE_PART = 0.5  # of the time that a server was silent in vain, at most, is added to a pause
 MAX_RETRY_AFTER = 300.0  # seconds; a server that asks for more gets this much
 CALM_SECONDS = 5.0  # after a pause, and as long as that at least, without a failure: then strikes are forgotten
 LATENCY_HALF_LIFE = 10.0  # seconds
@@ -223,6 +224,8 @@ class Endpoints:
         each.errors, each.erred_at = min(each.errors_now(now) + 1, MAX_ERRORS), now
         pause = min(BACKOFF_SECONDS * 2 ** min(each.strikes - 1, 16), MAX_BACKOFF_SECONDS)
         pause *= 0.5 + 0.5 * self._chance()
+        # Whom a silent server held up for as long as others must not come back together with them.
+        pause += SILENCE_PART * (now - each.silent_since) * self._chance()
         if retry_after is not None:
             # Whoever was told the same time must not come back in the same instant.
             wanted = min(max(0.0, retry_after), MAX_RETRY_AFTER)

@@ -5,7 +5,7 @@ Nothing is sent before a server has told its topology, and nothing to a cluster 
 While there is nothing to send no timer runs: `wake` is called when a batch was sealed. Whatever goes wrong with a
 request, its lanes are told that nothing is known, and send again by their own rules.
 
-A server that failed is asked for its topology before it gets anything again. A request that is overdue, while another
+A server that was silent is asked for its topology before it gets anything again. A request that is overdue, while another
 server answers, loses its lanes to that one; its own answer, if it still comes, then tells how slow the server is, and
 nothing else. So a batch may be on two ways at a time, as it may after a time limit: its number sees to that.
 """
@@ -261,6 +261,8 @@ class Forwarder(Service):
                 raise WrongCluster(name, answer.cluster)
         except EndpointDown as problem:
             self._lanes.failed(sent, self._clock.seconds())
+            if self._clock.seconds() - sending.started >= PATIENCE_SECONDS:
+                self._met.pop(name, None)
             self._down(name, problem)
             if problem.too_large:
                 self._ceilings[name] = max(LEAST_BYTES, sending.bytes // 2)
@@ -345,7 +347,6 @@ class Forwarder(Service):
         self._measures.unanswered(name, FAILED)
 
     def _down(self, name: str, problem: EndpointDown) -> None:
-        self._met.pop(name, None)  # it is asked for its topology before it gets anything again
         self._measures.unanswered(name, DOWN if problem.retry_after is None else BUSY)
         self._endpoints.failed(name, self._clock.seconds(), problem.retry_after)
         self._tell(name, f"A server does not answer: {problem}")

@@ -22,6 +22,7 @@ from taba.cli import (
     migrating,
     queries,
     recording,
+    resharding,
     states,
     watching,
 )
@@ -42,7 +43,7 @@ GROUPS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         admin.delete, admin.undelete, admin.deleted, admin.upgrade, admin.gc, admin.recompute, admin.refold,
         admin.flush_all, admin.accept_loss,
     )),
-    ("Keep it", (backup.backup, backup.restore, migrating.migrate)),
+    ("Keep it", (backup.backup, backup.restore, migrating.migrate, resharding.reshard)),
     ("This program", (completing.completion,)),
 )  # fmt: skip
 """The commands as the help shows them."""

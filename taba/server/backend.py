@@ -364,7 +364,8 @@ class Backend(Service):
                 self._observer.written(folding.written())
                 continue
             self._observer.measures.not_written(outcome.value)
-            if self.holding.holds(folding):
+            if self.holding.holds(folding):  # else the lease loop saw it first
+                self._observer.measures.leases_lost += outcome is Written.FENCED
                 self._log.info("Vbucket {v}: checkpoint {what}", v=folding.lease.vbucket, what=outcome.value)
                 self._drop([folding.lease.vbucket])
         self.cache.shrink()

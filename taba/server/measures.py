@@ -71,5 +71,3 @@ class ServerMeasures:
     def not_written(self, outcome: str) -> None:
         """A checkpoint is not in the store, or nothing is known of it: one of WRITTEN."""
         self.checkpoints[outcome] += 1
-        if outcome == Written.FENCED.value:
-            self.leases_lost += 1

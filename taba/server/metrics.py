@@ -25,6 +25,7 @@ from taba.errors import StoreError
 from taba.interfaces import LogDepth
 from taba.metrics import CONTENT_TYPE, Exposition
 from taba.process import Process
+from taba.server.folding import Folding
 from taba.server.latency import ENQUEUE, PROCESSED
 from taba.server.measures import VERDICTS, WRITTEN
 from taba.server.notes import Kind
@@ -38,7 +39,7 @@ ANSWER_SECONDS = 3.0
 """How long a scrape waits for the store; Prometheus itself gives up after 10 seconds by default."""
 ONLY_SHARD = "store"
 """The label of a store that has no shards."""
-P = "taba_server_"
+PREFIX = "taba_server_"
 
 T = TypeVar("T")
 
@@ -130,41 +131,41 @@ class ServerMetrics:
         """What is the same on every server."""
         server, depth = self._server, told.depth
         silent = told.depth is None or told.ledger is None
-        into.gauge(f"{P}store_answering", "1 when the store, with all its shards, answered for this.", int(not silent))
-        into.gauge(f"{P}ready", "1 when /readyz is 200.", int(server.status.ready() is None))
-        into.gauge(f"{P}vbuckets", "NUM_VBUCKETS of the cluster.", server.store.cluster.vbuckets)
-        into.ledger(f"{P}events", "Events of the cluster by line of the ledger.", told.ledger or {})
+        into.gauge(f"{PREFIX}store_answering", "1 when the store, with all shards, answered for this.", int(not silent))
+        into.gauge(f"{PREFIX}ready", "1 when /readyz is 200.", int(server.status.ready() is None))
+        into.gauge(f"{PREFIX}vbuckets", "NUM_VBUCKETS of the cluster.", server.store.cluster.vbuckets)
+        into.ledger(f"{PREFIX}events", "Events of the cluster by line of the ledger.", told.ledger or {})
         entries = None if depth is None else sum(each.entries for each in depth)
-        into.gauge(f"{P}log_entries", "Batches in all logs of the cluster that no checkpoint has yet.", entries)
+        into.gauge(f"{PREFIX}log_entries", "Batches in all logs of the cluster that no checkpoint has yet.", entries)
         size = None if depth is None else sum(each.bytes for each in depth)
-        into.gauge(f"{P}log_bytes", "Bytes of all logs of the cluster that no checkpoint has yet.", size)
+        into.gauge(f"{PREFIX}log_bytes", "Bytes of all logs of the cluster that no checkpoint has yet.", size)
         wall = self._process.wall()
         oldest = None if depth is None else max((wall - each.oldest for each in depth), default=0.0)
         age = None if oldest is None else max(0.0, oldest)
-        into.gauge(f"{P}log_oldest_seconds", "How long the oldest batch of all logs has waited.", age)
+        into.gauge(f"{PREFIX}log_oldest_seconds", "How long the oldest batch of all logs has waited.", age)
         roles = Counter(role for facts in (told.members or {}).values() for role in facts.get("roles", ()))
         for role in ("fe", "be", "ctrl"):
             count = roles[role] if told.members is not None else None
-            into.gauge(f"{P}members", "Servers that publish themselves, by role.", count, role=role)
+            into.gauge(f"{PREFIX}members", "Servers that publish themselves, by role.", count, role=role)
         now = self._process.reactor.seconds()
         for way in (ENQUEUE, PROCESSED):
             median = server.tracker.median(way, now)
-            into.gauge(f"{P}latency_seconds", "Median of the last ten minutes, as /latency has it.", median, way=way)
+            into.gauge(f"{PREFIX}latency_seconds", "Median of the last ten minutes; see /latency.", median, way=way)
 
     def _queues(self, into: Exposition, depth: Sequence[LogDepth] | None) -> None:
         """The logs of the vbuckets that this server folds, each."""
         folding, wall = self._server.backend.folding, self._process.wall()
-        into.gauge(f"{P}vbuckets_held", "Vbuckets that this server folds.", len(folding))
+        into.gauge(f"{PREFIX}vbuckets_held", "Vbuckets that this server folds.", len(folding))
         waiting = {each.vbucket: each for each in depth or ()}
         none = LogDepth(-1, 0, 0, wall)
         held = [(vbucket, waiting.get(vbucket, none)) for vbucket in sorted(folding)] if depth is not None else []
         meaning = "Batches in the log of a vbucket that this server folds."
-        into.gauges(f"{P}queue_entries", meaning, "vbucket", [(v, each.entries) for v, each in held])
+        into.gauges(f"{PREFIX}queue_entries", meaning, "vbucket", [(v, each.entries) for v, each in held])
         meaning = "Bytes in the log of a vbucket that this server folds."
-        into.gauges(f"{P}queue_bytes", meaning, "vbucket", [(v, each.bytes) for v, each in held])
+        into.gauges(f"{PREFIX}queue_bytes", meaning, "vbucket", [(v, each.bytes) for v, each in held])
         ages = [(v, max(0.0, wall - each.oldest)) for v, each in held]
         meaning = "How long the oldest batch in the log of a vbucket has waited."
-        into.gauges(f"{P}queue_oldest_seconds", meaning, "vbucket", ages)
+        into.gauges(f"{PREFIX}queue_oldest_seconds", meaning, "vbucket", ages)
 
     def _shards(self, into: Exposition, depth: Sequence[LogDepth] | None) -> None:
         """The shards of the store, and how full their logs are."""
@@ -177,27 +178,27 @@ class ServerMetrics:
         for name in names:
             shard = name or ONLY_SHARD
             size = None if depth is None else waiting[name]
-            into.gauge(f"{P}shard_log_bytes", "Bytes in the logs of a shard.", size, shard=shard)
+            into.gauge(f"{PREFIX}shard_log_bytes", "Bytes in the logs of a shard.", size, shard=shard)
             meaning = "Batches that this server refused since a shard's logs were too full."
-            into.counter(f"{P}throttled_batches_total", meaning, throttle.refused[name], shard=shard)
-        into.gauge(f"{P}throttle_bytes", "QUEUE_THROTTLE_CAPACITY: some batches are refused.", throttle.soft)
-        into.gauge(f"{P}throttle_limit_bytes", "QUEUE_CAPACITY: all batches are refused.", throttle.hard)
+            into.counter(f"{PREFIX}throttled_batches_total", meaning, throttle.refused[name], shard=shard)
+        into.gauge(f"{PREFIX}throttle_bytes", "QUEUE_THROTTLE_CAPACITY: some batches are refused.", throttle.soft)
+        into.gauge(f"{PREFIX}throttle_limit_bytes", "QUEUE_CAPACITY: all batches are refused.", throttle.hard)
         for name, kind, meaning, value in SHARD_NUMBERS:
             expose = into.counter if kind == "counter" else into.gauge
-            expose(f"{P}{name}", meaning, None)
+            expose(f"{PREFIX}{name}", meaning, None)
             for state in states:
-                expose(f"{P}{name}", meaning, value(state), shard=state["shard"])
+                expose(f"{PREFIX}{name}", meaning, value(state), shard=state["shard"])
 
     # ------------------------------------------------------------------------------------------ this server
 
     def _intake(self, into: Exposition) -> None:
         """fe."""
         measures, refusals = self._server.observer.measures, self._server.observer.refusals
-        into.histogram(f"{P}append_seconds", "Time of the store's answers to append requests.", measures.appends)
+        into.histogram(f"{PREFIX}append_seconds", "Time of the store's answers to append requests.", measures.appends)
         meaning = "Batches and looks by what their logs said."
         for verdict in VERDICTS:
-            into.counter(f"{P}appends_total", meaning, measures.verdicts[verdict], verdict=verdict)
-        name, meaning = f"{P}refused_events_total", "Events that this server did not fold, by reason."
+            into.counter(f"{PREFIX}appends_total", meaning, measures.verdicts[verdict], verdict=verdict)
+        name, meaning = f"{PREFIX}refused_events_total", "Events that this server did not fold, by reason."
         into.counter(name, meaning, None)
         for reason, events in sorted(refusals.items()):
             into.counter(name, meaning, events, reason=reason)
@@ -206,36 +207,36 @@ class ServerMetrics:
         """be."""
         server, measures = self._server, self._server.observer.measures
         foldings = list(server.backend.folding.values())
-        into.gauge(f"{P}tabs", "Tabs of the vbuckets that this server folds.", sum(_tabs(each) for each in foldings))
+        into.gauge(f"{PREFIX}tabs", "Tabs of the vbuckets that this server folds.", sum(map(_tabs, foldings)))
         meaning = "Memory of what was read of logs and is in no checkpoint yet."
-        into.gauge(f"{P}folding_bytes", meaning, sum(each.held for each in foldings))
-        into.gauge(f"{P}state_cache_bytes", "Memory of States that are kept hot.", server.backend.cache.held)
-        into.gauge(f"{P}state_cache_limit_bytes", "STATE_CACHE_BYTES.", server.backend.cache.max_bytes)
-        into.counter(f"{P}taken_batches_total", "Batches read of logs.", measures.taken_batches)
-        into.counter(f"{P}taken_bytes_total", "Bytes of batches read of logs.", measures.taken_bytes)
-        into.counter(f"{P}leases_lost_total", "Leases lost without being given back.", measures.leases_lost)
+        into.gauge(f"{PREFIX}folding_bytes", meaning, sum(each.held for each in foldings))
+        into.gauge(f"{PREFIX}state_cache_bytes", "Memory of States that are kept hot.", server.backend.cache.held)
+        into.gauge(f"{PREFIX}state_cache_limit_bytes", "STATE_CACHE_BYTES.", server.backend.cache.max_bytes)
+        into.counter(f"{PREFIX}taken_batches_total", "Batches read of logs.", measures.taken_batches)
+        into.counter(f"{PREFIX}taken_bytes_total", "Bytes of batches read of logs.", measures.taken_bytes)
+        into.counter(f"{PREFIX}leases_lost_total", "Leases lost without being given back.", measures.leases_lost)
         meaning = "Vbuckets that were dropped, to be loaded again."
-        into.counter(f"{P}vbuckets_dropped_total", meaning, server.observer.dropped_vbuckets)
+        into.counter(f"{PREFIX}vbuckets_dropped_total", meaning, server.observer.dropped_vbuckets)
         meaning = "Time in which all vbuckets with something to write were checkpointed."
-        into.histogram(f"{P}checkpoint_seconds", meaning, measures.rounds)
+        into.histogram(f"{PREFIX}checkpoint_seconds", meaning, measures.rounds)
         meaning = "Checkpoints of single vbuckets, by what became of them."
         for outcome in WRITTEN:
-            into.counter(f"{P}checkpoints_total", meaning, measures.checkpoints[outcome], outcome=outcome)
-        into.counter(f"{P}states_written_total", "States written or deleted by checkpoints.", measures.states)
+            into.counter(f"{PREFIX}checkpoints_total", meaning, measures.checkpoints[outcome], outcome=outcome)
+        into.counter(f"{PREFIX}states_written_total", "States written or deleted by checkpoints.", measures.states)
 
     def _maintenance(self, into: Exposition) -> None:
         """GC and chores."""
         maintenance = self._server.maintenance
-        into.counter(f"{P}gc_passes_total", "Passes of the GC that have ended.", maintenance.passes)
-        into.counter(f"{P}gc_pruned_states_total", "States that the GC pruned.", maintenance.pruned)
-        into.counter(f"{P}chore_steps_total", "Checkpoints of GC and chores.", maintenance.steps)
+        into.counter(f"{PREFIX}gc_passes_total", "Passes of the GC that have ended.", maintenance.passes)
+        into.counter(f"{PREFIX}gc_pruned_states_total", "States that the GC pruned.", maintenance.pruned)
+        into.counter(f"{PREFIX}chore_steps_total", "Checkpoints of GC and chores.", maintenance.steps)
         notes = Counter(note.kind for each in self._server.backend.folding.values() for note in each.notes)
         meaning = "Graves and chores by kind, of the vbuckets that this server folds."
         for kind in Kind:
-            into.gauge(f"{P}notes", meaning, notes[kind], kind=kind.value)
+            into.gauge(f"{PREFIX}notes", meaning, notes[kind], kind=kind.value)
 
 
-def _tabs(folding: Any) -> int:
+def _tabs(folding: Folding) -> int:
     return len(folding.types) - len(folding.notes)
 
 

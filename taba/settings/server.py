@@ -65,6 +65,13 @@ class ServerSettings:
         example=["unix:/run/taba-agent.sock"],
     )
     token_file: str | None = setting("TOKEN_FILE", TOKEN_MEANING, None)
+    trusted_proxies: tuple[str, ...] = setting(
+        "TRUSTED_PROXIES",
+        "Proxies whose X-Forwarded-For is believed: a list of addresses, networks, and `unix` for those that come by a"
+        " UNIX socket.",
+        (),
+        example=["127.0.0.1", "10.0.0.0/8"],
+    )
     data_dir: str = setting("DATA_DIR", "Folder of the embedded store and the spool.", "taba-data")
     database: DatabaseSettings = section(  # noqa: RUF009 - ruff does not see that this is a field
         "DB_SETTINGS", "Which store, and how it is divided.", DatabaseSettings

@@ -2,15 +2,17 @@
 host.
 
 A process that ends by itself is started again after a moment. When the command stops, all of them are asked to stop,
-and killed when they do not.
+and killed when they do not. When it is killed, they stop by themselves.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from attrs import define, field, frozen
@@ -87,8 +89,16 @@ def _var(settings: ClusterSettings, name: str) -> tuple[str, ...]:
 
 
 _RUN = (
-    "import sys; from taba.tako.command_line import run_twistd; run_twistd(sys.argv[1], sys.argv[2:])"
+    "import sys; from taba.tako.cluster import end_with_parent; end_with_parent(); "
+    "from taba.tako.command_line import run_twistd; run_twistd(sys.argv[1], sys.argv[2:])"
 )
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """Let this process be asked to stop when the one that started it dies, however that comes; on Linux alone."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class _Child(ProcessProtocol):

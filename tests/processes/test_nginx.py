@@ -9,12 +9,14 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from taba.client.api import Client
 from tests.processes.asking import ask, counters
-from tests.processes.running import ServerProcess, Stage, start_all
+from tests.processes.running import TWISTD, AgentProcess, ServerProcess, Stage, start_all
 from tests.processes.surroundings import PATIENCE, REPOSITORY, free_port, until
 
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
@@ -92,6 +94,59 @@ class NginxTests(SynchronousTestCase):
             self.assertEqual(answer.status, 200, answer)
             self.assertEqual("taba-duplicate" in answer.headers, repetition > 0)
         self.server.wait_for_count("once", 1)
+
+    def agent(self) -> AgentProcess:
+        """An agent that reaches the servers through nginx only, under its prefix."""
+        port = free_port()
+        agent: AgentProcess = self.stage.command(
+            "agent", *TWISTD, "-n", "--pidfile=", "taba-agent", "--port", str(port),
+            "--server", f"http://127.0.0.1:{self.port}/taba", kind=AgentProcess, port=port,
+        )  # fmt: skip
+        start_all(agent)
+        return agent
+
+    def test_agent_and_client_under_a_prefix(self) -> None:
+        """An agent and an application send through nginx, under /taba/, while the server is killed and comes back, and
+        nginx answers 502 in between: everything is counted, once.
+        """
+        agent = self.agent()
+        client = Client()
+        client.initialize("behind", f"http://127.0.0.1:{self.port}/taba/post", 0.1)
+        self.addCleanup(client.stop, 1.0)
+        given = 0
+
+        def give(times: int) -> None:
+            nonlocal given
+            for _ in range(times):
+                self.assertEqual(agent.post(counters("client", "by_agent", [given])).status, 200)
+                client.counter("by_client", given)
+                given += 1
+                time.sleep(0.02)
+
+        give(30)
+        for _ in range(2):
+            self.server.kill()
+            until(lambda: ask(self.port, "/taba/tabs").status in (502, 504), PATIENCE, "nginx answers for the server")
+            give(40)
+            self.server.start()
+            give(30)
+            self.server.ready()
+        self.server.wait_for_count("by_agent", given)
+        self.server.wait_for_count("by_client", given)
+        total = float(sum(range(given)))
+        self.assertEqual([self.server.counts(tab)[1] for tab in ("by_agent", "by_client")], [total, total])
+        status = client.get_status()
+        self.assertEqual([status[name] for name in ("refused", "unknown", "rejected", "full")], [0, 0, 0, 0])
+        self.assertGreater(status["failed_attempts"], 0)
+        self.assertIn("502 Bad Gateway", agent.output())
+        self.assertNotIn("<html>", agent.output())
+
+    def test_loopback_only_is_not_for_the_world(self) -> None:
+        """What may be asked from the server's own host only is refused when nginx brings it, though nginx is there."""
+        self.assertEqual(self.server.ask("/gc", b"").status, 200)
+        for path in ("/gc", "/taba/gc", "/delete?name=x", "/flush_all"):
+            self.assertEqual(ask(self.port, path, b"").status, 403, path)
+            self.assertEqual(ask(self.port, path, b"", X_Forwarded_For="127.0.0.1").status, 403, path)
 
     def test_bounds(self) -> None:
         """A body that is too large is refused, and a server that is gone is 502: try again."""

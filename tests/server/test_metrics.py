@@ -25,12 +25,15 @@ from taba.interfaces import RETIRED, Append, LogDepth
 from taba.local_endpoint import LocalEndpoint
 from taba.metrics import Exposition
 from taba.process import Process
-from taba.server.metrics import ANSWER_SECONDS, ServerMetrics, Told
+from taba.server.metrics import ANSWER_SECONDS, SHARD_NUMBERS, ServerMetrics, Told
 from taba.server.operations import DELETE
 from taba.server.service import Server
-from taba.settings import AgentSettings, ServerSettings
+from taba.settings import AgentSettings, DatabaseSettings, ServerSettings, ShardSettings
 from taba.store.memory import MemoryStore
+from taba.store.redis.opening import open_redis_store
+from taba.testing import World
 from taba.testing.disk import MemoryDisk
+from taba.testing.machine import machine_of
 from taba.testing.stores import FaultyStore
 from taba.usage import usage_of_this_process
 from taba.wire.v2 import AppendRequest
@@ -283,6 +286,19 @@ class ShardTests(SynchronousTestCase):
         self.assertEqual(by_shard["shard_failovers_total"], {"shard1": 1, "shard2": 0})
         self.assertEqual(by_shard["shard_log_bytes"], {"shard1": 100, "shard2": 30})
         self.assertEqual(by_shard["shard_vbuckets"], {"shard1": 2, "shard2": 2})
+
+    def test_redis(self) -> None:
+        """What the store on Redis says of its shards has every number that is shown, also before it is connected."""
+        shards = (ShardSettings("a", (0, 63)), ShardSettings("b", (64, 127)))
+        settings = DatabaseSettings(sentinels=(("sentinel", 26379),), shards=shards)
+        with World(seed=1) as world:
+            store = open_redis_store(settings, machine_of(world.node("server").start()), 14.0)
+            rows = store.shard_states()
+        numbers = {name: [float(value(row)) for row in rows] for name, _, _, value in SHARD_NUMBERS}
+        self.assertEqual(numbers["shard_connected"], [0.0, 0.0])
+        self.assertEqual(numbers["shard_vouched"], [0.0, 0.0])
+        self.assertEqual(numbers["shard_failovers_total"], [0.0, 0.0])
+        self.assertEqual(numbers["shard_vbuckets"], [64.0, 64.0])
 
 
 def everything() -> Exposition:

@@ -25,8 +25,10 @@ POLL_SECONDS = 0.25
 AFTER_SECONDS = 0.3
 """From the last count to the reading of CPU: a flush has more lines than the counts."""
 
-PATIENCE_SECONDS = 8.0
-"""Beyond a flush, without another event counted, until the rest is taken for lost: a flush of many names takes long."""
+PATIENCE_SECONDS = 40.0
+"""Without another event counted, until the rest is taken for lost: a flush of many names may take long."""
+LOSS_SECONDS = 8.0
+"""The same beyond a flush, when the kernel says that datagrams were dropped, so that something is lost."""
 
 
 @frozen
@@ -103,13 +105,13 @@ def _run(
         sent = sending.in_own_process(sending.offered, running.port, prepared, seconds, offered)
     else:
         sent = sending.in_own_process(sending.paced, running.port, prepared, seconds, WINDOW_BYTES)
-    counted, spent = _settle(peer, running, before, sent.events)
+    counted, spent = _settle(peer, running, before, dropped, sent.events)
     used = {row: spent[row] - cpu[row] for row in cpu}
     dropped = queue(running.port).dropped - dropped
     return Run(sent.events, counted, sent.seconds, used, dropped, sent.cpu)
 
 
-def _settle(peer: Peer, running: Running, before: int, sent: int) -> tuple[int, dict[str, float]]:
+def _settle(peer: Peer, running: Running, before: int, dropped: int, sent: int) -> tuple[int, dict[str, float]]:
     """Wait for the counts; the events counted, and the CPU seconds at the time of the last of them."""
     counted, changed = -1, time.monotonic()
     cpu: dict[str, float] = {}
@@ -119,6 +121,8 @@ def _settle(peer: Peer, running: Running, before: int, sent: int) -> tuple[int, 
             counted, changed = now, time.monotonic()
             time.sleep(AFTER_SECONDS)
             cpu = {row: cpu_seconds(pids) for row, pids in running.pids.items()}
-        if counted >= sent or time.monotonic() - changed > 1.2 * peer.flush_seconds + PATIENCE_SECONDS:
+        lossy = queue(running.port).dropped > dropped
+        patience = 1.2 * peer.flush_seconds + LOSS_SECONDS if lossy else PATIENCE_SECONDS
+        if counted >= sent or time.monotonic() - changed > patience:
             return counted, cpu
         time.sleep(POLL_SECONDS)
