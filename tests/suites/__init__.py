@@ -1,1 +1,1 @@
-"""Which tests run together, for trial: `python -m twisted.trial tests.suites.unit`."""
+"""Which tests run together, and how: `python -m tests.suites`, `python -m tests.suites.whole`."""

@@ -61,7 +61,7 @@ def suites() -> dict[str, Sequence[str]]:
     """Name -> the modules that trial runs."""
     return {
         "units and laws": modules(),
-        "processes": ["tests.processes", "tests.client.test_thread_engine"],
+        "processes": ["tests.processes"],
         "simulation": ["tests.cluster"],
         "redis": ["tests.redis"],
     }
