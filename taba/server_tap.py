@@ -37,6 +37,7 @@ from taba.store.memory import MemoryStore
 from taba.store.redis.inspection import inspect
 from taba.store.redis.opening import check_database, open_redis_store
 from taba.store.redis.store import RedisStore
+from taba.web.forwarded import TrustedProxies
 from taba.web.listening import Listening, listen
 from taba.workers import ParentWatch, Workers
 
@@ -161,12 +162,21 @@ def check(settings: ServerSettings) -> None:
     for number, each in enumerate(settings.tabs):
         compiled(each.name, f"TABS[{number}].name")
     check_installed(settings.additional_handlers)
+    check_proxies(settings.trusted_proxies)
     shared_token(settings.token_file, lambda: 0.0)
     check_endpoints(
         (*settings.endpoints(), *settings.agent_endpoints()),
         token=settings.token_file is not None,
         insecure=settings.insecure,
     )
+
+
+def check_proxies(entries: Sequence[str]) -> None:
+    """SettingsError for what is no proxy in TRUSTED_PROXIES."""
+    try:
+        TrustedProxies.of(entries)
+    except ValueError as problem:
+        raise SettingsError(f"TRUSTED_PROXIES: {problem}.")
 
 
 def check_workers(settings: ServerSettings) -> None:

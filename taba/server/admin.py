@@ -1,7 +1,8 @@
 """What changes a store at an operator's word: deleting and bringing back, pruning, checking, dropping, folding again.
 
 POST only; with ADMIN_GET a GET from this host does the same, as it did in the original. Where nobody is asked for a
-token (`open`) it is taken from this host only. Who asked is logged.
+token (`open`) it is taken from this host only; what a proxy on this host brings counts as from where `forwarded` says.
+Who asked is logged.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from twisted.web.server import Request
 from taba.errors import LocalProtocolError
 from taba.interfaces import IStore, SetAside, Style
 from taba.server.answering import Items, PacedAnswer
-from taba.server.asking import address_of, is_this_host, refusing, style_of, values_in
+from taba.server.asking import asker_of, refusing, style_of, values_in
 from taba.server.backend import Backend
 from taba.server.checking import Checking, Finding
 from taba.server.notes import graves, is_note
@@ -30,6 +31,7 @@ from taba.server.operations import Request as Wanted
 from taba.server.parameters import ParameterError, Parameters
 from taba.server.status import ServerStatus
 from taba.web.answers import JSON, TEXT, Leaf, Refusal, write_json, write_text
+from taba.web.forwarded import NO_PROXIES, TrustedProxies
 
 ASIDE_LIMIT = 10_000
 """So many of what was set aside are looked at in one request, the newest."""
@@ -62,9 +64,17 @@ class AdminResources:
 
     _log = Logger()
 
-    def __init__(self, administered: Administered, *, open: bool = True, get: bool = False) -> None:
-        """`open`: no token is asked for. `get`: ADMIN_GET."""
+    def __init__(
+        self,
+        administered: Administered,
+        *,
+        open: bool = True,
+        get: bool = False,
+        trusted: TrustedProxies = NO_PROXIES,
+    ) -> None:
+        """`open`: no token is asked for. `get`: ADMIN_GET. `trusted`: TRUSTED_PROXIES."""
         self._over = administered
+        self._trusted = trusted
         self._open = open
         self._get = get
 
@@ -101,14 +111,14 @@ class AdminResources:
 
     def _may(self, request: Request) -> None:
         """Refusal for who may not ask this; who may is logged."""
-        who = address_of(request)
+        who = asker_of(request, self._trusted)
         path = request.path.decode("latin-1")
-        if self._open and not is_this_host(who):
+        if self._open and not who.local:
             raise Refusal(403, "Without a token (TOKEN_FILE) this may be asked from the server's own host only.")
-        if request.method != b"POST" and not is_this_host(who):
+        if request.method != b"POST" and not who.local:
             raise Refusal(405, "This path takes POST; a GET only from the server's own host.", Allow="POST")
         asked = request.uri.partition(b"?")[2].decode("latin-1")
-        self._log.warn("{who} asks for {path} {asked}", who=who, path=path, asked=asked)
+        self._log.warn("{who} asks for {path} {asked}", who=str(who), path=path, asked=asked)
 
     # ------------------------------------------------------------------------------------------ tabs
 
@@ -126,7 +136,10 @@ class AdminResources:
         }  # fmt: skip
 
     async def _send(self, requests: Sequence[Wanted], request: Request, time: float | None = None) -> None:
-        await self._over.operations.send_all(requests, address_of(request), time)
+        await self._over.operations.send_all(requests, self._who(request), time)
+
+    def _who(self, request: Request) -> str:
+        return str(asker_of(request, self._trusted))
 
     async def delete(self, request: Request) -> None:
         """`NAME: deleted, can be undone until TIME` per line, or {"deleted": [NAME, ...], "undo_until": seconds}."""
@@ -257,7 +270,7 @@ class AdminResources:
             found += 1
             await _given(items.add(_line(finding) if style is Style.TEXT else _object(finding)))
 
-        await self._over.checking.check(list(tabs.items()), repair, address_of(request), emit)
+        await self._over.checking.check(list(tabs.items()), repair, self._who(request), emit)
         if style is Style.TEXT:
             await _given(items.add(f"Checked {len(tabs)} tabs: {found} findings\n"))
         items.end()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -14,6 +13,7 @@ from taba.errors import SpoolError, StoreError
 from taba.interfaces import Style
 from taba.server.parameters import ParameterError, values_of
 from taba.web.answers import Refusal
+from taba.web.forwarded import Asker, TrustedProxies
 
 
 def style_of(request: Request) -> Style:
@@ -76,16 +76,12 @@ def values_in(request: Request, allowed: Collection[str]) -> dict[str, str]:
     return values_of(arguments(request.uri), body.read(), allowed)
 
 
-def address_of(request: Request) -> str:
-    """Who asks: an IP address, or the path of a socket of this host."""
+def asker_of(request: Request, trusted: TrustedProxies) -> Asker:
+    """Who asks, where proxies of which some are trusted may stand between."""
     address: Any = request.getClientAddress()
     host = getattr(address, "host", None)
-    return host if isinstance(host, str) else "a process of this host"
 
+    def header(name: str) -> Sequence[str]:
+        return request.requestHeaders.getRawHeaders(name) or ()
 
-def is_this_host(who: str) -> bool:
-    """Whether that is a process of this host."""
-    try:
-        return ipaddress.ip_address(who.removeprefix("::ffff:")).is_loopback
-    except ValueError:
-        return True
+    return trusted.asker(host if isinstance(host, str) else None, header)

@@ -40,6 +40,7 @@ from taba.server.status import ServerStatus
 from taba.settings import ServerSettings
 from taba.stopping import stop_in_turn
 from taba.web.answers import Leaf, Refusal, Root, write_text
+from taba.web.forwarded import TrustedProxies
 from taba.web.listening import Listening, listen
 from taba.web.site import BoundedSite, BufferedBody
 from taba.web.token import TokenGuard
@@ -179,7 +180,12 @@ class Server(Service):
             **QueryResources(self.query, self.status, self._process.reactor).leaves(),
             **self._inspection().leaves(),
             **self._appending(limit),
-            **AdminResources(self._administered(), open=guard is None, get=self.settings.admin_get).leaves(),
+            **AdminResources(
+                self._administered(),
+                open=guard is None,
+                get=self.settings.admin_get,
+                trusted=TrustedProxies.of(self.settings.trusted_proxies),
+            ).leaves(),
             "metrics": Leaf(get=ServerMetrics(self, self._inside, self._process).answer),
             "healthz": Leaf(get=lambda request: write_text(request, "ok\n")),
             "readyz": Leaf(get=self._readyz),

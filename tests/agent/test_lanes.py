@@ -892,4 +892,5 @@ class PhaseTests(SynchronousTestCase):
         self.assertEqual(round(self.due(0.5), 6), 108.5)
         found = {self.due(n / 100) for n in range(100)}
         self.assertEqual(len(found), 100)
-        self.assertTrue(108.3 <= min(found) and max(found) < 109.3001, found)
+        self.assertGreaterEqual(min(found), 108.3)
+        self.assertLess(max(found), 109.3001)

@@ -72,8 +72,8 @@ class RedisRun(Run):
         super()._heal()
         self.cluster.finish_moves()
 
-    def _rest(self) -> None:
-        super()._rest()
+    def _check_quiet(self) -> None:
+        super()._check_quiet()
         failovers: Any = sum(
             cast(int, shard["failovers"])
             for member in self.cluster.servers

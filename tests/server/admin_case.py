@@ -49,6 +49,7 @@ class AdminCase(SynchronousTestCase):
         self.served = Served(
             self.store, self.memory, self.clock, wall=lambda: self.wall, keeping=self.keeping, client_ttl=3600.0
         )
+        self.headers: dict[str, str] = {}
         self.served.backend.startService()
         self.served.maintenance.startService()
         self.lanes = Lanes()
@@ -71,7 +72,7 @@ class AdminCase(SynchronousTestCase):
 
     def ask(self, path: str, method: str = "POST", accept: str = "text/plain") -> tuple[int, str]:
         """Status and text of an answer."""
-        asked = self.treq.request(method, f"http://server/{path}", headers={"Accept": accept})
+        asked = self.treq.request(method, f"http://server/{path}", headers={"Accept": accept, **self.headers})
         for _ in range(20):
             self.treq.flush()
             self.clock.advance(0.0)

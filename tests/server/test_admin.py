@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from twisted.internet.defer import fail
+from twisted.logger import LogEvent, globalLogPublisher
 
 from taba import native
 from taba.errors import SpoolFull
 from taba.handlers.registry import Registry
 from taba.server.operations import vbucket_of
+from taba.web.forwarded import TrustedProxies
 from tests.server.admin_case import AdminCase
 from tests.server.making import NOW, registry, sections
 
@@ -149,6 +152,41 @@ class GuardTests(AdminCase):
         self.open(open=False, afar=True)
         for path in self.PATHS:
             self.assertEqual(self.ask(path)[0], 200, path)
+
+    def test_through_a_proxy(self) -> None:
+        """What a proxy on this host brings is not from this host; unless it is trusted, and says so."""
+        afar, near = {"X-Forwarded-For": "192.0.2.7"}, {"X-Forwarded-For": "127.0.0.1"}
+        for trusted, headers, status in (
+            ([], afar, 403), ([], near, 403), ([], {"Forwarded": "for=127.0.0.1"}, 403), (["127.0.0.1"], afar, 403),
+            (["127.0.0.1"], near, 200), (["127.0.0.1"], {"X-Forwarded-For": "127.0.0.1, 192.0.2.7"}, 403),
+            (["127.0.0.1"], {}, 200),
+        ):  # fmt: skip
+            self.open(get=True, trusted=TrustedProxies.of([*trusted, "unix"] if trusted else []))
+            self.headers = headers
+            for path in (*self.PATHS[:-1], "check?dry=false"):
+                self.assertEqual(self.ask(path)[0], status, (path, trusted, headers))
+                self.assertEqual(self.ask(path, "GET")[0], status, (path, trusted, headers))
+
+    def test_proxies_and_tokens(self) -> None:
+        """With a token it is taken from everywhere, through proxies as well; a GET is not."""
+        self.open(get=True, open=False)
+        self.headers = {"X-Forwarded-For": "192.0.2.7"}
+        for path in self.PATHS[:-1]:
+            self.assertEqual((self.ask(path)[0], self.ask(path, "GET")[0]), (200, 405), path)
+
+    def test_who_asked(self) -> None:
+        """The log names who asked behind a trusted proxy; who is not trusted names nobody else."""
+        logged: list[LogEvent] = []
+        observe: Any = logged.append
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.headers = {"X-Forwarded-For": "192.0.2.7"}
+        for trusted in ([], ["127.0.0.1", "unix"]):
+            self.open(open=False, trusted=TrustedProxies.of(trusted))
+            self.ask("gc?")
+        found = [each["who"] for each in logged if each.get("path") == "/gc"]
+        self.assertEqual(found[1], "192.0.2.7")
+        self.assertNotEqual(found[0], "192.0.2.7")
 
     def test_parameters(self) -> None:
         """An unknown parameter is 400."""
