@@ -20,7 +20,7 @@ PACKAGE = Path(taba.__file__).parent
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    {"interfaces", "errors", "process", "stopping", "running", "logs", "metrics", "notifying", "workers"},
+    {"interfaces", "errors", "process", "stopping", "running", "logs", "metrics", "notifying", "usage", "workers"},
     {"native", "wire", "handlers", "settings", "binding", "web"},
     {"store", "client"},
     {"agent", "server"},
@@ -42,6 +42,7 @@ PURE = (
     "handlers/expiry_gauge.py", "handlers/buffer.py", "handlers/encoding.py", "handlers/expiring.py",
     "handlers/minute_sketches.py",
     "tako/clock.py", "tako/records.py", "tako/ring.py", "tako/configuration.py", "tako/reading.py", "tako/placement.py",
+    "web/forwarded.py",
     "tako/levels.py", "tako/rounds.py", "tako/merkle.py", "tako/cache.py", "tako/wire.py", "tako/migration.py",
 )
 OF_THE_MACHINE = {"time", "random", "socket", "os", "threading", "twisted.internet.reactor", "select", "asyncio"}

@@ -30,7 +30,8 @@ class AtAddress:
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """Called by twisted.web."""
-        kind: Any = TCP4ClientEndpoint if ip_address(self._address.partition("%")[0]).version == 4 else TCP6ClientEndpoint
+        version = ip_address(self._address.partition("%")[0]).version
+        kind: Any = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
         endpoint: IStreamClientEndpoint = kind(self._reactor, self._address, uri.port, timeout=TIMEOUT_SECONDS)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(self._trust.creatorForNetloc(uri.host, uri.port), endpoint)

@@ -5,9 +5,9 @@ Nothing is sent before a server has told its topology, and nothing to a cluster 
 While there is nothing to send no timer runs: `wake` is called when a batch was sealed. Whatever goes wrong with a
 request, its lanes are told that nothing is known, and send again by their own rules.
 
-A server that was silent is asked for its topology before it gets anything again. A request that is overdue, while another
-server answers, loses its lanes to that one; its own answer, if it still comes, then tells how slow the server is, and
-nothing else. So a batch may be on two ways at a time, as it may after a time limit: its number sees to that.
+A server that was silent is asked for its topology before it gets anything again. A request that is overdue, while
+another server answers, loses its lanes to that one; its own answer, if it still comes, then tells how slow the server
+is, and nothing else. So a batch may be on two ways at a time, as it may after a time limit: its number sees to that.
 """
 
 from __future__ import annotations

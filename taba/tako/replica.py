@@ -17,7 +17,7 @@ from zope.interface import implementer
 from taba.tako import wire
 from taba.tako.clock import HybridClock
 from taba.tako.configuration import as_object
-from taba.tako.errors import Gone, Refused
+from taba.tako.errors import BadKey, Gone, Refused
 from taba.tako.interfaces import Found, IPeer, IRecords, Write
 from taba.tako.placement import Placement
 from taba.tako.records import SLOTS, Version, check_key
@@ -64,7 +64,11 @@ class Replica:
     def read(self, key: bytes, body: bool) -> Deferred[Found | None]:
         """See `IPeer`."""
         self._count("read")
-        return self.records.read(check_key(key), body)
+        try:
+            check_key(key)
+        except BadKey:
+            return fail()
+        return self.records.read(key, body)
 
     def piece(self, key: bytes, version: Version, number: int) -> Deferred[bytes]:
         """See `IPeer`."""
@@ -92,10 +96,10 @@ class Replica:
 
     def ask(self, question: str, arguments: Mapping[str, Any]) -> Deferred[Any]:
         """See `IPeer`."""
-        self._count(question)
         asked = _QUESTIONS.get(question)
         if asked is None:
             return fail(Refused("unknown", f"there is no question {question[:40]!r}"))
+        self._count(question)
         return maybeDeferred(asked, self, arguments)
 
     def forget_uploads(self) -> None:

@@ -179,8 +179,13 @@ def _has_surrogate(value: str) -> bool:
 def check(value: Any, field: Field, where: str) -> Any:
     """`value`, if `field` allows it, else FrameError."""
     if not field.allows(value):
-        raise FrameError(f"{where}: {_shown(value)} is not {field.expects}")
+        raise _refusal(value, field, where)
     return value
+
+
+def _refusal(value: Any, field: Field, where: str) -> FrameError:
+    """The error about a value that a field does not allow."""
+    return FrameError(f"{where}: {_shown(value)} is not {field.expects}")
 
 
 def member(members: Mapping[str, Any], field: Field) -> Any:
@@ -210,23 +215,17 @@ class Row:
     def __init__(self, *fields: Field) -> None:
         self.fields = fields
         self._size = len(fields)
-        self._tests = tuple(field.allows for field in fields)
+        self._tests = tuple((field.allows, field) for field in fields)
 
     def check(self, value: Any, where: str, index: int) -> list[Any]:
         """`value`, the element `index` of the array at `where`, if it is such a row."""
         if type(value) is not list or len(value) != self._size:
             names = ", ".join(field.name for field in self.fields)
             raise FrameError(f"{where}[{index}]: {_shown(value)} is not an array of {self._size} ({names})")
-        for each, allows in zip(value, self._tests):  # noqa: B905  (compared above, and this is the hot loop)
+        for each, (allows, field) in zip(value, self._tests):  # noqa: B905  (compared above, and this is the hot loop)
             if not allows(each):
-                self._refuse(value, f"{where}[{index}]")
+                raise _refusal(each, field, f"{where}[{index}].{field.name}")
         return value
-
-    def _refuse(self, value: list[Any], place: str) -> NoReturn:
-        """Raise the error of the first field that is not allowed."""
-        for each, field in zip(value, self.fields, strict=True):
-            check(each, field, f"{place}.{field.name}")
-        raise AssertionError("every field is allowed")
 
 
 def _shown(value: Any) -> str:

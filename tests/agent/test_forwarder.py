@@ -41,7 +41,7 @@ class FakeServer:
         self.store = store
         self.cluster = cluster
         self.requests: list[AppendRequest] = []
-        self.waiting: list[Deferred[Any]] = []
+        self.waiting: list[tuple[Deferred[AppendAnswer], AppendAnswer]] = []
         self.silent = self.down = self.deaf_to_answers = False
         self.passed_over: set[int] = set()
         """Vbuckets that are neither looked at nor mentioned in answers."""
@@ -68,7 +68,11 @@ class FakeServer:
             return self._never("the answer was lost")
         if self.silent:
             held: Deferred[AppendAnswer] = Deferred()
-            answer.addCallback(lambda each: self.waiting.append((held, each)))  # type: ignore[arg-type]
+
+            def hold(each: AppendAnswer) -> None:
+                self.waiting.append((held, each))
+
+            answer.addCallback(hold)
             return held
         return answer
 
@@ -123,7 +127,7 @@ class ForwarderTests(SynchronousTestCase):
         if forwarder.running:
             stopped = forwarder.stopService()
             for server in servers:
-                for held, answer in server.waiting:  # type: ignore[misc]
+                for held, answer in server.waiting:
                     held.callback(answer)
             self.successResultOf(stopped)
 
@@ -297,6 +301,54 @@ class ForwarderTests(SynchronousTestCase):
         self.pass_time(1)
         self.assertAlmostEqual(forwarder.clock_offset(), 100.0)
 
+    def test_other_servers(self) -> None:
+        """The servers are others from now on: the new one is met and gets what comes, the one that went gets nothing
+        more, and what it still answers counts.
+        """
+        first, second, third = self.server("a"), self.server("b"), self.server("c")
+        forwarder = self.make(first, second)
+        self.pass_time(1)
+        first.silent = second.silent = True
+        self.seal(forwarder, 0)
+        self.pass_time(0.5)
+        asked = first if first.requests else second
+        forwarder.use([third])
+        self.assertEqual([each.name for each in forwarder.endpoints()], [asked.name, "c"])
+        self.seal(forwarder, 1)
+        self.pass_time(0.3)
+        self.assertEqual((len(asked.requests), len(third.requests)), (1, 1))
+        ((held, answer),) = asked.waiting
+        asked.waiting.clear()
+        held.callback(answer)
+        self.assertEqual(self.lanes.unsent(INCARNATION, 0), 0)
+        self.assertEqual([each.name for each in forwarder.endpoints()], ["c"])
+        for vbucket in range(4):
+            self.seal(forwarder, vbucket)
+            self.pass_time(0.5)
+        self.assertEqual(len(first.requests) + len(second.requests), 1)
+        self.assertEqual([len(self.logged(vbucket)) for vbucket in range(4)], [2, 2, 1, 1])
+
+    def test_silent_server_is_asked_for_its_topology_first(self) -> None:
+        """One that was silent has to say who it is before it gets anything again; one that failed at once has not."""
+        server = self.server()
+        forwarder = self.make(server)
+        self.pass_time(1)
+        asked: list[str] = []
+        topology = server.topology
+        server.topology = lambda: asked.append("topology") or topology()  # type: ignore[method-assign, func-returns-value]
+        server.down = True
+        self.seal(forwarder)
+        self.pass_time(3)
+        self.assertEqual(asked, [])
+        server.down, append, silence = False, server.append, Deferred[Any]()
+        server.append = lambda request: silence  # type: ignore[method-assign]
+        self.pass_time(5)
+        self.assertEqual(asked, [])
+        server.append = append  # type: ignore[method-assign]
+        silence.errback(EndpointDown("no answer within 10 s"))
+        self.pass_time(8)
+        self.assertEqual((asked, self.logged()), (["topology"], [b"body"]))
+
     def test_one_request_at_a_time(self) -> None:
         """A server that has not answered yet gets no second request, unless it may have several."""
         server = self.server()
@@ -330,7 +382,7 @@ class ForwarderTests(SynchronousTestCase):
         self.pass_time(1)
         stopped = forwarder.stopService()
         self.assertNoResult(stopped)
-        held, answer = server.waiting.pop()  # type: ignore[misc]
+        held, answer = server.waiting.pop()
         held.callback(answer)
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])

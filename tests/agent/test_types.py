@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -14,7 +15,7 @@ from taba import native
 from taba.agent.endpoint import EndpointDown, IEndpoint
 from taba.agent.intake import Receipt
 from taba.agent.service import Agent
-from taba.agent.types import ASK_SECONDS, MAX_LEARNED, KnownTypes
+from taba.agent.types import ASK_SECONDS, MAX_LEARNED, KnownTypes, TypesTaken
 from taba.handlers.registry import builtin
 from taba.native import ScratchSummary
 from taba.wire.v2 import AppendAnswer, AppendRequest, Topology
@@ -105,6 +106,32 @@ class Server:
     def append(self, request: AppendRequest) -> Deferred[AppendAnswer]:
         """Never."""
         return fail(EndpointDown("away"))
+
+
+class OtherServersTests(SynchronousTestCase):
+    """When servers come and go."""
+
+    def test_what_a_gone_server_said(self) -> None:
+        """It counts until all that are there now have told."""
+        known = KnownTypes({}, 2)
+        known.heard("a", ["Distinct"], {})
+        known.heard("b", [], {})
+        known.use(["b", "c"])
+        self.assertEqual(list(known.learned()), ["Distinct"])
+        known.heard("c", [], {})
+        self.assertEqual(list(known.learned()), [])
+
+    def test_late_word_of_a_gone_server(self) -> None:
+        """What a server says when it is none any more is not heard."""
+        gone, stays = Server("a", "Distinct"), Server("b")
+        waiting: Deferred[Topology] = Deferred()
+        gone.waiting = waiting
+        changed: list[None] = []
+        taken = TypesTaken(OWN, [gone, stays], Clock(), lambda: None, lambda: changed.append(None))
+        taken.endpoints[0].topology()
+        taken.use([stays])
+        waiting.callback(Topology("c" * 32, 4, types=("Distinct",), durability="memory", time=WALL))
+        self.assertEqual((changed, taken.known.learned(), taken.known.servers), ([], {}, 1))
 
 
 class AgentTypesTests(AgentCase):

@@ -309,7 +309,7 @@ MUTANTS = (
         (
             (
                 "agent/lane.py",
-                "            self.state, self.due = LaneState.QUIET, max(earliest, ceil(earliest / grain) * grain)\n",
+                "            self.state, self.due = LaneState.QUIET, max(earliest, fallen)\n",
                 "            self.state, self.due = LaneState.QUIET, NEVER\n",
             ),
         ),

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -38,15 +39,18 @@ http {{
 """
 
 
-class NginxTests(SynchronousTestCase):
+class NginxCase(SynchronousTestCase):
     """One nginx, and behind it one server that runs, and one that does not."""
+
+    variables: Mapping[str, str] = {}
+    """Of the server's environment."""
 
     def setUp(self) -> None:
         if not os.access(NGINX, os.X_OK):
             raise SkipTest("nginx is not installed")
         self.stage = Stage()
         self.addCleanup(self.stage.close)
-        self.server: ServerProcess = self.stage.server()
+        self.server: ServerProcess = self.stage.server(variables=self.variables)
         start_all(self.server)
         self.port, folder = free_port(), self.stage.place("nginx")
         conf = (REPOSITORY / "docs" / "deploy" / "nginx.conf").read_text(encoding="utf-8")
@@ -72,6 +76,10 @@ class NginxTests(SynchronousTestCase):
         """What nginx complains of."""
         path = folder / "error.log"
         return path.read_text(encoding="utf-8") if path.exists() else "(nothing)"
+
+
+class NginxTests(NginxCase):
+    """With a server as it is by default."""
 
     def test_events_and_questions(self) -> None:
         """Events come in and answers out, at the root and under a prefix, though one of the servers is down."""
@@ -153,3 +161,17 @@ class NginxTests(SynchronousTestCase):
         self.assertEqual(ask(self.port, "/post", bytes(33 << 20)).status, 413)
         self.server.kill()
         self.assertIn(ask(self.port, "/tabs").status, (502, 504))
+
+
+class TrustedNginxTests(NginxCase):
+    """With a server that trusts it."""
+
+    variables = {"TABA_TRUSTED_PROXIES": '["127.0.0.1"]'}
+
+    def test_who_asks(self) -> None:
+        """What is asked on this host by way of nginx is from this host again, whatever header was sent along."""
+        for path in ("/gc", "/taba/gc"):
+            self.assertEqual(ask(self.port, path, b"", X_Forwarded_For="192.0.2.7").status, 200, path)
+        self.assertEqual(ask(self.server.port, "/gc", b"", X_Forwarded_For="192.0.2.7").status, 403)
+        self.assertEqual(ask(self.port, "/gc", b"", Forwarded="for=127.0.0.1").status, 403)
+        self.server.wait_for_output("127.0.0.1 asks for /gc")

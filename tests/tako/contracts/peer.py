@@ -58,6 +58,7 @@ class PeerContract:
         self.assertIn("ahead of the clock", str(problem))
         long = Write(b"k" * (MAX_KEY + 1), version_of(self.wall(), b"x"), b"x")
         self.assertRaises((BadKey, Refused), self.result, self.peer.write(long))
+        self.assertRaises((BadKey, Refused), self.result, self.peer.read(b"", True))
         self.assertRaises(Refused, self.result, self.peer.ask("nonsense", {}))
         self.assertIsNone(self.result(self.peer.read(b"k", True)))
 
