@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, evolve
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -96,6 +96,7 @@ class Forwarder(Service):
         self.shortest_flush = 0.0
         """How often at most, in seconds, the servers want batches sealed."""
         self._met: dict[str, int] = {}  # server -> the bytes of bodies that one request to it may have
+        self._probes: set[Deferred[Topology]] = set()
         self._ceilings: dict[str, int] = {}  # the same, where somebody on the way takes less than the server says
         self._timer: IDelayedCall | None = None
         self._under_way = 0
@@ -135,9 +136,13 @@ class Forwarder(Service):
         self.wake()
 
     def stopService(self) -> Deferred[None]:
-        """Send nothing more; fires when all requests under way have ended, which their time limits see to."""
+        """Send nothing more; fires when all requests under way have ended, which their time limits see to. Topologies
+        are not waited for.
+        """
         super().stopService()
         self._cancel()
+        for probe in list(self._probes):
+            probe.cancel()
         stopped = self._stopped = Deferred()
         self._over()
         return stopped
@@ -222,9 +227,17 @@ class Forwarder(Service):
         """Ask a server for its topology before anything is sent to it."""
         started = self._clock.seconds()
         try:
-            topology: Topology = yield self._servers[name].topology()
+            probe = self._servers[name].topology()
+            self._probes.add(probe)
+            try:
+                topology: Topology = yield probe
+            finally:
+                self._probes.discard(probe)
         except EndpointDown as problem:
             self._down(name, problem)
+            return
+        except CancelledError:
+            self._endpoints.released(name)
             return
         except BaseException:
             self._broken(name)

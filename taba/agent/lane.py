@@ -180,9 +180,11 @@ class Lane:
     # -- sending
 
     def next(self, now: float) -> Outgoing | None:
-        """What the lane sends now, or None. After it nothing more until `answered`, `failed` or `unreadable`."""
-        if now < self.due:
-            return None
+        """What the lane sends now, or None while nothing is due."""
+        return None if now < self.due else self.send()
+
+    def send(self) -> Outgoing:
+        """What a lane that is due sends. After it nothing more until `answered`, `failed` or `unreadable`."""
         if self.state is LaneState.READY:
             held: Held | None = self._held[self._next]
             append = self._append(self._held[self._next])

@@ -190,8 +190,7 @@ class Lanes:
             if size > max_bytes and gathered:
                 break
             del self._ready[lane]
-            if (outgoing := lane.next(now)) is not None:
-                gathered.append(outgoing)
+            gathered.append(lane.send())  # it was due when it got into the line, and has not been sent since
         return gathered
 
     def failed(self, sent: Sequence[Outgoing], now: float) -> None:

@@ -206,16 +206,16 @@ class Sealing:
         for key in keys:
             count = 0
             for batch in _batches(self._ready(key)):
-                if any(piece.data is None for piece in batch):
+                parts = [piece.data for piece in batch if piece.data is not None]
+                if len(parts) < len(batch):
                     break
-                sealed.append(self._seal(key, batch))
+                sealed.append(self._seal(key, batch, b"".join(parts)))
                 count += len(batch)
             self._keep(key, self.waiting.get(key, [])[count:])
         return sealed
 
-    def _seal(self, key: LaneKey, pieces: list[Piece]) -> Sealed:
+    def _seal(self, key: LaneKey, pieces: list[Piece], body: bytes) -> Sealed:
         lane = self.numbers.get(key, NO_NUMBERS)
-        body = b"".join([_bytes_of(piece) for piece in pieces])
         for piece in pieces:
             piece.data = None
         self.size -= len(body)
@@ -306,9 +306,3 @@ def _batches(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
 
 def _recovered(waiting: Waiting) -> Piece:
     return Piece(waiting.commit, waiting.time, waiting.events, waiting.extent.length, None, waiting.extent)
-
-
-def _bytes_of(piece: Piece) -> bytes:
-    if piece.data is None:
-        raise ValueError(f"the section of commit {piece.commit} was not read")
-    return piece.data

@@ -349,8 +349,7 @@ class Spool:
             raise LocalProtocolError(f"the spool is {self.state.value}, not {state.value}")
 
     def _current(self) -> OpenSegment:
-        if self._segment is None:
-            raise LocalProtocolError(f"the spool is {self.state.value}: it has no segment yet")
+        assert self._segment is not None, "a spool that is written to, or has failed, has a segment"
         return self._segment
 
     def _writing(self) -> OpenSegment:

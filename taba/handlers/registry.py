@@ -12,6 +12,7 @@ from attrs import field, frozen
 from taba import native
 from taba.errors import SettingsError, StartError
 from taba.handlers.buffer import LIFETIME, Buffer
+from taba.handlers.checked import Checked
 from taba.handlers.counter_group import CounterGroup
 from taba.handlers.expiry_gauge import ExpiryGauge
 from taba.handlers.gauge import Gauge
@@ -73,7 +74,7 @@ def installed(
     handlers = dict(builtin(buffer_seconds).handlers)
     for source in sources(entries, additional or {}, tuple(handlers)):
         replaced = handlers.get(source.type)
-        handlers[source.type] = source.load(native.RAW if replaced is None else replaced.kind)
+        handlers[source.type] = Checked.of(source.load(native.RAW if replaced is None else replaced.kind))
     return Registry(list(handlers.values()))
 
 

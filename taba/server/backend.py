@@ -21,7 +21,7 @@ from taba.interfaces import Checkpoint, IStore, Lease, Loaded, LogEntry, Written
 from taba.server.blacklist import Blacklist
 from taba.server.chores import Change
 from taba.server.folding import Folding
-from taba.server.holding import Holding
+from taba.server.holding import Holding, passed_over
 from taba.server.keeping import Keeping
 from taba.server.measures import FAILED
 from taba.server.observation import Observer
@@ -223,7 +223,8 @@ class Backend(Service):
             if self._pending_bytes() > self._max_pending_bytes:
                 yield self._room
                 continue
-            after = {vbucket: each.folded for vbucket, each in self.folding.items() if not each.blocked}
+            read = {vbucket: each for vbucket, each in self.folding.items() if not each.blocked}
+            after = {vbucket: each.folded for vbucket, each in read.items()}
             if not after:
                 yield self._sleep(min(LEASE_LOOK, self._lease_seconds / 4) / 2)
                 continue
@@ -238,6 +239,7 @@ class Backend(Service):
                 continue
             finally:
                 self._reading = None
+            self._drop(passed_over(read, after, entries))
             yield self._take(entries)
 
     @inlineCallbacks
@@ -323,8 +325,13 @@ class Backend(Service):
             return None
         if not self.holding.holds(folding):
             return None
-        checkpoint = folding.prepare(states, aggregates, self._observer.handler_failed)
-        self.holding.remember(checkpoint)
+        try:
+            checkpoint = folding.prepare(states, aggregates, self._observer.handler_failed)
+            self.holding.remember(checkpoint)
+        except Exception:  # it must cost its own vbucket only
+            self._log.failure("What waits of vbucket {v} cannot be folded", v=vbucket)
+            self._drop([vbucket])
+            return None
         return checkpoint
 
     @inlineCallbacks

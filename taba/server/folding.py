@@ -231,8 +231,10 @@ class Folding:
             self.closed, self.closed_at, self.generation = self.generation, self.folded, Generation()
 
     def wanted(self) -> Sequence[str]:
-        """The ids of what the store is to be asked for that was set aside, and `refold` wants to have."""
-        return self._closed().carried.refold
+        """The ids of what the store is to be asked for that was set aside, and `refold` wants to have; each once,
+        though several operations of a batch may have named it.
+        """
+        return list(dict.fromkeys(self._closed().carried.refold))
 
     def refold(self, aside: Sequence[SetAside]) -> list[Refused]:
         """Take what was set aside into the checkpoint under way, with the Partials of the batch that asked for it.
@@ -243,6 +245,8 @@ class Folding:
         closed, refused = self._closed(), []
         for each in aside:
             events = min(each.events, MAX_EVENTS)
+            if each.id in closed.refolded:
+                continue  # it was folded a moment ago
             if each.tab in closed.carried.renames or (closed.carried.renames and not each.tab):
                 continue  # the batch moves the tab: what would be folded into it is of after the move
             try:

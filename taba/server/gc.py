@@ -23,8 +23,8 @@ from taba.server.keeping import KEEP, Keeping
 
 HINDSIGHT = 90.0
 """Seconds: answers show what was 30 s before the time of asking, and the clocks of servers differ."""
-TABS_AT_A_TIME = 200
-"""Of how many tabs the States are read in one query."""
+TABS_AT_A_TIME = 100
+"""Of how many tabs the States are read in one query. Of more than that, a store on Redis reads all names there are."""
 
 
 @frozen

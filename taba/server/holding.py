@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks
 
-from taba.interfaces import Checkpoint, IStore
+from taba.interfaces import Checkpoint, IStore, LogEntry
 from taba.server.folding import Folding
 from taba.server.generations import Key
 from taba.server.state_cache import Name, StateCache
@@ -64,3 +64,18 @@ class Holding:
             self.cache.put(vbucket, key, state)
         for tab, aggregate in checkpoint.aggregates.items():
             self.cache.put(vbucket, (tab,), aggregate)
+
+def passed_over(
+    read: Mapping[int, Folding], after: Mapping[int, int], entries: Iterable[LogEntry]
+) -> list[int]:
+    """The vbuckets whose log, read `after` what was folded of it, does not go on there: it was flushed, or another be
+    has folded it further. What is held of them is not what the store has.
+    """
+    first: dict[int, LogEntry] = {}
+    for entry in entries:
+        first.setdefault(entry.vbucket, entry)
+    return [
+        vbucket
+        for vbucket, entry in first.items()
+        if entry.id > after[vbucket] + 1 and read[vbucket].folded == after[vbucket]
+    ]

@@ -8,7 +8,7 @@ changed nothing, and is done again by whoever holds the vbucket then.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -37,7 +37,7 @@ LOOK_SECONDS = 0.5
 """How often it is looked for something to do."""
 GRAVES_SECONDS = 30.0
 """How often it is looked for graves that nobody can have back any more."""
-GRAVES_AT_A_TIME = 200
+GRAVES_AT_A_TIME = 100
 
 
 class _Enough(Exception):
@@ -180,18 +180,33 @@ class Maintenance(Service):
         busy = False
         for folding in list(self._backend.folding.values()):
             if look:
-                await self._bury(folding)
-            for note in folding.notes.work(Kind.RESTORED):
-                busy |= await self._step(folding, lambda f=folding, n=note: self._restore(f, n))  # type: ignore[misc]
-            for note in folding.notes.work(Kind.REBUILD):
-                busy |= await self._step(folding, lambda f=folding, n=note: self._rebuild(f, n))  # type: ignore[misc]
-            if folding.notes.work(Kind.DROPPED):
-                busy |= await self._step(folding, lambda f=folding: self._drop(f))  # type: ignore[misc]
-            for note in folding.notes.work(Kind.UPGRADE)[:1]:  # the others when something shorter had its turn
-                busy |= await self._upgrade(folding, note)
+                await self._guarded(folding, self._bury(folding))
+            for chore in self._due(folding):
+                busy |= bool(await self._guarded(folding, chore))
             if self._pauses.stopping:
                 break
         return busy
+
+    def _due(self, folding: Folding) -> Iterator[Awaitable[bool]]:
+        """What the notes of a vbucket ask for, one after another: each is made when the one before is over."""
+        for note in folding.notes.work(Kind.RESTORED):
+            yield self._step(folding, lambda n=note: self._restore(folding, n))  # type: ignore[misc]
+        for note in folding.notes.work(Kind.REBUILD):
+            yield self._step(folding, lambda n=note: self._rebuild(folding, n))  # type: ignore[misc]
+        if folding.notes.work(Kind.DROPPED):
+            yield self._step(folding, lambda: self._drop(folding))
+        for note in folding.notes.work(Kind.UPGRADE)[:1]:  # the others when something shorter had its turn
+            yield self._upgrade(folding, note)
+
+    async def _guarded(self, folding: Folding, chore: Awaitable[bool | None]) -> bool | None:
+        """Do a chore; when it fails it is tried again later, and keeps no other from being done."""
+        try:
+            return await chore
+        except StoreError as problem:  # perhaps of one shard only
+            self._log.warn("Maintenance of vbucket {v}: {problem}", v=folding.lease.vbucket, problem=problem)
+        except Exception:
+            self._log.failure("A step of the maintenance of vbucket {v} failed", v=folding.lease.vbucket)
+        return False
 
     async def _bury(self, folding: Folding) -> None:
         """Graves whose time is over can no longer be had back."""
@@ -246,6 +261,9 @@ class Maintenance(Service):
             await self._read(
                 frozenset((note.tab,)), lambda rows: reducing.add([handler.upgrade(row.state) for row in rows])
             )
+            aggregate = reducing.result()
+            if aggregate is not None:
+                aggregate = handler.reduce([aggregate])  # one that came alone was not looked at
         except StoreError:
             raise
         except Exception as problem:  # a Handler may be anybody's code
@@ -254,7 +272,7 @@ class Maintenance(Service):
                 tab=note.tab, problem=problem,
             )  # fmt: skip
             return done
-        done.aggregates[note.tab] = reducing.result()
+        done.aggregates[note.tab] = aggregate
         return done
 
     async def _upgrade(self, folding: Folding, note: Note) -> bool:

@@ -25,9 +25,6 @@ class Carried:
     refold: list[str] = field(factory=list)
     """The ids of what is to be folded that was set aside."""
 
-    def __bool__(self) -> bool:
-        return bool(self.renames or self.types or self.refold)
-
 
 @define
 class Carrying:

@@ -2,7 +2,7 @@
 value of the one that rested longest goes first, and its version a round later.
 
 A record is never older here than on disk: while a key changes it is not here, and what a read finds is kept only when
-nothing began to change after the read began.
+no change began or ended after the read began.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class RecordCache:
         """A change is over, in the order in which changes are made; `found` is what is held now, None when that is not
         known.
         """
+        self._changes += 1  # a read that is under way may have found what was there before
         left = self._changing.pop(key) - 1
         if left:
             self._changing[key] = left

@@ -4,6 +4,7 @@ in time all the same, and a server that is well again gets its share back, a lit
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -100,7 +101,9 @@ class BalancingTests(SynchronousTestCase):
         self.clock.advance(1000.0)
         self.log = Log()
         self.lanes = Lanes(30.0)
-        self.length = 100
+        self.length, self.flush = 100, FLUSH
+        self.parts = deque([range(LANES)])
+        """Which lanes are sealed at a time, in turn."""
         self.sealed: dict[tuple[int, int], float] = {}
         self.given = dict.fromkeys(range(LANES), 0)
 
@@ -132,7 +135,8 @@ class BalancingTests(SynchronousTestCase):
 
     def seal(self) -> None:
         """A new batch of every lane, but where some wait already: as the agent's committer does."""
-        for vbucket in range(LANES):
+        self.parts.rotate(1)
+        for vbucket in self.parts[0]:
             if self.lanes.unsent(INCARNATION, vbucket) < 2:
                 seq = self.given[vbucket] = self.given[vbucket] + 1
                 self.lanes.add(INCARNATION, vbucket, Held(seq, seq - 1, seq - 1, 1, WALL, seq, self.length))
@@ -145,7 +149,7 @@ class BalancingTests(SynchronousTestCase):
         for _ in range(round(seconds / STEP)):
             if self.clock.seconds() >= due:
                 self.seal()
-                due += FLUSH
+                due += self.flush
             self.clock.advance(STEP)
             now = self.clock.seconds()
             for (vbucket, seq), at in list(self.sealed.items()):
@@ -162,7 +166,10 @@ class BalancingTests(SynchronousTestCase):
         """A server gets bad: no batch waits for longer than LOSES, and by then the server gets next to nothing; when it
         is well again it gets its share back.
         """
+        self.length = 30_000  # from now on all lanes together have more than a first request may
+        self.go_on(20.0)
         self.assertGreater(self.share(bad, self.clock.seconds() - 10), 0.2)
+        self.assertGreater(bad.given[-1][2], LEAST_BYTES)
         bad.mode = mode
         self.assertLess(self.go_on(LOSES), LOSES)
         after = self.clock.seconds()
@@ -188,6 +195,16 @@ class BalancingTests(SynchronousTestCase):
         late = self.clock.seconds()
         self.go_on(20.0)
         self.assertGreater(self.share(bad, late), 0.2)
+
+    def test_slow_under_load(self) -> None:
+        """While the quick server is busy, waiting for it is quicker than asking the slow one."""
+        bad, _ = self.start("a", "b")
+        bad.latency, self.flush = 20 * LATENCY, 0.02
+        self.parts = deque([range(4), range(4, LANES)])
+        self.go_on(LOSES)
+        after = self.clock.seconds()
+        self.assertLess(self.go_on(8.0), 0.3)
+        self.assertLess(self.share(bad, after), 0.02)
 
     def test_hung(self) -> None:
         """A server that takes requests and never answers: what it was given goes to others."""

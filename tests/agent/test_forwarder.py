@@ -387,6 +387,17 @@ class ForwarderTests(SynchronousTestCase):
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_stop_does_not_wait_for_topologies(self) -> None:
+        """A server that takes connections and never says who it is holds up no end."""
+        server = self.server()
+        never: Deferred[Topology] = Deferred()
+        server.topology = lambda: never  # type: ignore[method-assign]
+        forwarder = self.make(server)
+        self.seal(forwarder)
+        self.pass_time(1)
+        self.successResultOf(forwarder.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_defect_in_an_answer(self) -> None:
         """An answer that breaks something is logged, and the batch sent again."""
         server = self.server()

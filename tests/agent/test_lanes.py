@@ -133,6 +133,16 @@ class LaneTests(LaneCase):
         self.assertEqual(self.answer(first), [])
         self.assertEqual(self.lane.unsent, 2)
 
+    def test_oldest_is_the_first_that_is_held(self) -> None:
+        """What waits longest to be confirmed is the first batch that the lane still holds; an empty lane has none."""
+        self.assertIsNone(self.lane.oldest)
+        self.serve_all(1, 2)
+        self.add(3)
+        self.assertEqual(self.lane.oldest, held(1))
+        self.later()
+        self.serve()
+        self.assertEqual(self.lane.oldest, held(3))
+
     def test_answer_to_another_number_is_ignored(self) -> None:
         """An answer that names another number than the one in flight leaves the lane waiting."""
         self.serve_all(1)
@@ -171,6 +181,14 @@ class LaneTests(LaneCase):
         self.answer(self.send(), Verdict.GAP, 1)
         self.serve()
         self.assertEqual(self.numbers_held(), [2])
+
+    def test_what_the_log_kept_has_its_first_ok(self) -> None:
+        """Of batches that one answer spoke of, those that the log still has are confirmed; the rest is sent again."""
+        self.lane.recover([held(1), held(2), held(3)])
+        self.assertEqual(self.serve(), [])
+        self.now = self.lane.due
+        self.assertEqual(self.answer(self.send(), Verdict.GAP, 1), [Confirmed(INCARNATION, 7, (held(1),))])
+        self.assertEqual((self.numbers_held(), self.send().append.seq), ([2, 3], 2))
 
     def test_moved_waits_longer_each_time(self) -> None:
         """A log that is being moved is asked again after a pause, and nothing is concluded from its answer."""
@@ -555,6 +573,15 @@ class RecoveryTests(LaneCase):
         self.now = self.lane.due
         self.assertIsNone(self.send().held)
 
+    def test_numbers_that_were_set_aside_stay_given(self) -> None:
+        """Where the newest batches were set aside, the next one has a number above theirs, and follows what is held."""
+        self.lane = Lane(INCARNATION, 7, given=9, follows=5, so_far=50)
+        self.lane.recover([held(5)])
+        self.assertEqual(self.serve(), [])
+        self.lane.add(held(10))
+        append = self.send().append
+        self.assertEqual((append.seq, append.after, append.previous, append.before), (10, 5, 105, 50))
+
     def test_goes_on_with_its_numbers(self) -> None:
         """Batches sealed after the restart follow the recovered ones, or else the numbers that were recovered."""
         self.lane.recover([held(5)])
@@ -689,6 +716,17 @@ class GatherTests(LanesCase):
         self.lanes.failed(self.gather(), self.now)
         self.assertEqual(self.vbuckets(self.gather()), [1, 2])
 
+    def test_failure_of_a_request_that_was_answered(self) -> None:
+        """It comes too late: what is under way by then stays so."""
+        self.add(1)
+        first = self.gather()
+        self.answer(first)
+        self.add(1, seq=2)
+        (second,) = self.gather()
+        self.lanes.failed(first, self.now)
+        self.assertIs(second.lane.flight, second)
+        self.assertEqual(self.gather(), [])
+
     def test_looks_of_many_lanes_share_a_request(self) -> None:
         """Lanes that went quiet within a second or two are looked up together, in one request."""
         for vbucket in range(20):
@@ -724,6 +762,30 @@ class GatherTests(LanesCase):
         assert due is not None
         self.assertEqual(self.lanes.gather(due - 0.001, 1, 1), [])
         self.assertEqual(len(self.lanes.gather(due, 1, 1)), 1)
+
+    def test_due_time_that_changed(self) -> None:
+        """A lane that was due at one time, and then at an earlier and a later one, is asked for once, at the last."""
+        self.add(1)
+        self.answer(self.gather())
+        first = self.lanes.next_due()
+        self.now += 1
+        self.add(1, seq=2)
+        self.answer(self.gather(), verdict=Verdict.MOVED, last=0, lineage="")
+        self.now += PAUSE_SECONDS
+        self.assertEqual(self.lanes.next_due(), self.now)
+        sent = self.gather()
+        self.assertEqual([each.append.seq for each in sent], [2])
+        self.now += CONFIRM_SECONDS / 2
+        self.answer(sent)
+        last = self.lanes.next_due()
+        assert first is not None
+        assert last is not None
+        self.assertGreater(last, first)
+        self.now = first
+        self.assertEqual(self.gather(), [])
+        self.now = last
+        self.assertEqual(self.vbuckets(self.gather()), [1])
+        self.assertIsNone(self.lanes.next_due())
 
     def test_idle_lanes_cost_nothing(self) -> None:
         """Thousands of lanes with nothing to do stand neither in the queue nor in the heap."""
@@ -826,9 +888,35 @@ class AnswersTests(LanesCase):
         self.lanes.unreadable(sent, self.now)
         self.assertIsNone(self.gather()[0].held)
 
+    def test_unreadable_body_of_a_request_given_up(self) -> None:
+        """A body that is found damaged when its request has failed says nothing about what is under way by then."""
+        self.add(1)
+        (first,) = self.gather()
+        self.lanes.failed([first], self.now)
+        (second,) = self.gather()
+        self.lanes.unreadable(first, self.now)
+        self.assertIs(second.lane.flight, second)
+        self.assertEqual(self.lanes.answered([second], [outcome(second)], self.now, self.now), [])
+        self.assertEqual(self.lanes.unsent(INCARNATION, 1), 0)
+
 
 class AccountTests(LanesCase):
     """Every event is held, confirmed or set aside, and counted so."""
+
+    def test_lost(self) -> None:
+        """A gap that stays is told with its events, and nothing of what is held counts as set aside or confirmed."""
+        for seq in (1, 2):
+            self.add(1, seq=seq)
+        self.lanes.recover(OTHER, 1, [held(4)])
+        found: list[Any] = []
+        for _ in range(20):
+            sent = [each for each in self.gather() if each.append.incarnation == OTHER]
+            found += self.answer(sent, verdict=Verdict.GAP, last=2)
+            self.now += CONFIRM_SECONDS / 5
+            if found:
+                break
+        self.assertEqual(found, [Lost(OTHER, 1, 3, 3, None)])
+        self.assertEqual(self.lanes.totals(), Totals(3, 30, 3000, 30, 0, 0))
 
     def test_totals(self) -> None:
         """The totals follow a batch from its seal to its confirmation, or to where it was set aside."""

@@ -82,6 +82,43 @@ class SealingTests(SynchronousTestCase):
         self.sealing.add(commit(2, b"x" * sealing.RIPE_BYTES))
         self.assertEqual(self.sealing.ripe(LANE[0], 101.0, lambda *_: 9), [LANE])
 
+    def test_after_a_restart(self) -> None:
+        """What an older incarnation committed is read again and sealed under it, as of the time of its commits."""
+        waiting = tuple(Waiting(LANE[0], LANE[1], number, 50.0 + number, 2, Extent(1, number, 1)) for number in (1, 2))
+        recovered = evolve(spread(), waiting={LANE: waiting})
+        snapshot = evolve(recovered.snapshot, lanes={LANE: LaneNumbers(given=4, events=40, follows=4)})
+        self.sealing.recover(evolve(recovered, snapshot=snapshot))
+        self.assertEqual((self.sealing.events(), self.sealing.size, self.sealing.seal([LANE])), (4, 2, []))
+        self.assertEqual(self.sealing.ripe("2" * 32, 0.0, lambda *_: 9), [LANE])
+        for piece in self.sealing.unread([LANE]):
+            piece.data = b"%d" % piece.commit
+        (sealed,) = self.sealing.seal([LANE])
+        self.assertEqual((sealed.body, sealed.seal.seq, sealed.seal.before, sealed.seal.sealed), (b"12", 5, 40, 51.0))
+
+    def test_much_does_not_wait(self) -> None:
+        """When all lanes together have much, all are sealed, whatever is still to be sent."""
+        for vbucket, length in ((5, sealing.RIPE_BYTES - 1), (LANE[1], 1)):
+            section = Section(vbucket, 1, b"x" * length)
+            self.sealing.add(Commit(1 + vbucket, LANE[0], 100.0, {}, {}, (section,), 8))
+        self.assertEqual(self.sealing.ripe(LANE[0], 100.0, lambda *_: 9), [])
+        self.sealing.size += sealing.MAX_WAITING  # as if others had that much
+        self.assertEqual(self.sealing.ripe(LANE[0], 100.0, lambda *_: 9), [LANE, (LANE[0], 5)])
+
+    def test_how_long_something_waits(self) -> None:
+        """The oldest of all lanes counts, and of what is not divided yet; none when nothing waits."""
+        self.assertIsNone(self.sealing.oldest())
+        self.sealing.add(commit(2, time=70.0))
+        self.sealing.add(commit(3, time=60.0))
+        self.assertEqual(self.sealing.oldest(), 70.0)
+        self.sealing.add(commit(1, time=50.0, divided=0))
+        self.assertEqual(self.sealing.oldest(), 50.0)
+
+    def test_nothing_to_read(self) -> None:
+        """A lane of which nothing waits needs nothing read, and gives no batch; nor is read what is in memory."""
+        self.assertEqual((self.sealing.unread([LANE]), self.sealing.seal([LANE])), ([], []))
+        self.sealing.add(commit(1))
+        self.assertEqual((self.sealing.unread([LANE]), len(self.sealing.seal([LANE]))), ([], 1))
+
     def test_unreadable(self) -> None:
         """A section that cannot be read keeps its lane waiting, and is given up at last."""
         for number in (1, 2):

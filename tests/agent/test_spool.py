@@ -34,6 +34,14 @@ class StartTests(SynchronousTestCase):
         self.assertIs(spool.state, SpoolState.OPENED)
         self.assertEqual(spool.folder.names(), [])
 
+    def test_nothing_is_kept_before_its_first_segment(self) -> None:
+        """A spool that is only open takes no room of the disk, and misses no file."""
+        spool = Spool(TracedFolder(), checksum)
+        spool.open()
+        spool.keep_spare()
+        spool.check_folder()
+        self.assertEqual((spool.folder.names(), spool.state), ([], SpoolState.OPENED))
+
     def test_what_was_durable_comes_back(self) -> None:
         """Batches, waiting sections, numbers and counts come back as they were."""
         life = started()

@@ -147,8 +147,8 @@ async def load(run: Run) -> Any:
 
 
 async def steadily(run: Run) -> Any:
-    """Ten thousand events in small portions, and then some more, until an attempt has failed: which of them do depends on
-    what was under way when the agent changed its mind.
+    """Ten thousand events in small portions, and then some more, until an attempt has failed: which of them do
+    depends on what was under way when the agent changed its mind.
     """
     client, count = run.start(), 0
 

@@ -11,7 +11,8 @@ from taba.store.redis.store import RedisStore
 from taba.testing.redis_cluster import RedisCluster
 from tests.cluster.events import StoreView
 from tests.cluster.oracle import Oracle
-from tests.cluster.redis_faults import REDIS_VERBS, RedisFaults
+from tests.cluster.redis_faults import REDIS_VERBS
+from tests.cluster.redis_move_faults import MoveFaults
 from tests.cluster.redis_quiet import free_the_dead
 from tests.cluster.redis_view import read_lanes, view_server, view_shards
 from tests.cluster.run import Result, Run, kept_shortly
@@ -24,7 +25,7 @@ class RedisRun(Run):
     known_verbs: Mapping[str, float] = field(default=REDIS_VERBS, init=False)
     cluster: RedisCluster = field(init=False)
     oracle: Oracle = field(init=False)
-    faults: RedisFaults = field(init=False)
+    faults: MoveFaults = field(init=False)
     _lanes: dict[tuple[int, str], int] = field(factory=dict, init=False)
     """Vbucket and incarnation -> the last number that a master was seen to have."""
     _taken_back: int = field(default=0, init=False)
@@ -44,7 +45,7 @@ class RedisRun(Run):
             server_settings=kept_shortly(merging=draw() < 0.3),
         )
         self.oracle = Oracle(self.cluster, views=self._views)
-        self.faults = RedisFaults(self.cluster, self.oracle, self.random)
+        self.faults = MoveFaults(self.cluster, self.oracle, self.random)
 
     def _views(self) -> Sequence[StoreView]:
         """The store as its masters have it, if they run, and what every server that runs has, whatever it is now."""

@@ -36,13 +36,18 @@ class BalancingTests(QuietCase):
 
     def setUp(self) -> None:
         self.cluster = NamedCluster(seed=5, agent_count=1, application_count=1, flush_seconds=0.25)
-        self.addCleanup(self.cluster.world.close)
         self.world, self.network = self.cluster.world, self.cluster.world.network
         self.network.names[NAME] = tuple(each.name for each in self.cluster.servers)
         self.network.record(lambda path: path == b"/v2/append", limit=100_000)
         self.cluster.start()
         (self.agent,), (self.application,) = self.cluster.agents, self.cluster.applications
         self.recorded = 0
+
+    def tearDown(self) -> None:
+        """Nothing of the world is left when what it leaves behind is freed."""
+        self.world.close()
+        del self.cluster, self.world, self.network, self.agent, self.application
+        super().tearDown()
 
     def go_on(self, seconds: float) -> None:
         """Let time pass, recording."""
@@ -128,7 +133,8 @@ class BalancingTests(QuietCase):
     def silence(self, member: Member) -> Any:
         """A server takes requests of agents and never answers, until the function that comes back is called."""
         host = self.network.address_of(member.name)
-        answer, held = BoundedRequest.process, []
+        answer = BoundedRequest.process
+        held: list[Any] = []
 
         def process(request: Any) -> None:
             if request.getHost().host == host and request.path.startswith(b"/v2/"):
@@ -136,8 +142,12 @@ class BalancingTests(QuietCase):
             else:
                 answer(request)
 
+        def end() -> None:
+            self.patch(BoundedRequest, "process", answer)
+            held.clear()
+
         self.patch(BoundedRequest, "process", process)
-        return lambda: self.patch(BoundedRequest, "process", answer)
+        return end
 
     def test_name_is_followed(self) -> None:
         """A name loses a server and gets another one: within a minute that is used, and no connection to the other one

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -96,6 +98,17 @@ class StateTests(SynchronousTestCase):
             self.assertEqual(encoding.Reader(encoding.encode_svarint(second)).second(), second)
         for second in (encoding.MAX_WHOLE + 1, -encoding.MAX_WHOLE - 1):
             self.assertRaises(CorruptBlob, encoding.Reader(encoding.encode_svarint(second)).second)
+
+    def test_totals_have_an_end(self) -> None:
+        """A total that would overflow stays at the largest double, of its sign."""
+        largest = sys.float_info.max
+        self.assertEqual([encoding.add(one, one) for one in (largest, -largest, 1.5)], [largest, -largest, 3.0])
+
+    def test_numbers_that_fit_nowhere(self) -> None:
+        """A whole number below 0 or beyond 64 bits, and what is not finite, are not written."""
+        for number in (-1, 2**64):
+            self.assertRaises(ValueError, encoding.encode_uvarint, number)
+        self.assertRaises(ValueError, encoding.encode_f64, float("nan"))
 
     def test_counts_have_an_end(self) -> None:
         """So many events nobody has: the sum is refused, as the native Types refuse it, and not made smaller."""

@@ -2,7 +2,7 @@
 
 A mutant is one change of text, or a few that belong together; each old text must occur exactly once, so that a mutant
 cannot go stale unseen. The names are those of the executable model of the protocol. Those that need
-Redis are in redis_rules.py. Not here: map_age and the rules of moves. copy_of_synced is no rule of the code but a
+Redis are in redis_rules.py, and so are those of moves. copy_of_synced is no rule of the code but a
 limit that operators have to keep.
 """
 

@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from taba.errors import StoreUnavailable
+from taba.errors import FrameError, StoreUnavailable
 from taba.interfaces import Append, LogDepth, Verdict
-from taba.server.frontend import DEPTH_SECONDS, Frontend
+from taba.server.frontend import DEPTH_SECONDS, Frontend, WrongClusterError
 from taba.server.observation import Observer
 from taba.server.throttle import Placing
 from taba.store.embedded import EmbeddedStore
@@ -140,6 +140,49 @@ class OneStoreTests(FrontendCase):
         """What belongs to no vbucket is for the store to refuse."""
         self.store = ShardedStore(self.memory)
         self.assertEqual(self.append(self.make(), self.batches(9)), [Verdict.REFUSED])
+
+    def test_other_cluster(self) -> None:
+        """An agent that was configured for other servers is told of both clusters, and nothing is taken."""
+        request = evolve(self.request(self.batches(0)), cluster="f" * 32)
+        problem = self.failureResultOf(self.make().append(request), WrongClusterError)
+        self.assertEqual((problem.value.asked, problem.value.here), ("f" * 32, self.memory.cluster.id))
+        self.assertEqual(self.waiting(), 0)
+
+    def test_what_agents_ask_first(self) -> None:
+        """Cluster, vbuckets, durability and Types are those of the store and of this server."""
+        topology, cluster = self.make().topology(), self.memory.cluster
+        self.assertEqual(
+            (topology.cluster, topology.vbuckets, topology.durability, topology.time),
+            (cluster.id, 4, cluster.durability, NOW),
+        )
+        self.assertEqual((set(topology.partials), set(topology.types)), (set(registry().handlers),) * 2)
+
+    def test_looks_are_always_answered(self) -> None:
+        """Full logs or not: a question costs them nothing."""
+        frontend = self.make()
+        self.fill(frontend, 1, until=lambda: self.waiting() > HARD)
+        look = Append(1, self.lanes.incarnation, 1)
+        self.assertEqual(self.append(frontend, [look]), [Verdict.OK])
+        self.assertFull(frontend, self.batches(1))
+
+    def test_seen_a_moment_ago(self) -> None:
+        """What waits in the logs is looked at some ten times a second, not for every request."""
+        frontend = self.make()
+        self.append(frontend, self.batches(0))
+        self.fill(frontend, 0, until=lambda: self.waiting() > HARD)
+        at_once = AppendRequest(self.memory.cluster.id, NOW, tuple(self.batches(0)))
+        answer = self.successResultOf(frontend.append(at_once))
+        self.assertEqual([each.verdict for each in answer.outcomes], [Verdict.OK])
+        self.assertFull(frontend, self.batches(0))
+
+    def test_damaged_on_its_way(self) -> None:
+        """Nothing of a request is taken of which one body is not what its agent sent; the answer names the batch."""
+        sound, damaged = self.batches(0, 1)
+        damaged = evolve(damaged, body=(damaged.body or b"")[:-1] + b"!")
+        problem = self.failureResultOf(self.make().append(self.request([sound, damaged])), FrameError)
+        self.assertIn("batch 1 of vbucket 1", str(problem.value))
+        self.assertEqual(self.waiting(), 0)
+        self.assertEqual(self.append(self.make(), [sound]), [Verdict.OK])
 
 
 class ShardTests(FrontendCase):

@@ -42,7 +42,7 @@ def counter(client: str, tab: str, value: str = "1", time: float = NOW) -> Event
     return client, tab, "CounterGroup", time, value
 
 
-class OperationTests(SynchronousTestCase):
+class ServedCase(SynchronousTestCase):
     """One be, one vbucket, a virtual clock."""
 
     def setUp(self) -> None:
@@ -86,6 +86,10 @@ class OperationTests(SynchronousTestCase):
         return {
             client: native.counter_group_summary(state, NOW, ())[1].count for client, state in sorted(states.items())
         }
+
+
+class OperationTests(ServedCase):
+    """Operations, from the log to what queries see."""
 
     def test_events_of_the_batch_go_first(self) -> None:
         """A tab is deleted with the events that came in the batch of the operation, whatever stands first in it."""
@@ -268,6 +272,22 @@ class CarryingTests(SynchronousTestCase):
         """What was to be done to a tab that is deleted is not done any more."""
         renames, types = self.carried(["a", "a upgrade", "a rebuild"], (DELETE, 1))
         self.assertEqual((renames, types), ({"a": "a deleted 1000"}, {"a upgrade": None, "a rebuild": None}))
+
+    def test_asked_for_twice(self) -> None:
+        """What is to be done to a tab is noted once; of a tab that there is not it is not noted."""
+        names, noted = ["a", "a upgrade"], (UPGRADE, None)
+        self.assertEqual(self.carried(names, noted, noted), ({}, {}))
+        self.assertEqual(self.carried(["a"], noted, noted), ({}, {"a upgrade": "Gauge"}))
+        self.assertEqual(self.carried(["b"], noted, (DELETE, 1)), ({}, {}))
+
+    def test_grave_of_another_type(self) -> None:
+        """A tab that has another Type by now keeps it, and the grave stays."""
+        types = {"a": "Gauge", "a deleted 1000": "Buffer"}
+        carrying = Carrying(types, Notes.among(types))
+        carrying.carry_out([Operation(UNDELETE, "a", 5.0)])
+        [(_, why)] = carrying.passed_over
+        self.assertIn("Buffer", why)
+        self.assertEqual((carrying.carried.renames, set(types)), ({}, {"a", "a deleted 1000"}))
 
     def test_times_that_are_taken(self) -> None:
         """Two deletions of one moment have names of their own."""

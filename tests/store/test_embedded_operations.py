@@ -71,6 +71,25 @@ class RowTests(EmbeddedSuite):
         writer.finish()
         self.successResultOf(stopping)
 
+    def test_two_flushes_at_once(self) -> None:
+        """Two operators who flush at the same moment drop the events once, and they are counted once."""
+        writer = QueuedWorker()
+        store = self.surroundings.embedded(open_folder(self.path), writer=writer)
+        starting = store.startService()
+        writer.finish()
+        self.successResultOf(starting)
+        appending = store.append([batch(1)])
+        writer.finish()
+        self.successResultOf(appending)
+        flushing = [store.flush(), store.flush()]
+        writer.finish()
+        self.assertEqual([self.successResultOf(each) for each in flushing], [10, 0])
+        self.assertEqual(self.successResultOf(store.depth()), [])
+        self.assertEqual(self.successResultOf(store.ledger())["flushed"], 10)
+        stopping = store.stopService()
+        writer.finish()
+        self.successResultOf(stopping)
+
 
 class DiskTests(EmbeddedSuite):
     """A disk that fails in the middle."""

@@ -281,6 +281,17 @@ class CacheTests(SynchronousTestCase):
         cache.change_ended(b"k", newer)
         self.assertEqual(cache.get(b"k", True), newer)
 
+    def test_a_slow_read_beside_a_change(self) -> None:
+        """A read that began while the key changed, and ends after that, may have found the old record: it is not kept.
+        """
+        cache = RecordCache(10_000)
+        newer = Found(version_of(2, b"y"), b"y")
+        cache.change_begins(b"k")
+        began = cache.read_begins()
+        cache.change_ended(b"k", newer)
+        cache.read_ended(began, b"k", self.FOUND)
+        self.assertEqual(cache.get(b"k", True), newer)
+
     def test_bounded(self) -> None:
         """The oldest go when the bytes are used up; a record larger than a share is never kept."""
         cache = RecordCache(16_000)

@@ -32,29 +32,35 @@ local function set_aside(keys, args)
   return gone
 end
 
--- Take the item of one Partial out of XM. One that an older version wrote does not say whose it is: then the first of that
--- size goes, which keeps count and sum.
-local function forget_size(sizes, size, id)
-  local items, wanted = redis.call('LRANGE', sizes, 0, -1), tostring(size)
+-- Take the items of Partials, given as `SIZE:ID`, out of XM, in one pass however many they are. An item that an older
+-- version wrote does not say whose it is: then the first of that size goes, which keeps count and sum.
+local function forget_sizes(sizes, gone)
+  local items, places, left = redis.call('LRANGE', sizes, 0, -1), {}, {}
   for at = 1, #items do
-    if items[at] == size .. ':' .. id then
-      wanted = items[at]
+    places[items[at]] = places[items[at]] or {}
+    table.insert(places[items[at]], at)
+  end
+  for at = 1, #gone do
+    local found = places[gone[at]] or places[split(gone[at])[1]]
+    if found and #found > 0 then
+      items[table.remove(found, 1)] = false
+    end
+  end
+  for at = 1, #items do
+    if items[at] then
+      left[#left + 1] = items[at]
     end
   end
   redis.call('DEL', sizes)
-  for at = 1, #items do
-    if items[at] == wanted then
-      wanted = nil
-    else
-      redis.call('RPUSH', sizes, items[at])
-    end
+  for at = 1, #left, 1000 do
+    redis.call('RPUSH', sizes, unpack(left, at, math.min(at + 999, #left)))
   end
 end
 
 -- keys: X, XM. args: vbucket, then the digits of the lineage and the stream id of each Partial that is to go. Answers with
 -- how many went: those that are there, of this vbucket and lineage. An older version noted neither.
 local function refolded(keys, args)
-  local gone = 0
+  local gone = {}
   for at = 2, #args, 2 do
     local entry = redis.call('XRANGE', keys[1], args[at + 1], args[at + 1])[1] or {'', {}}
     local fields = {v = '', l = '00000000'}
@@ -63,11 +69,13 @@ local function refolded(keys, args)
     end
     if entry[1] == args[at + 1] and fields.l == args[at] and (fields.v == '' or fields.v == args[1]) then
       redis.call('XDEL', keys[1], entry[1])
-      forget_size(keys[2], #fields.p, entry[1])
-      gone = gone + 1
+      gone[#gone + 1] = #fields.p .. ':' .. entry[1]
     end
   end
-  return gone
+  if #gone > 0 then
+    forget_sizes(keys[2], gone)
+  end
+  return #gone
 end
 
 always('taba_set_aside', set_aside)

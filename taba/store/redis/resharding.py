@@ -21,7 +21,7 @@ from taba.store.redis.asking import Command, ask_all
 from taba.store.redis.durability import choose
 from taba.store.redis.founding import Founding, Identity, Seen
 from taba.store.redis.keys import MARKERS, POSITION, Keys
-from taba.store.redis.library import present_version
+from taba.store.redis.library import ensure_library, present_version
 from taba.store.redis.move_steps import Confirmation, Pair, Site, Step, moving_step, undoing_step
 from taba.store.redis.moving_library import ensure_moving_library
 from taba.store.redis.placing import ACTIVE, GONE, MOVING, SEALED, UNDOING, Marker, MoveRow
@@ -182,6 +182,7 @@ class Resharding:
         for name, each in seen.items():
             await ensure_moving_library(self._shards[name], self._shards[name].link(ROLE))
             if not each.meta.cluster:
+                await ensure_library(self._shards[name], self._shards[name].link(ROLE))
                 await self._founding.adopt(name, identity)
 
     async def _finish(self, moves: Sequence[Move], undo: bool) -> None:
@@ -196,6 +197,8 @@ class Resharding:
                 worked = await self._round(pending, pairs, undo)
             except StoreUnavailable as failed:
                 problem = str(failed)
+                if "NOPERM" in problem:  # nothing but a change of settings will help
+                    raise StartError(problem) from failed
                 self._tell(len(moves), len(moves) - len(pending), 0, problem)
             if pending and not worked:
                 await self._sleep(RETRY_SECONDS if problem else LOOK_SECONDS)

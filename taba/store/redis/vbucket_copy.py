@@ -56,10 +56,6 @@ SHORT_ENTRIES = 16
 LOG_ROUNDS = 50
 """After so many rounds it is sealed in any case: more comes than can be copied."""
 
-_HASHES = (AGGREGATES, CLIENTS)
-_REST = (LANES, LEDGER)
-
-
 class MoveFailed(StoreUnavailable):
     """The copy is not what the source has any more, or another mover goes on: to be begun anew."""
 
@@ -93,6 +89,8 @@ class VbucketCopy:
     _target_lineage: str = field(default="", init=False)
     _logged: int = field(default=0, init=False)
     """How many entries of the log were copied."""
+    _lanes: dict[bytes, bytes] = field(factory=dict, init=False)
+    """The rows of lanes as they were imported."""
     _held: float = field(default=0.0, init=False)
     _bytes: int = field(default=0, init=False)
 
@@ -104,6 +102,9 @@ class VbucketCopy:
         await self._clear()
         await self._import_states()
         await self._import_log_until_short()
+        await self._import_lanes()
+        await self._settling.settle(self._target)  # what waits for replicas in vain should do so before the seal
+        await self._hold()
         sealed = self._clock.seconds()
         entries = await self._seal()
         await together([self._settling.settle(self._source), self._import_rest(entries)])
@@ -236,7 +237,7 @@ class VbucketCopy:
         flat = await ask(self._source, ROLE, "HGETALL", types)
         await self._import_hash(types, flat)
         states = [self._keys.states(self._vbucket, tab.decode()) for tab in flat[::2]]
-        await self._import_hashes([*states, *self._of(*_HASHES)])
+        await self._import_hashes([*states, *self._of(AGGREGATES, CLIENTS)])
         aside = await of_vbucket(self._source, self._keys, self._vbucket)
         commands = import_commands(aside)
         await self._send([self._importing("taba_move_import_aside", self._keys.aside, *each) for each in commands])
@@ -245,12 +246,12 @@ class VbucketCopy:
         if folded:  # so that the log goes on with the next number
             await self._send([self._importing("taba_move_import", self._of(LOG), "end", b"0-%d" % folded)])
 
-    async def _import_hashes(self, keys: Sequence[bytes], fields: int = SCANNED_FIELDS) -> None:
+    async def _import_hashes(self, keys: Sequence[bytes]) -> None:
         """Hashes, field by field, some of them at a time."""
         waiting = [(key, b"0") for key in keys]
         while waiting:
             some, waiting = waiting[:SCANNED_KEYS], waiting[SCANNED_KEYS:]
-            scans: list[Command] = [("HSCAN", key, cursor, "COUNT", fields) for key, cursor in some]
+            scans: list[Command] = [("HSCAN", key, cursor, "COUNT", SCANNED_FIELDS) for key, cursor in some]
             replies = await ask_all(self._source, self._source.link(ROLE), scans)
             for (key, _), (_, flat) in zip(some, replies, strict=True):
                 await self._import_hash(key, flat)
@@ -300,7 +301,15 @@ class VbucketCopy:
         """What batches write, once none comes any more."""
         while self._logged < entries:
             await self._import_log_part()
-        await self._import_hashes(self._of(*_REST), CALL_PARTS)
+        await together([self._import_lanes(), self._import_hashes(self._of(LEDGER))])
+
+    async def _import_lanes(self) -> None:
+        """The lanes' rows that are not what was imported before: there may be thousands, and few of them change."""
+        (key,) = self._of(LANES)
+        flat = await ask(self._source, ROLE, "HGETALL", key)
+        rows = list(zip(flat[::2], flat[1::2], strict=True))
+        await self._import_hash(key, [part for row in rows if self._lanes.get(row[0]) != row[1] for part in row])
+        self._lanes.update(rows)
 
 
 def _size(item: bytes) -> int:

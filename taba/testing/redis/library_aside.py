@@ -36,24 +36,25 @@ def _size_of(item: bytes) -> int:
 def refolded(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
     """taba_refolded."""
     vbucket, *pairs = args
-    gone = 0
+    gone: list[bytes] = []
     for lineage, stream_id in zip(pairs[::2], pairs[1::2], strict=True):
         for found, fields in items(call("XRANGE", keys[0], stream_id, stream_id)):
             named = rows.pairs(fields)
             own = named.get("l", b"00000000") == lineage and named.get("v", b"") in (b"", vbucket)
             if found == stream_id and own:
                 call("XDEL", keys[0], found)
-                _forget_size(call, keys[1], b"%d" % len(named["p"]), found)
-                gone += 1
-    return gone
+                gone.append(b"%d:%s" % (len(named["p"]), found))
+    if gone:
+        _forget_sizes(call, keys[1], gone)
+    return len(gone)
 
 
-def _forget_size(call: FunctionCall, sizes: bytes, size: bytes, stream_id: bytes) -> None:
+def _forget_sizes(call: FunctionCall, sizes: bytes, gone: list[bytes]) -> None:
     left: list[bytes] = items(call("LRANGE", sizes, 0, -1))
-    own = b"%s:%s" % (size, stream_id)
-    wanted = own if own in left else size
-    if wanted in left:
-        left.remove(wanted)
+    for own in gone:
+        wanted = own if own in left else own.partition(b":")[0]
+        if wanted in left:
+            left.remove(wanted)
     call("DEL", sizes)
-    for item in left:
-        call("RPUSH", sizes, item)
+    for at in range(0, len(left), 1000):
+        call("RPUSH", sizes, *left[at : at + 1000])

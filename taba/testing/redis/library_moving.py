@@ -71,7 +71,8 @@ def _seal(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
 
 def _frozen(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
     marker, expected, position = args
-    return int((get(call, "GET", keys[0]), lineage(call), get(call, "GET", keys[1])) == (marker, expected, position))
+    present = get(call, "GET", keys[1])
+    return int((get(call, "GET", keys[0]), lineage(call), present) == (marker, expected, position))
 
 
 def _retire(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
@@ -98,7 +99,8 @@ def _begin(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
 
 def _importing(call: FunctionCall, keys: Arguments, args: Arguments) -> bool:
     vbucket, epoch, token = args[:3]
-    return get(call, "GET", keys[0]) == b"I:" + epoch and get(call, "HGET", keys[1], vbucket) == token
+    own = get(call, "HGET", keys[1], vbucket) == token
+    return get(call, "GET", keys[0]) == b"I:" + epoch and own
 
 
 def _import(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:

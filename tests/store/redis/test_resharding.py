@@ -14,6 +14,7 @@ from taba.store.exporting import open_export
 from taba.store.folder import open_folder
 from taba.store.redis.migrating import Migration
 from taba.store.redis.resharding import Figures, Move, Progress, Resharding
+from taba.store.redis.rows import append_arguments
 from taba.store.redis.shard import Shard
 from taba.store.redis.shard_map import ShardMap, ShardRange, shard_map
 from taba.store.redis.store import RedisStore
@@ -187,12 +188,20 @@ class MoveTests(ReshardingCase):
         self.assertIn("SHARDS has vbucket 7 on shard3, and its data is on shard2", " ".join(self.said))
         self.get(self.mover(chart).run())
         self.assertEqual(knowing.shard_of(7), "shard3")
-        with self.assertRaises(StoreUnavailable):
-            self.get(self.store.append([batch(2, vbucket=7)]))
+        self.stage.world.advance(3.0)
+        self.assertEqual(self.verdict(batch(2, vbucket=7)), Verdict.MOVED)
         self.assertIn("1 vbuckets are on shard shard3", self.store.problem())
         (outcome,) = self.get(knowing.append([batch(2, vbucket=7)]))
         self.assertEqual(outcome.verdict, Verdict.OK)
         self.assertEqual(self.verdict(batch(1, vbucket=6)), Verdict.OK)
+
+    def test_new_shard_that_no_server_knows(self) -> None:
+        """The new shard becomes one of the cluster by the command itself."""
+        self.stage.add("shard3")
+        figures = self.get(self.mover({"shard1": (0, 3), "shard2": (4, 6), "shard3": (7, 7)}).run())
+        self.assertEqual(figures.moved, 1)
+        meta = self.ask("shard3", "HMGET", "t:meta", "cluster", "state", "shard")
+        self.assertEqual(meta, [self.store.cluster.id.encode(), b"ready", b"shard3"])
 
     def test_no_cluster(self) -> None:
         """Where no cluster is, or one has lost data, or ranges do not name its shards, nothing is moved."""
@@ -264,6 +273,55 @@ class UnderLoadTests(ReshardingCase):
         self.get(running)
         self.stage.world.advance(3.0)
         self.assertEqual(self.verdict(batch(4, vbucket=BUSY)), Verdict.OK)
+
+
+class BetweenTests(ReshardingCase):
+    """What happens in the middle of a copy."""
+
+    def before_seal(self, done: Any) -> Resharding:
+        """A mover; when it is about to seal the first vbucket that is copied, something is done."""
+        mover = self.mover({"shard1": (0, 2), "shard2": (3, 7)})
+        self.movers[-1]["shard1"].before("taba_move_seal", done)
+        return mover
+
+    def append(self, number: int) -> Any:
+        """A batch is appended by another server, just now."""
+        keys = [f"t:{letter}:{BUSY}" for letter in "OLDCM"]
+        arguments = 1209600, 1, 1, *append_arguments(1, batch(number, vbucket=BUSY))
+        return self.ask("shard1", "FCALL", "taba_append", 5, *keys, *arguments)
+
+    def test_batch_before_the_seal(self) -> None:
+        """A batch that comes when all was copied is copied, too, with its number: sent again it is known."""
+        self.get(self.before_seal(lambda: self.append(4)).run())
+        entries = self.get(self.store.read({BUSY: 4}, 1 << 20, 0))
+        self.assertEqual([each.body for each in entries], [batch(4, vbucket=BUSY).body])
+        (outcome,) = self.get(self.store.append([batch(4, vbucket=BUSY)]))
+        self.assertEqual((outcome.verdict, outcome.appended), (Verdict.OK, False))
+
+    def test_checkpoint_before_the_seal(self) -> None:
+        """A lease that ran out, and a checkpoint of who took it then: the copy is not what the shard has any more, and
+        is made again.
+        """
+
+        def fold() -> None:
+            self.ask("shard1", "DEL", f"t:E:{BUSY}")
+            lease = self.ask("shard1", "FCALL", "taba_acquire", 3, *(f"t:{each}:{BUSY}" for each in "OEQ"), "be", 5000)
+            folded, commits, _ = self.ask("shard1", "GET", f"t:Q:{BUSY}").split(b":")
+            self.ask("shard1", "SET", f"t:Q:{BUSY}", b"%s:%d:%d" % (folded, int(commits) + 1, lease[0]))
+            self.ask("shard1", "HSET", f"t:H:{BUSY}:other", "client0001", "newer")
+
+        figures = self.get(self.before_seal(fold).run())
+        self.assertEqual((figures.moved, len(figures.sealed_seconds)), (1, 1))
+        states = self.get(self.store.states(BUSY, [("other", "client0001")]))
+        self.assertEqual(states, {("other", "client0001"): b"newer"})
+
+    def test_aborted_before_the_seal(self) -> None:
+        """Somebody undoes the move: the vbucket is not sealed any more."""
+        figures = self.get(
+            self.before_seal(lambda: self.ask("shard1", "HSET", "t:moves", BUSY, "undoing:shard2")).run(), 600.0
+        )
+        self.assertEqual(figures.left, [BUSY])
+        self.assertEqual(self.marker(BUSY)[0], b"A:1")
 
 
 class InterruptedTests(ReshardingCase):
