@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
@@ -370,6 +370,7 @@ class FullTests(DoubleCase):
 class AnyFaultTests(DoubleCase):
     """Whatever happens to the second disk and to the process, both are exact."""
 
+    @settings(deadline=None)
     @given(
         st.lists(
             st.sampled_from(["give", "repeat", "full", "room", "crash", "crash holding 0", "crash holding 1", "pass"]),
