@@ -173,7 +173,8 @@ class OperationTests(ServedCase):
         self.append(counter("c5", "a"))
         self.pump()
         first = MILLISECONDS + 1000
-        self.assertEqual(graves(self.successResultOf(self.memory.tabs())), {"a": [first]})
+        tabs: dict[str, str] = self.successResultOf(self.memory.tabs())
+        self.assertEqual(graves(tabs), {"a": [first]})
         self.assertEqual(self.clients(f"a deleted {first} 1")["c5"], 1)
         self.successResultOf(self.served.maintenance.stopService())
         self.served.maintenance.startService()
