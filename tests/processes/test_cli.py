@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from attrs import frozen
@@ -122,12 +121,13 @@ class RecordTests(CliCase):
 
     def test_demo_until_interrupt(self) -> None:
         """Ctrl-C ends the demo in good order."""
+        before = self.server.counts("demo_requests")[0]
         demo = subprocess.Popen(
             [sys.executable, *TABA_CLI, "demo"], env=self.variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert demo.stdout is not None
         demo.stdout.readline()
-        time.sleep(0.5)
+        self.server.wait_for(lambda: self.server.counts("demo_requests")[0] > before, "the demo records")
         demo.send_signal(signal.SIGINT)
         output, errors = demo.communicate(timeout=PATIENCE)
         self.assertEqual((demo.returncode, errors), (0, b""))
