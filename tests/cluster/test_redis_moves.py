@@ -112,8 +112,8 @@ class MoveTests(MoveCase):
         self.assertEqual(s.shard, self.target)
 
     def test_source_forgets(self) -> None:
-        """The target arrives, and a failover takes the seal back; who looks at one shard only is not answered, so what
-        goes to the source again is not confirmed there.
+        """The target arrives, and a failover takes the seal back: a server that has not seen both shards lately answers
+        nothing, so that nothing is confirmed on the source.
         """
         s = self.script(durability="memory", server_count=2)
         events = {s.give(): 1}
@@ -128,6 +128,7 @@ class MoveTests(MoveCase):
             s.world.network.drop_connection(first.name, each.name)
         s.hides(s.agent, second)
         self.until_arrived(s)
+        s.fleet.mover.crash()  # it would seal the source again
         self.fail_over(s, self.source)
         events[s.give()] = 1
         s.world.advance(3 * s.fleet.confirm_seconds)

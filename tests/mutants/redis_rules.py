@@ -303,8 +303,8 @@ REDIS_MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "move_token",
-        "what a dead mover sent is written when another one has followed it",
-        _COPIES + "InterruptedTests.test_late_commands",
+        "of two movers that begin alike, one writes into what the other imports",
+        "tests.store.redis.test_functions.MovingFunctionTests.test_import_refused",
         (
             (
                 _TWIN_MOVING,

@@ -127,7 +127,7 @@ class RecordTests(CliCase):
         )
         assert demo.stdout is not None
         demo.stdout.readline()
-        self.server.wait_for(lambda: self.server.counts("demo_requests")[0] > before, "the demo records")
+        self.server.wait_for(lambda: self.server.counts("demo_requests")[0] > before + 300, "the demo records")
         demo.send_signal(signal.SIGINT)
         output, errors = demo.communicate(timeout=PATIENCE)
         self.assertEqual((demo.returncode, errors), (0, b""))
