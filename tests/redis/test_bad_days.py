@@ -258,7 +258,7 @@ class StrangeDataTests(BadDay):
         self.assertEqual((accepted.returncode, accepted.stdout), (0, f"Shard redis: {VBUCKETS} vbuckets begin anew.\n"))
         self.wait_until_well(server)
         self.assertIn("begin anew", server.output())
-        self.assertIn("127.0.0.1 accepts the loss", server.output())
+        self.assertIn("127.0.0.1 asks for /accept_loss shard=redis", server.output())
         # What the agent had not confirmed yet is sent again, too: nothing that it acknowledged is lost this time.
         self.assertAllThere(server)
         refused = self.cli(server, "accept-loss", "shard9", "--yes")
