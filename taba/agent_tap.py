@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 from attrs import evolve
 from twisted.application.service import IService, Service
 from twisted.internet.defer import inlineCallbacks
-from twisted.python.usage import UsageError
 
 from taba.agent.connecting import Connection
 from taba.agent.double import DoubleAgent
@@ -26,7 +25,7 @@ from taba.binding import EndpointString, check_endpoints
 from taba.errors import SettingsError
 from taba.guarding import shared_token
 from taba.handlers.registry import Registry, check_installed, installed
-from taba.options import SettingsOptions, given
+from taba.options import SettingsOptions, given, located
 from taba.process import Process
 from taba.settings import AgentSettings, DoubleAgentSettings, Endpoint, Gathered, gather
 from taba.stopping import stop_in_turn
@@ -37,6 +36,7 @@ from taba.web.tls import VerifiedServers
 class Options(SettingsOptions):
     """Command line of `twistd taba-agent`."""
 
+    program = "taba-agent"
     synopsis = "[options]"
     longdesc = "Takes the events of applications on this host, keeps them on disk, and forwards them to Taba servers."
     optParameters: ClassVar[list[list[Any]]] = [
@@ -59,7 +59,7 @@ class Options(SettingsOptions):
         try:
             endpoint = Endpoint.from_url(value) if "://" in value else Endpoint(host.strip("[]"), int(port))
         except ValueError:
-            raise UsageError(f"--server takes HOST:PORT or https://HOST:PORT, or https://HOST/PATH, not {value!r}")
+            raise SettingsError(f"--server takes HOST:PORT or https://HOST:PORT, or https://HOST/PATH, not {value!r}")
         self["servers"].append(endpoint)
 
     def opt_listen(self, value: str) -> None:
@@ -79,7 +79,8 @@ class Options(SettingsOptions):
         options = {**given(options), **self.common()}
         found = gather(AgentSettings, self["config"], self.environment, options)
         settings = with_absolute_paths(found.settings)
-        check(settings)
+        with located(found):
+            check(settings)
         return evolve(found, settings=settings)
 
 

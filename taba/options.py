@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import Options
 
 from taba.errors import SettingsError
 from taba.logs import log_through
@@ -15,8 +17,12 @@ from taba.settings import Gathered
 
 class SettingsOptions(Options):
     """Options of a plugin whose settings are gathered from a file, `environment` (by default that of the process) and
-    the command line. A mistake ends twistd with a sentence before it forks. `self["settings"]` has the settings.
+    the command line. A mistake ends twistd with a sentence on stderr, and status 1, before it forks.
+    `self["settings"]` has the settings.
     """
+
+    program: ClassVar[str]
+    """What the sentence begins with."""
 
     optParameters: ClassVar[list[list[Any]]] = [
         ["config", "c", None, "Settings file (JSON, or TOML when its name ends in .toml). TABA_* variables override it,"
@@ -50,12 +56,17 @@ class SettingsOptions(Options):
         }
         return given(options)
 
-    def postOptions(self) -> None:
-        """Read the settings."""
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """See `usage.Options`. SystemExit, with the sentence, for settings that cannot be used."""
         try:
-            gathered = self.gathered()
+            super().parseOptions(options)
         except SettingsError as problem:
-            raise UsageError(str(problem))
+            # Not a UsageError, for which twistd prints all options in front of the sentence.
+            raise SystemExit(f"{self.program}: {problem}")
+
+    def postOptions(self) -> None:
+        """Read the settings. Raises SettingsError."""
+        gathered = self.gathered()
         self["settings"] = gathered.settings
         if self["check-config"]:
             for line in gathered.lines():
@@ -65,6 +76,17 @@ class SettingsOptions(Options):
             print("The settings are in order.")
             raise SystemExit(self.inspected(gathered.settings))
         log_through(getattr(self, "parent", None), gathered.settings.log_format, gathered.settings.debug)
+
+
+@contextmanager
+def located(found: Gathered[Any]) -> Iterator[None]:
+    """Where a SettingsError is raised that begins with the key of a setting, it says where its value is from, too."""
+    try:
+        yield
+    except SettingsError as problem:
+        key = re.match(r"[A-Z_]+(\.[A-Z_]+)*", str(problem))
+        origin = found.origins.get(key[0]) if key else None
+        raise SettingsError(f"{origin}: {problem}" if origin else str(problem)) from problem
 
 
 def given(options: Mapping[str, tuple[Any, str]]) -> dict[str, tuple[Any, str]]:

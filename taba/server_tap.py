@@ -26,7 +26,7 @@ from taba.guarding import shared_token
 from taba.handlers.registry import Registry, check_installed, installed
 from taba.interfaces import IStore
 from taba.local_endpoint import LocalEndpoint
-from taba.options import SettingsOptions, given
+from taba.options import SettingsOptions, given, located
 from taba.process import Process
 from taba.server.blacklist import Blacklist, compiled
 from taba.server.service import Server
@@ -48,6 +48,7 @@ OWN_FLUSH_SECONDS = 10.0
 class Options(SettingsOptions):
     """Command line of `twistd taba-server`."""
 
+    program = "taba-server"
     synopsis = "[options]"
     longdesc = (
         "A complete Taba in one process: takes events, folds them durably, answers queries. Without --config it also "
@@ -60,7 +61,8 @@ class Options(SettingsOptions):
         ["interface", "i", None, "Address to listen on [default: 127.0.0.1]"],
         ["worker", None, None, "Given by the parent of SERVER_WORKERS: which of them this is, from 0.", int],
     ]
-    optFlags = [["memory", None, "Keep everything in memory: a stop loses it."]]
+    optFlags = [["memory", None, "Keep everything in memory: a stop loses it. The agent inside still keeps its spool,"
+         " what the store has not taken yet, in --data-dir."]]
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         super().__init__(environment)
@@ -99,7 +101,8 @@ class Options(SettingsOptions):
         options = {**given(options), **self.common()}
         found = gather(ServerSettings, self["config"], self.environment, options, basis)
         settings = with_absolute_paths(found.settings)
-        check(settings)
+        with located(found):
+            check(settings)
         if self["worker"] is not None:
             settings = of_worker(settings, self["worker"])
         return evolve(found, settings=settings)

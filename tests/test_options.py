@@ -9,14 +9,15 @@ import io
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import Options
 from twisted.trial.unittest import SynchronousTestCase
 
-from taba import agent_tap, server_tap
+from taba import agent_tap, console, server_tap
 from taba.settings import DatabaseSettings, ServerSettings, gather
 from tests.certificates import Authority
 
@@ -46,7 +47,7 @@ class OptionsTests(SynchronousTestCase):
 
     def assertRefused(self, words: str, options: Options, *arguments: str, **settings: Any) -> None:
         """The command line is refused with these words."""
-        problem = self.assertRaises(UsageError, self.parsed, options, *arguments, **settings)
+        problem = self.assertRaises(SystemExit, self.parsed, options, *arguments, **settings)
         self.assertIn(words, str(problem))
 
     def test_token_opens(self) -> None:
@@ -78,7 +79,7 @@ class OptionsTests(SynchronousTestCase):
         """Files that cannot be used are named before anything starts; the token is not shown."""
         self.token.chmod(0o640)
         for options in (server_tap.Options, agent_tap.Options):
-            problem = self.assertRaises(UsageError, self.parsed, options(), "--token-file", "token")
+            problem = self.assertRaises(SystemExit, self.parsed, options(), "--token-file", "token")
             self.assertIn(f"chmod 600 {self.token}", str(problem))
             self.assertNotIn(TOKEN, str(problem))
         self.assertRefused("nowhere.pem cannot be read", agent_tap.Options(), "--tls-ca-file", "nowhere.pem")
@@ -145,13 +146,52 @@ class OptionsTests(SynchronousTestCase):
         self.assertNotIn("word", line)
 
     def test_patterns(self) -> None:
-        """A pattern that RE2 does not take is named, with the setting, before anything starts."""
+        """A pattern that RE2 does not take is named, with the setting and the file or the variable, before anything
+        starts.
+        """
+        for variables, given, origin in (
+            ({}, {"NAME_BLACKLIST": ["("]}, self.folder / "settings.json"),
+            ({"TABA_NAME_BLACKLIST": '["("]'}, {}, "TABA_NAME_BLACKLIST"),
+        ):
+            self.assertRefused(f"taba-server: {origin}: NAME_BLACKLIST[0]: ", server_tap.Options(variables), **given)
         for key, value, words in (
             ("NAME_BLACKLIST", ["ok", "a(?=b)"], "NAME_BLACKLIST[1]: 'a(?=b)' is not a regular expression"),
             ("CLIENT_BLACKLIST", ["("], "CLIENT_BLACKLIST[0]: '(' is not a regular expression that RE2 takes"),
             ("TABS", [{"name": "*", "per_client": "keep"}], "TABS[0].name: '*' is not a regular expression"),
         ):
             self.assertRefused(words, server_tap.Options({}), **{key: value})
+
+    def test_role_names_its_place(self) -> None:
+        """So is a wrong role, and what is wrong with an agent's settings."""
+        place = self.folder / "settings.json"
+        self.assertRefused(f"taba-server: {place}: SERVER_ROLES: x", server_tap.Options({}), SERVER_ROLES="fe,x")
+        self.assertRefused("TABA_SERVER_ROLES: SERVER_ROLES", server_tap.Options({"TABA_SERVER_ROLES": "fe,x"}))
+        self.assertRefused(
+            f"taba-agent: {place}: SERVER_ENDPOINTS: an agent needs", agent_tap.Options({}), SERVER_ENDPOINTS=[]
+        )
+
+    def test_only_a_sentence(self) -> None:
+        """twistd says what is wrong and nothing else; a text is what Python ends with on stderr, with status 1."""
+        (self.folder / "wrong.json").write_text('{"BASE_PROT": 1}')
+        said = io.StringIO()
+        self.patch(sys, "argv", ["taba-server"])
+        with contextlib.redirect_stdout(said):
+            problem = self.assertRaises(SystemExit, console.run_twistd, "taba-server", ["wrong.json"])
+        self.assertEqual(said.getvalue(), "")
+        self.assertTrue(str(problem.code).startswith("taba-server: wrong.json: BASE_PROT"), problem.code)
+        self.assertEqual(len(str(problem.code).splitlines()), 1)
+
+    def test_no_file(self) -> None:
+        """The console scripts without a file say where they looked, and what needs none."""
+        self.patch(console, "DEFAULTS", {"taba-server": str(self.folder / "none.json")})
+        problem = self.assertRaises(SystemExit, console.run_twistd, "taba-server", ["--memory"])
+        self.assertIn(f"there is no {self.folder}/none.json", str(problem))
+        self.assertIn("`twistd -n taba-server --memory`, which needs none", str(problem))
+
+    def test_memory_keeps_a_spool(self) -> None:
+        """The help says that with --memory something is kept on the disk still."""
+        words = " ".join(str(server_tap.Options({})).split())
+        self.assertIn("still keeps its spool, what the store has not taken yet, in --data-dir", words)
 
     def test_double_agent(self) -> None:
         """A second set of servers has to be one, and its spool another one."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from statistics import median
 
 from attrs import define, field, frozen
@@ -240,6 +241,10 @@ class Endpoints:
         each.in_flight -= 1
         self._drop_left(each)
 
+    def any_answers(self) -> bool:
+        """Whether the last batches that some endpoint got were answered."""
+        return any(each.answers and not each.leaving for each in self._endpoints.values())
+
     def status(self, now: float) -> list[EndpointStatus]:
         """What is thought of each endpoint, in the order of their names' first use."""
         return [
@@ -254,6 +259,33 @@ class Endpoints:
             )
             for each in self._endpoints.values()
         ]
+
+
+@define
+class Obstacle:
+    """What keeps an agent from sending, for people: what the last try met, and since when no batches were answered."""
+
+    sentence: str | None = field(default=None, init=False)
+    """What the last try met; None while batches are answered, and before anything was tried."""
+    since: float = field(default=0.0, init=False)
+    """Wall time of the first try that failed since a batch was answered."""
+    _of_batches: bool = field(default=False, init=False)
+
+    def met(self, sentence: str, wall: float, *, probe: bool) -> None:
+        """A try came to nothing; that of a `probe` had no batches."""
+        if self.sentence is None:
+            self.since = wall
+        self.sentence = sentence
+        self._of_batches = self._of_batches or not probe
+
+    def passed(self, *, probe: bool) -> None:
+        """A server answered. That it answers a `probe` does not mean that it takes batches, where it did not before."""
+        if not probe or not self._of_batches:
+            self.sentence, self._of_batches = None, False
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"{self.sentence} (since {since})"
 
 
 @define

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from taba.agent.endpoint import EndpointDown, IEndpoint, WrongCluster
-from taba.agent.endpoints import PATIENCE_SECONDS, Endpoints, EndpointStatus, ServerClock
+from taba.agent.endpoints import PATIENCE_SECONDS, Endpoints, EndpointStatus, Obstacle, ServerClock
 from taba.agent.held import Action, Held
 from taba.agent.lanes import Lanes, Outgoing
 from taba.agent.measures import BUSY, DOWN, FAILED, STRANGER, AgentMeasures
@@ -103,6 +103,7 @@ class Forwarder(Service):
         self._stopped: Deferred[None] | None = None
         self._server_clock = ServerClock()
         self._told: set[str] = set()
+        self._obstacle = Obstacle()
         self._measures = measures or AgentMeasures()
 
     def join(self, cluster: str) -> None:
@@ -123,6 +124,10 @@ class Forwarder(Service):
     def clock_offset(self) -> float:
         """Seconds that the servers' clock is ahead of this one, as recent answers tell it; 0 before the first."""
         return self._server_clock.offset(self._clock.seconds(), self._wall())
+
+    def obstacle(self) -> Obstacle | None:
+        """What keeps batches here; None while some server answers them."""
+        return None if self._obstacle.sentence is None or self._endpoints.any_answers() else self._obstacle
 
     def endpoints(self) -> list[EndpointStatus]:
         """What is thought of each server now."""
@@ -234,17 +239,17 @@ class Forwarder(Service):
             finally:
                 self._probes.discard(probe)
         except EndpointDown as problem:
-            self._down(name, problem)
+            self._down(name, problem, probe=True)
             return
         except CancelledError:
             self._endpoints.released(name)
             return
         except BaseException:
-            self._broken(name)
+            self._broken(name, probe=True)
             raise
         now = self._clock.seconds()
         if self.cluster is not None and topology.cluster != self.cluster:
-            self._stranger(WrongCluster(name, topology.cluster))
+            self._stranger(WrongCluster(name, topology.cluster), probe=True)
             return
         self._heard(name, topology.time, started, now, probe=True)
         if name not in self._endpoints:
@@ -350,26 +355,32 @@ class Forwarder(Service):
         self._endpoints.answered(name, now, now - started, probe=probe)
         self._measures.answered(name, now - started)
         self._server_clock.heard(time, started, now)
+        self._obstacle.passed(probe=probe)
         if name in self._told and not probe:
             self._told.discard(name)
             self._log.info("{name} answers again", name=name)
 
-    def _broken(self, name: str) -> None:
+    def _broken(self, name: str, *, probe: bool = False) -> None:
         """A request ended by a defect, or was cancelled."""
+        self._obstacle.met(f"A request to {name} ended by a defect; the log has it", self._wall(), probe=probe)
         self._endpoints.failed(name, self._clock.seconds())
         self._measures.unanswered(name, FAILED)
 
-    def _down(self, name: str, problem: EndpointDown) -> None:
+    def _down(self, name: str, problem: EndpointDown, *, probe: bool = False) -> None:
         self._measures.unanswered(name, DOWN if problem.retry_after is None else BUSY)
         self._endpoints.failed(name, self._clock.seconds(), problem.retry_after)
-        self._tell(name, f"A server does not answer: {problem}")
+        sentence = f"A server does not answer: {problem}"
+        self._obstacle.met(sentence, self._wall(), probe=probe)
+        self._tell(name, sentence)
 
-    def _stranger(self, problem: WrongCluster) -> None:
+    def _stranger(self, problem: WrongCluster, *, probe: bool = False) -> None:
         """Another cluster's server is asked again, rarely: somebody may put things right."""
         self._met.pop(problem.name, None)
         self._measures.unanswered(problem.name, STRANGER)
         self._endpoints.failed(problem.name, self._clock.seconds(), STRANGER_SECONDS)
-        self._tell(problem.name, f"{problem}; this agent's spool belongs to {self.cluster}. Nothing is sent there.")
+        sentence = f"{problem}; this agent's spool belongs to {self.cluster}. Nothing is sent there."
+        self._obstacle.met(sentence, self._wall(), probe=probe)
+        self._tell(problem.name, sentence)
 
     def _tell(self, name: str, sentence: str) -> None:
         """Say it once until the server answers again."""

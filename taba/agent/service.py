@@ -354,12 +354,12 @@ class Agent(Service):
 
     def facts(self) -> dict[str, Any]:
         """What /status says."""
-        totals = self.lanes.totals()
-        intake = self.intake
+        totals, intake, obstacle = self.lanes.totals(), self.intake, self.forwarder.obstacle()
         return {
             "incarnation": self.committer.incarnation,
             "cluster": self.forwarder.cluster,
             "problem": self.refusing(),
+            "sending_problem": None if obstacle is None else str(obstacle),
             "ledger": self.ledger(),
             "unsent": parts(self.committer.ledger),
             "learned_types": ", ".join(self.types.known.learned()) or None,

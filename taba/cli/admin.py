@@ -19,6 +19,16 @@ from taba.cli.tables import bytes_of
 VERIFY_SECONDS = 600.0
 """How long an answer of the integrity check may take: it looks at everything that is stored."""
 
+REMEDIES = {
+    "damaged State": "A damaged State cannot be repaired: the client's numbers are missing in that tab, and its next"
+    " events cannot be folded and are set aside (`taba-cli aside`). Restore a backup, or delete the tab and let it"
+    " begin anew (`taba-cli delete NAME`).",
+    "there is no Handler": "A tab of an unknown Type stays as it is: name its Handler in ADDITIONAL_HANDLERS of all"
+    " servers, or delete the tab.",
+    "too busy": "Of a tab that is too busy nothing is known: ask again when less is recorded in it.",
+}
+"""How the problems begin that `verify --repair` leaves -> what can be done instead."""
+
 
 def _facts(session: Session, path: str, asked: dict[str, str], method: str = "GET", *has: str) -> dict[str, Any]:
     """An answer in JSON, with some members; exits where there is none."""
@@ -91,8 +101,11 @@ def undelete(session: Session, names: tuple[str, ...]) -> None:
         session.put_facts(facts)
     elif facts["undeleted"]:
         session.put("\n".join(f"{name}: is being brought back" for name in facts["undeleted"]))
+    if not session.as_json:
+        for name, reason in facts.get("refused", {}).items():
+            session.note(f"{name}: not brought back: {reason}")
     if not facts["undeleted"]:
-        session.fail(NOTHING_FOUND, "no such tab can be brought back: see `taba-cli deleted`.")
+        session.fail(NOTHING_FOUND, "nothing was brought back: see `taba-cli deleted`.")
 
 
 @click.command()
@@ -173,8 +186,15 @@ def verify(session: Session, names: tuple[str, ...], as_re: bool, repair: bool) 
         wrong = f"{len(findings)} of them with a problem" if findings else "all in order"
         session.put(f"{facts['checked']} checked, {wrong}.")
     if any(not each["repaired"] for each in findings):
-        hint = "" if repair else " Mend it with `taba-cli verify --repair`."
-        session.fail(NOTHING_FOUND, f"something is wrong with what is stored.{hint}")
+        session.fail(NOTHING_FOUND, f"something is wrong with what is stored. {_what_to_do(findings, repair)}")
+
+
+def _what_to_do(findings: list[dict[str, Any]], repair: bool) -> str:
+    """What helps against findings, as far as they are not repaired."""
+    left = [each["problem"] for each in findings if not each["repaired"]]
+    kinds = {next((kind for kind in REMEDIES if problem.startswith(kind)), "") for problem in left}
+    told = [] if repair or "" not in kinds else ["Mend it with `taba-cli verify --repair`."]
+    return " ".join([*told, *(REMEDIES[kind] for kind in REMEDIES if kind in kinds)])
 
 
 @click.command()

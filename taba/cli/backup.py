@@ -75,7 +75,7 @@ def restore(session: Session, file: Path, data_dir: Path, yes: bool) -> None:
     from taba.store.folder import open_folder
 
     try:
-        facts = facts_of(file)
+        facts = facts_of(file, is_backup=True)
         session.progress(f"Checking {file}")
         check(file)
         session.end_progress()

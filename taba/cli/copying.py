@@ -30,6 +30,8 @@ BUSY_SECONDS = 10.0
 KEPT = "replaced"
 """What the name of the store that a restore replaced ends with."""
 
+ANOTHER = "Use another copy of it, or another backup."
+
 Told = Callable[[int, int], None]
 """Hears how many pages of how many are copied."""
 
@@ -53,21 +55,25 @@ class StoreFacts:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def _reading(path: Path, is_backup: bool = False) -> Iterator[sqlite3.Connection]:
     """A connection that reads a database. Errors of SQLite and of the disk become CopyError."""
     try:
         uri = f"file:{quote(str(path.absolute()))}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as database:
             yield database
     except (sqlite3.Error, OSError) as error:
+        if is_backup and isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            raise CopyError(f"The backup {path} is damaged ({error}). {ANOTHER}") from error
         raise CopyError(f"{explain(error, str(path))}.") from error
 
 
-def facts_of(path: Path) -> StoreFacts:
-    """What a database file holds. Raises CopyError when it is no store of ours, or of a newer version."""
+def facts_of(path: Path, is_backup: bool = False) -> StoreFacts:
+    """What a database file holds. Raises CopyError when it is no store of ours, or of a newer version; `is_backup` says
+    what the file is in its words.
+    """
     if not path.is_file():
         raise CopyError(f"There is no file {path}.")
-    with _reading(path) as database:
+    with _reading(path, is_backup) as database:
         return _facts(database, path)
 
 
@@ -96,11 +102,11 @@ def _facts(database: sqlite3.Connection, path: Path) -> StoreFacts:
 
 
 def check(path: Path) -> None:
-    """Look at every page of a database. Raises CopyError when one is damaged."""
-    with _reading(path) as database:
+    """Look at every page of a backup. Raises CopyError when one is damaged."""
+    with _reading(path, is_backup=True) as database:
         found = [row[0] for row in database.execute("PRAGMA integrity_check(3)").fetchall()]
     if found != ["ok"]:
-        raise CopyError(f"{path} is damaged: {'; '.join(found)}. Use another backup.")
+        raise CopyError(f"The backup {path} is damaged ({'; '.join(found)}). {ANOTHER}")
 
 
 def back_up(data_dir: Path, target: Path, told: Told) -> StoreFacts:

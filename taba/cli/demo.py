@@ -72,9 +72,11 @@ class Traffic:
 
     def step(self, now: float, seconds: float) -> list[Event]:
         """The events of the last `seconds` before the wall time `now`."""
+        opening = self._gauges == -math.inf
         swing = 1.0 + 0.6 * math.sin(now / 9.0) + 0.3 * math.sin(now / 2.3)
         self._due += self.rate * swing * seconds
-        events: list[Event] = []
+        # Every Type is there from the first step on.
+        events = self._request(now, slow=True) if opening else []
         while self._due >= 1.0:
             self._due -= 1.0
             events += self._request(now)
@@ -82,14 +84,15 @@ class Traffic:
             self._gauges = now
             versions = zip(CLIENTS, ("2.5.0", "2.5.0", "2.4.1"), strict=True)
             events += [Event(client, "demo_version", "Gauge", version) for client, version in versions]
-            if swing > 1.2:
+            if swing > 1.2 or opening:
                 until = now + BUSY_SECONDS
                 events += [Event(each, "demo_busy", "ExpiryGauge", ("busy", until)) for each in CLIENTS[:2]]
         return events
 
-    def _request(self, now: float) -> list[Event]:
+    def _request(self, now: float, slow: bool = False) -> list[Event]:
         client = self.random.choice(CLIENTS)
         took = round(self.random.lognormvariate(3.6 if client == CLIENTS[2] else 3.0, 0.8), 2)
+        took += SLOW_MS if slow else 0.0
         received, sent = self.random.randint(200, 4_000), self.random.randint(500, 60_000)
         events = [
             Event(client, "demo_requests", "CounterGroup", 1),

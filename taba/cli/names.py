@@ -38,17 +38,23 @@ def split(names: tuple[str, ...], as_re: bool) -> tuple[str, ...]:
 
 
 def complete_tabs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The tabs that begin so, as the server has them; none when it does not answer at once."""
-    return _complete(context, "/names", "name", incomplete)
+    """The tabs that begin so, as the server has them; none when it does not answer at once. Where several are taken,
+    the last of a list with commas is completed.
+    """
+    return _complete(context, parameter, "/names", "name", incomplete)
 
 
 def complete_clients(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The clients that begin so."""
-    return _complete(context, "/clients", "client", incomplete)
+    """The clients that begin so, likewise."""
+    return _complete(context, parameter, "/clients", "client", incomplete)
 
 
-def _complete(context: click.Context, path: str, kind: str, incomplete: str) -> list[CompletionItem]:
+def _complete(
+    context: click.Context, parameter: click.Parameter, path: str, kind: str, incomplete: str
+) -> list[CompletionItem]:
     session = context.find_object(Session) or Session()
+    takes_lists = parameter.nargs == -1 and not context.params.get("as_re")
+    before, comma, incomplete = incomplete.rpartition(",") if takes_lists else ("", "", incomplete)
     asked = {kind: f"{re.escape(incomplete)}.*", "re": "1"}
     url = url_of(base_url(session.server), path, asked)
     try:
@@ -56,7 +62,8 @@ def _complete(context: click.Context, path: str, kind: str, incomplete: str) -> 
         names = json.loads(reply.text) if reply.status == 200 else []
     except (Unreachable, ValueError, click.UsageError):
         return []
-    return [CompletionItem(str(name)) for name in names[:COMPLETION_NAMES] if str(name).startswith(incomplete)]
+    found = [str(name) for name in names[:COMPLETION_NAMES] if str(name).startswith(incomplete)]
+    return [CompletionItem(f"{before}{comma}{name}") for name in found]
 
 
 def names_argument(required: bool = True) -> Callable[[F], F]:

@@ -220,13 +220,20 @@ class Session:
         """Write what a command found out, as JSON."""
         self.put_json(json.dumps(facts, ensure_ascii=False))
 
-    def put_table(self, head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-        """Write rows in columns; `right` are the numbers of those that are aligned to the right. Without the head, and
-        with tabulators in place of blanks, where no people read it.
+    def put_table(
+        self,
+        head: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        right: Sequence[int] = (),
+        *,
+        whole: Sequence[int] = (),
+    ) -> None:
+        """Write rows in columns; `right` are the numbers of those that are aligned to the right, `whole` of those that
+        are never cut. Without the head, and with tabulators in place of blanks, where no people read it.
         """
         visible = [[layout.visible(cell) for cell in row] for row in rows]
         if self.on_terminal:
-            self.put_raw(tables.table(head, visible, right, self.width, bold=self.color))
+            self.put_raw(tables.table(head, visible, right, self.width, bold=self.color, whole=whole))
         else:
             self.put_raw("\n".join("\t".join(row) for row in rows))
 

@@ -9,11 +9,11 @@ import json
 
 import click
 
-from taba.cli import layout
+from taba.cli import layout, tables
 from taba.cli.names import client_option, names_argument, parameters, re_option, split
 from taba.cli.options import common_options
 from taba.cli.session import NOTHING_FOUND, Session
-from taba.cli.windows import Windows, windows_of
+from taba.cli.windows import VALUE, Windows, windows_of
 
 table_option = click.option("--table", "-t", "as_table", is_flag=True, help="A row for each window, in columns.")
 
@@ -103,7 +103,26 @@ def _put_lines(session: Session, lines: list[str], as_table: bool, nameless: boo
     columns = Windows.columns(found)
     drawn = [[head, *cells] for head, windows in zip(heads, found, strict=True) for cells in windows.cells(columns)]
     head = ["TAB", "WINDOW", *columns]
-    session.put_table(head, drawn, right=range(2, len(head)) if columns != ["VALUE"] else ())
+    if session.on_terminal:
+        head, drawn = _without_the_last(session, head, drawn)
+    session.put_table(head, drawn, [at for at in range(2, len(head)) if head[at] != VALUE], whole=(0, 1))
+
+
+def _without_the_last(session: Session, head: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without the last columns of numbers, as far as the terminal has no room for them, which is said."""
+    shown = [[layout.visible(cell) for cell in row] for row in [head, *rows]]
+    widths = [max(tables.width_of(row[at]) for row in shown) for at in range(len(head))]
+    kept = list(range(len(head)))
+    if head[-1] == VALUE:
+        widths[-1] = tables.LEAST
+    while sum(widths[at] + tables.GAP for at in kept) - tables.GAP > session.width:
+        gone = next((at for at in reversed(kept) if at > 1 and head[at] != VALUE), None)
+        if gone is None:
+            break
+        kept.remove(gone)
+    if left_out := [name for at, name in enumerate(head) if at not in kept]:
+        session.note(f"there is no room for {', '.join(left_out)}: take a wider terminal, or a pipe.")
+    return [head[at] for at in kept], [[row[at] for at in kept] for row in rows]
 
 
 def _names_in_json(text: str, path: str) -> set[str]:

@@ -8,7 +8,7 @@ beyond that lines are cut at the edge.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 GAP = 2
 """Blanks between columns."""
@@ -40,23 +40,34 @@ def cut(text: str, width: int) -> str:
 
 
 def table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), width: int = 80, bold: bool = False
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[int] = (),
+    width: int = 80,
+    bold: bool = False,
+    *,
+    whole: Sequence[int] = (),
 ) -> str:
-    """A head and rows in columns, without trailing blanks; `right` numbers those that are aligned to the right."""
+    """A head and rows in columns, without trailing blanks; `right` numbers those that are aligned to the right, `whole`
+    those that are not cut whatever the width is.
+    """
     lines = [list(head), *(list(row) for row in rows)]
     widths = [max(width_of(line[at]) for line in lines) for at in range(len(head))]
-    _narrow(widths, right, width)
+    _narrow(widths, {*right, *whole}, width)
+    if whole:  # no line is cut in front of their end
+        ends = max(whole) + 1
+        width = max(width, sum(widths[:ends]) + GAP * ends)
     drawn = [_line(line, widths, right, width) for line in lines]
     if bold:
         drawn[0] = f"{BOLD}{drawn[0]}{PLAIN}"
     return "\n".join(drawn)
 
 
-def _narrow(widths: list[int], right: Sequence[int], width: int) -> None:
-    """Take from the widest columns on the left what is too much."""
+def _narrow(widths: list[int], fixed: Collection[int], width: int) -> None:
+    """Take from the widest columns that are not `fixed` what is too much."""
     excess = sum(widths) + GAP * (len(widths) - 1) - width
     while excess > 0:
-        left = [at for at in range(len(widths)) if at not in right and widths[at] > LEAST]
+        left = [at for at in range(len(widths)) if at not in fixed and widths[at] > LEAST]
         if not left:
             return
         widest = max(left, key=lambda at: widths[at])

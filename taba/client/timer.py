@@ -9,7 +9,8 @@ Percentile events.
 
 Durations are in milliseconds. What ends by an exception is measured too, and counted in the CounterGroup tab
 `NAME_exceptions`; cancelled coroutines and futures are among it. A Timer around functions may be used many times and
-in any thread; for each `with`, in coroutines too, make one. Functions that yield are measured up to their first step.
+in any thread; for each `with`, in coroutines too, make one; `async with` does the same. Functions that yield are
+refused: their caller's time would be measured as well, and one that is not exhausted never ends.
 """
 
 from __future__ import annotations
@@ -49,13 +50,28 @@ class Timer:
     ) -> None:
         self._record(self._started, kind is not None)
 
+    async def __aenter__(self) -> Timer:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
     def __call__(self, function: F) -> F:
         """`function`, measured from each call to its return; a coroutine function to the end of the coroutine, and one
-        that returns a Deferred, or a future or task of asyncio, until that has its result.
+        that returns a Deferred, or a future or task of asyncio, until that has its result. Raises TypeError for a
+        function that yields.
         """
         import inspect  # too dear for those who only import the client
 
         called: Any = function
+        for yields in (inspect.isgeneratorfunction, inspect.isasyncgenfunction):
+            if yields(called) or yields(called.__call__):
+                raise TypeError(
+                    f"{called!r} yields, and it is not known when it ends: use `with client.timer(...)` in it, around"
+                    " what is to be measured; or, as with inlineCallbacks, put the timer above the other decorator"
+                )
         if inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(called.__call__):
             return self._around_coroutine(function)
 

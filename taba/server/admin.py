@@ -25,7 +25,7 @@ from taba.server.answering import Items, PacedAnswer
 from taba.server.asking import asker_of, refusing, style_of, values_in
 from taba.server.backend import Backend
 from taba.server.checking import Checking, Finding
-from taba.server.notes import graves, is_note
+from taba.server.notes import cannot_return, graves, is_note
 from taba.server.operations import DELETE, REFOLD, UNDELETE, UPGRADE, Operations, carrier
 from taba.server.operations import Request as Wanted
 from taba.server.parameters import ParameterError, Parameters
@@ -153,24 +153,28 @@ class AdminResources:
             write_json(request, {"deleted": list(tabs), "undo_until": until})
 
     async def undelete(self, request: Request) -> None:
-        """`NAME: is being brought back` per line, or {"undeleted": [NAME, ...]}."""
+        """`NAME: is being brought back`, or `NAME: not brought back: REASON`, per line; or {"undeleted": [NAME, ...],
+        "refused": {NAME: REASON, ...}}.
+        """
         values = values_in(request, ("name", "re", "deleted"))
         asked = Parameters(name=values.get("name"), regular="re" in values)
         choice = asked.tabs()
         if not asked.name or choice is None:
             raise ParameterError("Which tabs? Name them: name=a,b or, with re=1, name=PATTERN.")
-        more = {}
-        if "deleted" in values:
-            more["deleted"] = _milliseconds(values["deleted"])
+        deleted = _milliseconds(values["deleted"]) if "deleted" in values else None
         types = await self._over.store.tabs()
-        # A deletion that was answered may not have been carried out yet: then the tab is still there.
-        present = [] if choice.listed is None else [tab for tab in choice.listed if tab in types and not is_note(tab)]
-        tabs = sorted({*(tab for tab in graves(types) if choice.takes(tab)), *present})
+        named = [] if choice.listed is None else [tab for tab in choice.listed if not is_note(tab)]
+        wanted = sorted({*(tab for tab in graves(types) if choice.takes(tab)), *named})
+        refused = {tab: reason for tab in wanted if (reason := cannot_return(tab, types, deleted))}
+        tabs = [tab for tab in wanted if tab not in refused]
+        more = {} if deleted is None else {"deleted": deleted}
         await self._send([Wanted(UNDELETE, tab, more) for tab in tabs], request)
         if style_of(request) is Style.TEXT:
-            write_text(request, "".join(f"{tab}: is being brought back\n" for tab in tabs))
+            lines = [f"{tab}: is being brought back\n" for tab in tabs]
+            lines += [f"{tab}: not brought back: {reason}\n" for tab, reason in refused.items()]
+            write_text(request, "".join(lines) or "There is nothing to bring back.\n")
         else:
-            write_json(request, {"undeleted": tabs})
+            write_json(request, {"undeleted": tabs, "refused": refused})
 
     async def upgrade(self, request: Request) -> None:
         """`Started`, or {"started": true, "tabs": n}."""

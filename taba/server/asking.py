@@ -12,34 +12,20 @@ from twisted.web.server import Request
 from taba.errors import SpoolError, StoreError
 from taba.interfaces import Style
 from taba.server.parameters import ParameterError, values_of
-from taba.web.answers import Refusal
+from taba.web.answers import Refusal, accepted
 from taba.web.forwarded import Asker, TrustedProxies
 
 
 def style_of(request: Request) -> Style:
     """What the request accepts: the first media type of its list that is known here; text when there is none."""
-    accept = (request.getHeader("accept") or "").lower()
-    ranked = sorted((each.split(";") for each in accept.split(",")), key=_quality, reverse=True)
-    for media, *_ in ranked:
-        name = media.strip()
-        if name in ("*/*", "text/*", Style.TEXT.value):
+    for media in accepted(request):
+        if media in ("*/*", "text/*", Style.TEXT.value):
             return Style.TEXT
-        if name == Style.JSON.value:
+        if media in ("application/*", Style.JSON.value):
             return Style.JSON
-        if name == Style.DETAILED.value:
+        if media == Style.DETAILED.value:
             return Style.DETAILED
     return Style.TEXT
-
-
-def _quality(parts: Sequence[str]) -> float:
-    for part in parts[1:]:
-        name, _, value = part.strip().partition("=")
-        if name == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 def refusing(answer: Callable[[Request], Awaitable[None]]) -> Callable[[Request], Deferred[None]]:

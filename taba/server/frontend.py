@@ -109,6 +109,7 @@ class Frontend:
         refused: set[int] = yield self._refused(request.batches)
         taken = [each for each in request.batches if each.body is None or each.vbucket not in refused]
         if refused and not any(each.body is not None for each in taken):
+            self._observer.rejected()
             raise StoreUnavailable(
                 "The logs are too full (QUEUE_THROTTLE_CAPACITY, QUEUE_CAPACITY): be does not keep up, or no be runs."
             )

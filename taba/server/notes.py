@@ -133,6 +133,22 @@ class Notes:
         return sum(map(len, self._by_tab.values()))
 
 
+def cannot_return(tab: str, types: Mapping[str, str], deleted: int | None) -> str:
+    """Why the deletion of a tab, the newest or that of `deleted` milliseconds, cannot be undone now, as the names of
+    all tabs, with their Types, have it; "" when it can, or when nobody knows: a deletion that was asked for a moment
+    ago may not have been carried out yet, and its tab is still there.
+    """
+    found = [note for note in map(parse, filter(is_note, types)) if note is not None]
+    mine = [note for note in found if note.tab == tab and note.kind is Kind.DELETED]
+    if deleted is not None:
+        mine = [note for note in mine if note.milliseconds == deleted]
+    if not mine:
+        return "" if tab in types and deleted is None else "there is no such deletion"
+    newest = max(mine, key=lambda note: note.milliseconds)
+    then, now = types[newest.name], types.get(tab)
+    return "" if now in (None, then) else f"the tab is of Type {now} now, and was of Type {then}"
+
+
 def graves(types: Mapping[str, str]) -> dict[str, list[int]]:
     """Tab -> the times, in milliseconds, of its deletions that can be undone, ascending; from the names of all tabs."""
     found: dict[str, set[int]] = {}

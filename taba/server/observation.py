@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
+from attrs import define, field
 from twisted.logger import Logger
 
 from taba.interfaces import Checkpoint, LogEntry
@@ -17,7 +18,15 @@ from taba.server.generations import Refused
 from taba.server.latency import ENQUEUE, PROCESSED, LatencyTracker
 from taba.server.measures import ServerMeasures
 from taba.server.operations import Operation
+from taba.web.measured import AnsweredRequests
 
+TIMED = {
+    "/post": "taba_post_direct_time_ms",
+    "/tabs": "get_tabs_time_ms",
+    "/projection": "get_projection_time_ms",
+    "/supertabs": "get_super_tabs_time_ms",
+}
+"""Path -> the tab with the times of its answers."""
 SAMPLES = 100
 """How many refused Partials are remembered."""
 
@@ -30,6 +39,18 @@ class Recorder(Protocol):
 
     def percentile(self, name: str, value: float) -> None:
         """Record a PercentileGroup event."""
+
+
+@define
+class TimedRequests(AnsweredRequests):
+    """The answers of a server, of which some paths' times go to `timed`: path, status, seconds."""
+
+    timed: Callable[[str, int, float], None] = field(kw_only=True)
+
+    def answered(self, path: bytes, status: int, seconds: float) -> None:
+        """See `AnsweredRequests.answered`."""
+        AnsweredRequests.answered(self, path, status, seconds)
+        self.timed(path.decode("latin-1"), status, seconds)
 
 
 class Observer:
@@ -54,7 +75,7 @@ class Observer:
         self.refusals: Counter[str] = Counter()
         self.dropped_vbuckets = 0
         self.checkpoints = 0
-        self.measures = ServerMeasures()
+        self.measures = ServerMeasures(http=TimedRequests(timed=self.timed))
 
     # Front end.
 
@@ -67,6 +88,22 @@ class Observer:
         self._tracker.add(ENQUEUE, latency, self._monotonic())
         self._record.percentile("taba_latency_enqueue_sec", latency)
         self._record.percentile("taba_post_zip_time_ms", seconds * 1e3)
+
+    def rejected(self) -> None:
+        """An append request was refused, since the logs of all that it is for are too full."""
+        self._record.counter("taba_updates_rejected")
+
+    def timed(self, path: str, status: int, seconds: float) -> None:
+        """A request was answered: its time, or, where Taba failed, that it did. One that asks for what cannot be, 4xx,
+        is neither.
+        """
+        tab = TIMED.get(path)
+        if tab is None:
+            return
+        if status >= 500:
+            self._record.counter(f"{tab}_exceptions")
+        elif status < 400:
+            self._record.percentile(tab, seconds * 1e3)
 
     # Back end.
 
@@ -86,6 +123,10 @@ class Observer:
             latency = max(0.0, now - appended)
             self._tracker.add(PROCESSED, latency, self._monotonic())
             self._record.percentile("taba_latency_task_processed_ms", latency * 1e3)
+
+    def connections_lost(self, shards: int) -> None:
+        """So many shards of the store lost their connection."""
+        self._record.counter("redis_connection_error", shards)
 
     def checkpointed(self, vbuckets: int, seconds: float) -> None:
         """All dirty vbuckets were checkpointed."""

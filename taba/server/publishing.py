@@ -22,9 +22,16 @@ from taba.server.backend import Backend
 from taba.server.latency import ENQUEUE, PROCESSED, Latencies, LatencyTracker
 from taba.server.sleeping import Sleeping
 
+Shard = Mapping[str, Any]
+"""One row of `Sharded.shard_states`."""
+
 PUBLISH_SECONDS = 15.0
 EXPIRY_SECONDS = 46.5
 """For how long others believe that a server is there which they do not hear of: the original's figures."""
+
+
+SAY_AGAIN_SECONDS = 60.0
+"""How often at most the log says that no be is running."""
 
 
 def waiting(depth: Sequence[LogDepth], wall: float) -> dict[str, Any]:
@@ -35,8 +42,26 @@ def waiting(depth: Sequence[LogDepth], wall: float) -> dict[str, Any]:
     }
 
 
+def without_be(members: Mapping[str, Mapping[str, Any]]) -> str:
+    """What is wrong where none of these servers is a be; "" where one is."""
+    some = any("be" in facts.get("roles", ()) for facts in members.values())
+    return "" if some else "no server of role be is running"
+
+
+def lost_connections(before: Sequence[Shard], after: Sequence[Shard], seconds: float) -> int:
+    """How many shards lost their connection between two looks at them, `seconds` apart. A shard that was lost more than
+    once counts once.
+    """
+    open_before = {shard["shard"] for shard in before if shard["open"]}
+    return sum(
+        shard["shard"] in open_before and (not shard["open"] or shard["seconds"] < seconds) for shard in after
+    )
+
+
 class Publishing(Service):
-    """The facts of one server process. `member` is its name, `roles` its roles, `collect` lets its GC begin."""
+    """The facts of one server process. `member` is its name, `roles` its roles, `collect` lets its GC begin. `shards`
+    gives the rows of the store's shards, if it has any; `lost` hears how many of them lost their connection.
+    """
 
     _log = Logger()
 
@@ -50,6 +75,8 @@ class Publishing(Service):
         clock: IReactorTime,
         wall: Callable[[], float],
         collect: Callable[[], None],
+        shards: Callable[[], Sequence[Shard]] = tuple,
+        lost: Callable[[int], None] = lambda count: None,
     ) -> None:
         self._store = store
         self.member = member
@@ -59,6 +86,11 @@ class Publishing(Service):
         self._clock = clock
         self._wall = wall
         self._collect = collect
+        self._shards = shards
+        self._lost = lost
+        self._seen: tuple[float, Sequence[Shard]] = (0.0, ())
+        """When it looked at the shards, and what it saw."""
+        self._say_due = 0.0
         self._gc_asked = 0.0
         """Wall time at which somebody asked this server for a pass of the GC."""
         self._gc_seen: dict[str, float] = {}
@@ -94,6 +126,7 @@ class Publishing(Service):
             await self._pauses.sleep(PUBLISH_SECONDS)
 
     async def _round(self) -> None:
+        self._look_at_shards()
         facts = self.facts()
         depth = await self._store.depth()
         own = [each for each in depth if each.vbucket in self._backend.folding]
@@ -101,6 +134,17 @@ class Publishing(Service):
         members = await self._store.members()
         self.latencies = Latencies.of(members.values())
         self._follow(members)
+        problem = without_be(members)
+        if problem and self._clock.seconds() >= self._say_due:
+            self._say_due = self._clock.seconds() + SAY_AGAIN_SECONDS
+            self._log.warn("There is {problem}: what comes in waits in the logs (SERVER_ROLES)", problem=problem)
+
+    def _look_at_shards(self) -> None:
+        now, (last, before) = self._clock.seconds(), self._seen
+        after = list(self._shards())
+        self._seen = now, after
+        if lost := lost_connections(before, after, now - last):
+            self._lost(lost)
 
     def _follow(self, members: Mapping[str, Mapping[str, Any]]) -> None:
         """Let the GC begin where another server was asked for it since the last look."""

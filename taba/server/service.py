@@ -21,6 +21,7 @@ from taba.handlers.registry import Registry
 from taba.interfaces import IStore
 from taba.process import Process
 from taba.server.admin import Administered, AdminResources
+from taba.server.asking import arguments
 from taba.server.backend import Backend
 from taba.server.blacklist import Blacklist
 from taba.server.checking import Checking
@@ -36,7 +37,7 @@ from taba.server.observation import Observer, Recorder
 from taba.server.operations import Operate, Operations
 from taba.server.publishing import Publishing
 from taba.server.query import Query
-from taba.server.status import ServerStatus
+from taba.server.status import ServerStatus, Sharded
 from taba.settings import ServerSettings
 from taba.stopping import stop_in_turn
 from taba.web.answers import Leaf, Refusal, Root, write_text
@@ -46,6 +47,7 @@ from taba.web.site import BoundedSite, BufferedBody
 from taba.web.token import TokenGuard
 
 HOUR = 3600.0
+ROLES = ("fe", "be", "ctrl")
 LEASE_SECONDS, SHARED_LEASE_SECONDS = 30.0, 2.0
 """How long leases hold, in a store of one process, and in one of many. The one process gets its leases back at once
 when it starts again: a short time would only let it lose them when it was kept from its work for a while. Among
@@ -157,6 +159,8 @@ class Server(Service):
             self._process.reactor,
             self._process.wall,
             self.maintenance.collect,
+            self.store.shard_states if isinstance(self.store, Sharded) else tuple,
+            self.observer.connections_lost,
         )
 
     def _make_status(self) -> ServerStatus:
@@ -229,7 +233,13 @@ class Server(Service):
         return role in self.settings.roles.split(",")
 
     def _readyz(self, request: Any) -> None:
+        *_, asked = arguments(request.uri).get(b"role", [b""])
+        role = asked.decode("latin-1")
+        if role and role not in ROLES:
+            raise Refusal(400, f"role is one of {', '.join(ROLES)}.")
         problem = self.status.ready()
+        if role and not self._is(role):
+            problem = f"This server is no {role} (SERVER_ROLES)."
         write_text(request, f"{problem}\n" if problem else "ok\n", 503 if problem else 200)
 
     @property

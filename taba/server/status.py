@@ -16,7 +16,7 @@ from taba.interfaces import IStore, LogDepth
 from taba.server.backend import Backend
 from taba.server.latency import Latencies
 from taba.server.observation import Observer
-from taba.server.publishing import Publishing, waiting
+from taba.server.publishing import Publishing, waiting, without_be
 
 
 @runtime_checkable
@@ -80,7 +80,11 @@ class ServerStatus:
                 raise
             depth, ledger, problem = None, None, str(trouble)
         cluster = self._store.cluster
-        members = yield self._members()
+        try:
+            members = yield self._publishing.members()
+            problem = problem or without_be(members)
+        except StoreError:  # nothing is known of the others
+            members = {self._publishing.member: self._publishing.facts()}
         latencies = Latencies.of(members.values())
         waits = {"tasks": None, "age": None} if depth is None else waiting(depth, self._wall())
         return {
@@ -95,7 +99,8 @@ class ServerStatus:
             "lineage": cluster.lineage,
             "store": self._kind,
             "durability": cluster.durability,
-            **self._of_shards(problem),
+            "problem": (self.sharded and self.sharded.problem()) or problem,
+            **self._of_shards(),
             "log_bytes": None if depth is None else sum(each.bytes for each in depth),
             "ledger": ledger,
             "refused_samples": [
@@ -103,14 +108,6 @@ class ServerStatus:
                 for each in self._observer.samples
             ],
         }
-
-    @inlineCallbacks
-    def _members(self):  # type: ignore[no-untyped-def]
-        """The facts of all servers; while the store cannot say, those of this one."""
-        try:
-            return (yield self._publishing.members())
-        except StoreError:
-            return {self._publishing.member: self._publishing.facts()}
 
     def _servers(
         self, members: Mapping[str, Mapping[str, Any]], depth: Sequence[LogDepth] | None, total: float | None
@@ -136,12 +133,11 @@ class ServerStatus:
         """Whether what waits of a vbucket waits for this server."""
         return self._alone or vbucket in self._backend.folding
 
-    def _of_shards(self, problem: str) -> dict[str, Any]:
+    def _of_shards(self) -> dict[str, Any]:
         if self.sharded is None:
             return {}
         return {
             "durability_asked": self.sharded.asked_durability,
-            "problem": self.sharded.problem() or problem,
             "shards": list(self.sharded.shard_states()),
             "missing": {name: list(vbuckets) for name, vbuckets in self.sharded.missing.items()},
         }
@@ -164,6 +160,7 @@ class ServerStatus:
             )
         lines += ["", f"Cluster: {facts['cluster']}, {facts['vbuckets']} vbuckets, durability {facts['durability']}"]
         lines += [f"Store:   {facts['store']}", *_shard_lines(facts)]
+        lines += [f"Problem: {facts['problem']}"] if facts["problem"] else []
         lines += [f"Log:     {_number(facts['log_bytes'], 'd')} bytes", "Ledger:"]
         ledger = facts["ledger"]
         lines += ["  not known"] if ledger is None else [f"  {line}: {ledger[line]}" for line in sorted(ledger)]
@@ -198,5 +195,4 @@ def _shard_lines(facts: Mapping[str, Any]) -> list[str]:
             f"  {shard['shard']}: {where}, {state} for {shard['seconds']:.0f} s, {shard['vbuckets']} vbuckets,"
             f" {shard['failovers']} failovers, replicas: {replicas}"
         )
-    lines += [f"Problem: {facts['problem']}"] if facts["problem"] else []
     return lines

@@ -131,7 +131,8 @@ class ServerSettings:
         "TABS",
         "How States of clients are kept, by tab: a list of {name, per_client}, where name is a regular expression for"
         " RE2, matched at the start, and per_client is keep (States of silent clients stay) or merge (no State per"
-        " client is kept); the first that matches counts.",
+        " client is kept, of Types whose Aggregate is kept running: all but Gauge, ExpiryGauge, Buffer, and custom ones"
+        " that say so); the first that matches counts.",
         (),
         example=[{"name": "sales_", "per_client": "keep"}, {"name": "web_", "per_client": "merge"}],
     )

@@ -27,10 +27,30 @@ class Refusal(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
+def accepted(request: Request) -> list[str]:
+    """The media types that a request accepts, in lower case, the best first; without those of quality 0."""
+    parts = [each.split(";") for each in (request.getHeader("accept") or "").lower().split(",")]
+    ranked = sorted(((_quality(more), media.strip()) for media, *more in parts), key=lambda each: -each[0])
+    return [media for quality, media in ranked if quality > 0]
+
+
+def _quality(parts: Sequence[str]) -> float:
+    """What parameters of a media type say of its quality; 0.0 for what is no number of at most 1."""
+    for part in parts:
+        name, _, value = part.strip().partition("=")
+        if name.strip() == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                return 0.0
+            return quality if 0 <= quality <= 1 else 0.0
+    return 1.0
+
+
 def accepts_json(request: Request) -> bool:
     """Whether the request asks for JSON and not also for text."""
-    accept = request.getHeader("accept") or ""
-    return "application/json" in accept and "text/plain" not in accept
+    media = accepted(request)
+    return any(each.startswith(JSON) or each == "application/*" for each in media) and "text/plain" not in media
 
 
 def write_text(request: Request, text: str, status: int = 200, content_type: str = TEXT) -> None:

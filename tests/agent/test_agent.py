@@ -9,7 +9,7 @@ from taba.agent import sealing
 from taba.agent.intake import MAX_INSTANCES, Applied, BatchNumber, Instance
 from taba.errors import SpoolError, SpoolFull
 from taba.testing.disk import MemoryDisk
-from tests.agent.agent_case import AgentCase, Away
+from tests.agent.agent_case import AgentCase, Away, Gate
 
 
 class AgentTests(AgentCase):
@@ -205,6 +205,36 @@ class AgentTests(AgentCase):
         )
         self.assertIn("  received: 3", self.agent.text())
         self.assertIn('taba_agent_events{line="received"} 3', self.agent.metrics())
+
+    def test_servers_that_take_nothing(self) -> None:
+        """While no server takes what is sent, /status says what the last try met, and since when; then no more."""
+        self.stop()
+        gate = Gate(self.local)
+        self.agent = self.start(gate)
+        self.assertIn("sending_problem: none\n", self.agent.text())
+        gate.open = False
+        self.give(1)
+        self.pass_time(3)
+        first = self.agent.facts()["sending_problem"]
+        self.assertRegex(first, r"^A server does not answer: away \(since 2023-11-14T22:13:2\dZ\)$")
+        self.pass_time(30)
+        self.assertEqual(self.agent.facts()["sending_problem"], first)
+        self.assertIsNone(self.agent.facts()["problem"])
+        gate.open = True
+        self.pass_time(30)
+        self.assertIsNone(self.agent.facts()["sending_problem"])
+
+    def test_server_that_was_away_while_nothing_was_sent(self) -> None:
+        """A server that answers again is no problem, though there is nothing to send."""
+        self.stop()
+        gate = Gate(self.local)
+        gate.open = False
+        self.agent = self.start(gate)
+        self.pass_time(3)
+        self.assertIn("does not answer: away", self.agent.facts()["sending_problem"])
+        gate.open = True
+        self.pass_time(30)
+        self.assertIsNone(self.agent.facts()["sending_problem"])
 
     def test_gauges_of_equal_times(self) -> None:
         """Of gauge events with equal times the later one wins, also over requests."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, fail, succeed
@@ -69,6 +69,11 @@ class FakeServer:
             return succeed(self.spoil(AppendAnswer(CLUSTER, WALL, 0.0, outcomes)))
         except EndpointDown as down:
             return fail(down)
+
+
+def throw(problem: Exception) -> NoReturn:
+    """Raise, where an expression is wanted."""
+    raise problem
 
 
 class FaultTests(SynchronousTestCase):
@@ -195,6 +200,22 @@ class FaultTests(SynchronousTestCase):
         self.disk = lambda: succeed(None)
         self.pass_time(30)
         self.assertEqual((self.server.log.bodies, self.set_aside()), ([b"1/1"], []))
+
+    def test_busy_server(self) -> None:
+        """A server that tells its topology, and refuses all batches, keeps being named until it takes some."""
+        self.server.spoil = lambda answer: throw(EndpointDown("a: 503 the logs are full", 1.0))
+        forwarder = self.start()
+        self.seal(1)
+        self.pass_time(20)
+        obstacle = forwarder.obstacle()
+        assert obstacle is not None
+        self.assertEqual(obstacle.sentence, "A server does not answer: a: 503 the logs are full")
+        self.assertLess(obstacle.since, WALL + 3.0)
+        obstacle.passed(probe=True)
+        self.assertIs(forwarder.obstacle(), obstacle)
+        self.server.spoil = lambda answer: answer
+        self.pass_time(20)
+        self.assertIsNone(forwarder.obstacle())
 
     def test_answer_from_another_cluster(self) -> None:
         """An answer that names another cluster than the request is believed in nothing."""

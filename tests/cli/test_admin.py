@@ -97,6 +97,17 @@ class DeleteTests(AnswersCase):
         self.answers["/undelete"] = {"undeleted": []}
         self.assertEqual(self.run_cli("undelete", "nope").exit_code, 1)
 
+    def test_undelete_again(self) -> None:
+        """What the server does not bring back is named with the reason; nothing brought back is exit code 1."""
+        self.answers["/undelete"] = {"undeleted": [], "refused": {"bids": "it is not deleted"}}
+        result = self.run_cli("undelete", "bids")
+        self.assertEqual((result.exit_code, result.stdout), (1, ""))
+        self.assertIn("bids: not brought back: it is not deleted", result.stderr)
+        self.answers["/undelete"] = {"undeleted": ["a"], "refused": {"bids": "it is not deleted"}}
+        result = self.run_cli("undelete", "a", "bids")
+        self.assertEqual((result.exit_code, result.stdout), (0, "a: is being brought back\n"))
+        self.assertIn("bids: not brought back", result.stderr)
+
     def test_deleted(self) -> None:
         """What can be brought back is listed, in a table on a terminal."""
         self.answers["/deleted"] = "bids: deleted 2026-01-01T00:00:00Z, States 3\n"
@@ -140,6 +151,26 @@ class VerifyTests(AnswersCase):
         repaired = self.run_cli("verify", "--repair", "--re", "b.*")
         self.assertEqual(repaired.exit_code, 0)
         self.assertEqual(self.asked()[1], ("POST", "/check", {"name": "b.*", "re": "1", "dry": "false"}))
+
+
+    def test_beyond_repair(self) -> None:
+        """For what no repair mends it is said what can be done instead."""
+        damaged = {"tab": "b", "client": "c", "problem": "damaged State: byte 3", "repaired": False}
+        wrong = {"tab": "a", "client": None, "problem": "the Aggregate is not the reduced States", "repaired": False}
+        self.answers["/check"] = {"checked": 2, "findings": [damaged]}
+        for arguments in (["verify"], ["verify", "--repair"]):
+            result = self.run_cli(*arguments)
+            self.assertEqual(result.exit_code, 1)
+            self.assertNotIn("--repair", result.stderr)
+            self.assertIn("taba-cli delete NAME", result.stderr)
+        self.answers["/check"] = {"checked": 2, "findings": [wrong, damaged]}
+        said = self.run_cli("verify").stderr
+        self.assertIn("Mend it with `taba-cli verify --repair`. A damaged State cannot be repaired", said)
+        self.answers["/check"] = {"checked": 2, "findings": [{**wrong, "repaired": True}, damaged]}
+        self.assertNotIn("--repair", self.run_cli("verify", "--repair").stderr)
+        nobody = {"tab": "d", "client": None, "problem": "there is no Handler for Type Mine", "repaired": False}
+        self.answers["/check"] = {"checked": 1, "findings": [nobody]}
+        self.assertIn("ADDITIONAL_HANDLERS", self.run_cli("verify").stderr)
 
 
 class ChoresTests(AnswersCase):

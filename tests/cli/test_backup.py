@@ -175,7 +175,12 @@ class RestoreTests(BackupCase):
         now(self.store.stopService())
         whole = self.file.read_bytes()
         self.file.write_bytes(whole[: 8 * 4096] + b"\x55" * 4096 * 4 + whole[12 * 4096 :])
-        self.assertIn("damaged", self.restore("--yes", code=5))
+        for content in (self.file.read_bytes(), b"hello" * 1000):
+            self.file.write_bytes(content)
+            said = self.restore("--yes", code=5)
+            self.assertIn(f"the backup {self.file} is damaged", said)
+            self.assertIn("Use another copy of it, or another backup.", said)
+            self.assertNotIn("restore the folder", said)
         self.file.write_bytes(b"hello")
         self.restore("--yes", code=5)
         self.file.unlink()

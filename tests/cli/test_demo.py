@@ -42,6 +42,13 @@ class TrafficTests(SynchronousTestCase):
         self.assertTrue(4000 < requests < 8000, requests)
         json.dumps([event.value for event in events])
 
+    def test_first_step(self) -> None:
+        """Every Type is there from the first step on, also of a demo that ends at once."""
+        for seed in range(5):
+            events = Traffic(1.0, Random(seed)).step(WALL + seed * 7, 0.1)
+            self.assertEqual({(event.tab, event.type) for event in events}, set(TABS))
+            self.assertTrue(next(e.value for e in events if e.type == "Buffer")[0]["ms"] > demo.SLOW_MS)
+
     def test_lively(self) -> None:
         """The number of requests goes up and down."""
         traffic = Traffic(100.0, Random(1))

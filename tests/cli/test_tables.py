@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba.cli.tables import age, bytes_of, cut, table, width_of
+from tests.cli.cli_case import AnswersCase
 
 
 class TableTests(SynchronousTestCase):
@@ -26,6 +27,13 @@ class TableTests(SynchronousTestCase):
         self.assertTrue(all(width_of(line) <= 30 for line in lines), drawn)
         self.assertIn("…", lines[1])
         self.assertTrue(lines[1].endswith("123456"))
+
+    def test_whole_columns(self) -> None:
+        """Columns that are to stay whole do so on any terminal; others are cut."""
+        drawn = table(("TAB", "W", "VALUE"), [["a" * 20, "1m", "b" * 30]], width=35, whole=(0, 1))
+        self.assertEqual(drawn.split("\n")[1], f"{'a' * 20}  1m  {'b' * 8}…")
+        drawn = table(("TAB", "W", "N"), [["a" * 50, "1m", "123"]], right=(2,), width=35, whole=(0, 1))
+        self.assertTrue(drawn.split("\n")[1].startswith(f"{'a' * 50}  1m"), drawn)
 
     def test_wide_characters(self) -> None:
         """Characters of two columns, and of none, keep the columns straight."""
@@ -48,6 +56,32 @@ class TableTests(SynchronousTestCase):
         """A text that fits stays; another one is not wider than it may be."""
         self.assertLessEqual(width_of(cut(text, width)), max(width, 0))
         self.assertEqual(cut(text, width_of(text)), text)
+
+
+class TerminalTests(AnswersCase):
+    """`agg --table` where people read it."""
+
+    def test_table_on_a_terminal(self) -> None:
+        """A table leaves its last columns out where there is no room, and says so; the tab's name is whole."""
+        name, numbers = "a.tab.with.a.long.name:and.more", '"count": 123456789, "total": 12345678.91, "average": 1.25'
+        state = f'{{"1m": {{{numbers}, "pct": [1.25, 2.25, 3.25, 4.25, 5.25, 6.25, 7.25]}}, "1d": {{{numbers}}}}}'
+        self.answers["/tabs"] = f"{name}: {state}\n"
+        result = self.run_cli("agg", "-t", name, terminal=True, env={"NO_COLOR": "1"})
+        lines = result.stdout.splitlines()
+        self.assertEqual(lines[0].split(), ["TAB", "WINDOW", "count", "total", "average", "p25"])
+        self.assertEqual(lines[1].split(), [name, "1m", "123456789", "12345678.91", "1.25", "1.25"])
+        self.assertTrue(all(len(line) <= 80 for line in lines), lines)
+        self.assertIn("no room for p50, p75, p90, p95, p99, p999", result.stderr)
+        piped = self.run_cli("agg", "-t", name)
+        self.assertEqual((len(piped.stdout.split("\n")[0].split("\t")), piped.stderr), (12, ""))
+
+    def test_table_of_values(self) -> None:
+        """Of values that are too long the end is cut, never the name, however long that is."""
+        for name in ("version", "n" * 90):
+            self.answers["/tabs"] = f'{name}: {{"{"v" * 90}": 3}}\n'
+            result = self.run_cli("agg", "-t", name, terminal=True, env={"NO_COLOR": "1"})
+            self.assertIn(f"{name}  ", result.stdout.splitlines()[1])
+            self.assertTrue(result.stdout.splitlines()[1].endswith("…"))
 
 
 class WordsTests(SynchronousTestCase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -37,6 +37,40 @@ class TimerTests(SynchronousTestCase):
         with self.assertRaises(KeyError), self.timer:
             dict[str, int]()["missing"]
         self.assertEqual((self.durations, self.counts), ([("t_ms", 250.0)], ["t_ms_exceptions"]))
+
+    def test_async_block(self) -> None:
+        """`async with` measures like `with`; what is awaited in it is part of it."""
+        gate: Deferred[None] = Deferred()
+
+        async def wait() -> None:
+            async with self.timer:
+                await gate
+
+        result = Deferred.fromCoroutine(wait())
+        self.assertEqual(self.durations, [])
+        gate.errback(KeyError())
+        self.failureResultOf(result, KeyError)
+        self.assertEqual((self.durations, self.counts), ([("t_ms", 250.0)], ["t_ms_exceptions"]))
+
+    def test_functions_that_yield(self) -> None:
+        """A function that yields is refused where it is decorated, with what to do instead."""
+
+        def numbers() -> Iterator[int]:
+            yield 1
+
+        async def later() -> AsyncIterator[int]:
+            yield 1
+
+        class Numbers:
+            def __call__(self) -> Iterator[int]:
+                yield 1
+
+        for function in (numbers, later, Numbers(), functools.partial(numbers)):
+            with self.assertRaises(TypeError) as refused:
+                self.timer(function)
+            self.assertIn("yields", str(refused.exception))
+            self.assertIn("`with client.timer(...)` in it", str(refused.exception))
+        self.assertEqual(self.durations, [])
 
     def test_function(self) -> None:
         """A function is measured at each call, and keeps its name and its result."""

@@ -8,6 +8,8 @@ from tests.contracts.functions import LINEAGE, AsideId, FunctionSuite, Lineage, 
 
 TOKEN = "t" * 32
 LEAVING = b"moving:there"
+HERE: Any = Lineage(32)
+"""The lineage of the server that is asked."""
 
 
 def move(name: str, keys: Any, *arguments: Any) -> Any:
@@ -31,17 +33,17 @@ def take(marker: str = "A:1", row: str = "moving:there", owner: str = "mover", v
     return move("take", [*keys, "moves"], vbucket, marker, row, owner, 100_000)
 
 
-def hold(position: str, lease: str, lineage: Any = Lineage(32), vbucket: int = 1) -> Any:
+def hold(position: str, lease: str, lineage: Any = HERE, vbucket: int = 1) -> Any:
     """A call of taba_move_hold."""
     return move("hold", [f"E:{vbucket}", f"Q:{vbucket}"], lineage, position, lease, 100_000)
 
 
-def seal(position: str, marker: str = "A:1", row: str = "moving:there", lineage: Any = Lineage(32)) -> Any:
+def seal(position: str, marker: str = "A:1", row: str = "moving:there", lineage: Any = HERE) -> Any:
     """A call of taba_move_seal."""
     return move("seal", ["O:1", "Q:1", "M:1", "moves"], 1, marker, "S:1", row, lineage, position)
 
 
-def frozen(position: str, marker: str = "S:1", lineage: Any = Lineage(32)) -> Any:
+def frozen(position: str, marker: str = "S:1", lineage: Any = HERE) -> Any:
     """A call of taba_move_frozen."""
     return move("frozen", ["O:1", "Q:1"], marker, lineage, position)
 
@@ -61,7 +63,7 @@ def import_aside(*parts: Any, token: str = TOKEN) -> Any:
     return move("import_aside", ["O:1", "coming", "X", "XM"], 1, 2, token, *parts)
 
 
-def activate(epoch: int = 2, token: str = TOKEN, lineage: Any = Lineage(32)) -> Any:
+def activate(epoch: int = 2, token: str = TOKEN, lineage: Any = HERE) -> Any:
     """A call of taba_move_activate."""
     return move("activate", ["O:1", "coming", "moves"], 1, epoch, token, lineage)
 

@@ -90,7 +90,7 @@ REDIS_MUTANTS: Sequence[Mutant] = (
     Mutant(
         "marker_epoch",
         "an append does not compare the epoch of the vbucket's marker",
-        _MARKERS + "test_marker_epoch",
+        "tests.store.redis.test_functions.FunctionTests.test_moved",
         (
             (_TWIN, _TWIN_MARKER, '    if not (_get(call, "GET", marker) or b"").startswith(b"A:"):\n'),
             (_LUA, _LUA_MARKER, "  if string.sub(redis.call('GET', marker) or '', 1, 2) ~= 'A:' then\n"),

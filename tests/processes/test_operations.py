@@ -58,7 +58,7 @@ class OperationTests(SynchronousTestCase):
         server.wait_for_count("used", 1)
         server.kill()
         start_all(server)
-        self.assertEqual(self.post("/undelete?name=used"), {"undeleted": ["used"]})
+        self.assertEqual(self.post("/undelete?name=used"), {"undeleted": ["used"], "refused": {}})
         server.kill()
         start_all(server)
         server.wait_for_count("used", 7)

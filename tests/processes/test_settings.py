@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import Options
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from taba import agent_tap, server_tap
@@ -51,7 +51,7 @@ class OptionsTests(SynchronousTestCase):
     def assertRefused(self, options: Options, settings: Mapping[str, Any], arguments: list[str], *words: str) -> None:
         """A settings file and arguments are refused with all of these words."""
         config = ["--config", str(self.stage.settings("settings", settings))] if settings else []
-        error = self.assertRaises(UsageError, options.parseOptions, [*config, *arguments])
+        error = self.assertRaises(SystemExit, options.parseOptions, [*config, *arguments])
         for each in words:
             self.assertIn(each, str(error))
 

@@ -52,13 +52,18 @@ class DeleteTests(AdminCase):
         self.pump()
         self.assertEqual(self.json("deleted", "GET"), {"a": [NOW], "b": [NOW]})
         self.assertEqual(self.json("deleted?name=b", "GET"), {"b": [NOW]})
-        self.assertEqual(self.json("undelete?name=.*&re=1"), {"undeleted": ["a", "b"]})
+        self.assertEqual(self.json("undelete?name=.*&re=1"), {"undeleted": ["a", "b"], "refused": {}})
         self.pump()
         self.assertEqual((self.count("a"), self.count("b")), (3, 1))
 
     def test_unknown(self) -> None:
-        """What there is not is 200, and nothing; graves and notes are no tabs."""
-        self.assertEqual((self.text("delete?name=x"), self.text("undelete?name=x")), ("", ""))
+        """What there is not is 200, and nothing is done; graves and notes are no tabs."""
+        self.assertEqual(self.text("delete?name=x"), "")
+        self.assertEqual(self.text("undelete?name=x"), "x: not brought back: there is no such deletion\n")
+        self.assertEqual(self.text("undelete?name=x.*&re"), "There is nothing to bring back.\n")
+        self.assertEqual(self.json("undelete?name=x.*&re"), {"undeleted": [], "refused": {}})
+        self.assertEqual(self.text("undelete?name=a&deleted=5"), "a: not brought back: there is no such deletion\n")
+        self.assertEqual(self.served.agent.bodies, [])
         self.text("delete?name=a")
         self.pump()
         [grave] = [row.tab for row in self.rows() if row.client == "d"]
@@ -88,10 +93,15 @@ class DeleteTests(AdminCase):
         self.assertEqual((self.count("a"), self.json("deleted", "GET")), (4, {}))
 
     def test_other_type_meanwhile(self) -> None:
-        """A tab that has another Type now keeps it: the deletion is not undone."""
-        self.text("delete?name=a")
+        """A tab that has another Type now keeps it: the answer says so, and the deletion is not undone. Others are."""
+        self.text("delete?name=a,b")
         self.given(("d", "a", "Gauge", NOW, "5"))
-        self.text("undelete?name=a")
+        reason = "the tab is of Type Gauge now, and was of Type CounterGroup"
+        sent = len(self.served.agent.bodies)
+        self.assertEqual(self.text("undelete?name=a"), f"a: not brought back: {reason}\n")
+        self.assertEqual(self.json("undelete?name=a"), {"undeleted": [], "refused": {"a": reason}})
+        self.assertEqual(len(self.served.agent.bodies), sent)
+        self.assertEqual(self.json("undelete?name=a,b"), {"undeleted": ["b"], "refused": {"a": reason}})
         self.pump()
         self.assertEqual(self.json("tabs?name=a", "GET"), {"a": {"5": 1}})
         self.assertEqual(self.json("deleted", "GET"), {"a": [NOW]})

@@ -216,6 +216,16 @@ class QueryTests(ServerCase):
         self.assertEqual(self.ask("names", accept="application/json;q=0.1, */*")[1], "text/plain; charset=utf-8")
         self.assertEqual(self.ask("names", accept="image/png")[1], "text/plain; charset=utf-8")
 
+    def test_accept_quality(self) -> None:
+        """What is of quality 0 is not wanted, in answers and in errors; application/* may be JSON."""
+        for accept in ("application/json;q=0", "application/json; q=0.0", "application/*;q=0", "text/*, a/b;q=nan"):
+            self.assertEqual(self.ask("names", accept=accept)[1], "text/plain; charset=utf-8", accept)
+            self.assertEqual(self.ask("names?x=1", accept=accept)[0], 400)
+            self.assertEqual(self.ask("names?x=1", accept=accept)[1], "text/plain; charset=utf-8", accept)
+        for accept in ("application/*", "text/plain;q=0, application/*;q=0.1", "Application/JSON ; Q=1.0"):
+            self.assertEqual(self.ask("names", accept=accept)[1], "application/json", accept)
+            self.assertEqual(self.ask("names?x=1", accept=accept)[1], "application/json", accept)
+
     def test_store_does_not_answer(self) -> None:
         """A store that fails is 503 with the reason, in the form that was asked for."""
         self.store.unavailable()

@@ -11,11 +11,13 @@ from treq.testing import StubTreq
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
 from taba.errors import LocalProtocolError, StoreUnavailable
 from taba.server.admin import AdminResources
+from taba.server.publishing import lost_connections
 from taba.testing.stores import FaultyStore
 from taba.web.answers import Refusal, Root
 from tests.server.making import Served, memory_store
@@ -108,6 +110,62 @@ class StatusTests(ShardCase):
         self.assertIsNone(self.served.status.ready())
         self.store.trouble = "Shard shard1 has lost the data of 2 vbuckets"
         self.assertEqual(self.served.status.ready(), "Shard shard1 has lost the data of 2 vbuckets")
+
+
+class NoBackendTests(ShardCase):
+    """A cluster in which fe is there, and be is not."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.served.publishing._roles = ["fe"]
+
+    def publish(self, roles: list[str]) -> None:
+        """Another server says what it is."""
+        self.successResultOf(self.store.publish("other", {"roles": roles}, 60.0))
+
+    def test_status(self) -> None:
+        """/status says that no server folds, until one does that publishes itself."""
+        self.assertIn("Problem: no server of role be is running\n", self.ask("GET", "status")[1])
+        self.publish(["fe"])
+        facts = json.loads(self.ask("GET", "status", "application/json")[1])
+        self.assertEqual(facts["problem"], "no server of role be is running")
+        self.publish(["be"])
+        self.assertNotIn("Problem", self.ask("GET", "status")[1])
+
+    def test_store_away(self) -> None:
+        """While nobody can say what others are, it is not claimed that none is a be."""
+        self.store.unavailable()
+        self.assertNotIn("role be", self.ask("GET", "status")[1])
+
+    def test_log(self) -> None:
+        """The log says it at once, and then once a minute."""
+        said: list[LogEvent] = []
+        keep: Any = said.append
+        globalLogPublisher.addObserver(keep)
+        self.addCleanup(globalLogPublisher.removeObserver, keep)
+        self.served.publishing.startService()
+        self.addCleanup(lambda: self.successResultOf(self.served.publishing.stopService()))
+        counts = []
+        for _ in range(9):
+            counts.append(sum("no server of role be" in event.get("problem", "") for event in said))
+            self.clock.advance(15.0)
+        self.assertEqual(counts, [1, 1, 1, 1, 2, 2, 2, 2, 3])
+
+
+class ConnectionTests(SynchronousTestCase):
+    """What is seen of connections to shards that were lost."""
+
+    def test_lost(self) -> None:
+        """One that is gone, or came anew since the last look, was lost; one that was away, or is new, was not."""
+
+        def row(shard: str, seconds: float, open: bool = True) -> dict[str, Any]:
+            return {"shard": shard, "open": open, "seconds": seconds}
+
+        before = [row("a", 100.0), row("b", 100.0), row("c", 100.0), row("d", 5.0, False)]
+        after = [row("a", 115.0), row("b", 3.0, False), row("c", 7.0), row("d", 2.0), row("e", 1.0)]
+        self.assertEqual(lost_connections(before, after, 15.0), 2)
+        self.assertEqual(lost_connections([], after, 15.0), 0)
+        self.assertEqual(lost_connections(after, after, 0.0), 0)
 
 
 class AcceptLossTests(ShardCase):

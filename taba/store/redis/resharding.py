@@ -179,18 +179,25 @@ class Resharding:
         identity, seen = await self._look()
         durability = await choose(self._shards, identity.level, self._replicas, self._wait_seconds)
         self._settling = Settling(self._keys, durability)
+        await self._load_functions()
         for name, each in seen.items():
-            await ensure_moving_library(self._shards[name], self._shards[name].link(ROLE))
             if not each.meta.cluster:
                 await ensure_library(self._shards[name], self._shards[name].link(ROLE))
                 await self._founding.adopt(name, identity)
 
+    async def _load_functions(self) -> None:
+        for shard in self._shards.values():
+            await ensure_moving_library(shard, shard.link(ROLE))
+
     async def _finish(self, moves: Sequence[Move], undo: bool) -> None:
         """Go on with moves until none is left."""
-        pending = list(moves)
+        pending, problem = list(moves), ""
         while pending:
-            problem, worked = "", False
+            worked = False
             try:
+                if problem:  # a failover may have taken back that the functions were loaded
+                    await self._load_functions()
+                problem = ""
                 pairs = await self._pairs(pending)
                 arrived = sum(pair.arrived for pair in pairs.values())
                 self._tell(len(moves), len(moves) - len(pending), arrived)

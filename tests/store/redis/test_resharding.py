@@ -342,6 +342,14 @@ class InterruptedTests(ReshardingCase):
         self.assertEqual(self.get(mover.run(), 600.0).moved, VBUCKETS)
         self.assertEqual(plain(contents(self.store, self.get)), before)
 
+    def test_functions_go(self) -> None:
+        """The functions by which it moves are gone, as after a failover that took them back: they are loaded again."""
+        running = self.begin(self.mover())
+        self.stage.world.advance(CONFIRM - 1.0)
+        for name in ("shard1", "shard2"):
+            self.ask(name, "FUNCTION", "DELETE", "taba_moving")
+        self.assertEqual(self.get(running).moved, VBUCKETS)
+
     def test_killed_at_each_step(self) -> None:
         """So it is when the mover is killed at any step, and another one is started."""
         before = plain(contents(self.store, self.get))
