@@ -24,7 +24,8 @@ from taba.testing.redis_cluster import RedisCluster
 from taba.testing.world import NotReached
 from tests.cluster.events import Violation
 from tests.cluster.oracle import Fate, Oracle
-from tests.cluster.redis_faults import REDIS_VERBS, RedisFaults
+from tests.cluster.redis_faults import REDIS_VERBS
+from tests.cluster.redis_move_faults import MoveFaults
 from tests.cluster.redis_quiet import free_the_dead
 from tests.cluster.redis_run import RedisRun
 
@@ -44,7 +45,7 @@ class LossRun(RedisRun):
     def _build(self) -> None:
         self.cluster = RedisCluster(self.seed, durability="memory")
         self.oracle = Oracle(self.cluster, views=lambda: ())
-        self.faults = RedisFaults(self.cluster, self.oracle, self.random)
+        self.faults = MoveFaults(self.cluster, self.oracle, self.random)
         self.original = None
 
     def _rest(self) -> None:

@@ -26,9 +26,10 @@ class SlowFounding:
 class LookTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.now = 100.0
-        self.founding: Any = SlowFounding()
+        founding: Any = SlowFounding()
+        self.founding = founding
         self.told = 0
-        self.looks = Looks(lambda: self.now, self.founding, self.prepare, self.seen_anew)
+        self.looks = Looks(lambda: self.now, founding, self.prepare, self.seen_anew)
 
     async def prepare(self, name: str) -> None:
         """Nothing has to be done."""
