@@ -287,7 +287,8 @@ class AclTests(OperationCase):
             self.get(each.stopService())
         self.assertNothingRefused(redis)
         allowed = {word[1:] for word in self.words if word.startswith("+")}
-        self.assertEqual(allowed - self.used(redis), set(), "the line allows what nobody needs")
+        by_movers = {"unlink"}  # test_reshard.py moves vbuckets as that user
+        self.assertEqual(allowed - self.used(redis), by_movers, "the line allows what nobody needs")
         as_taba = RedisProcess("as taba", redis.folder, [], port=redis.port, password=("taba", "secret"))
         refused: Sequence[tuple[str, ...]] = (
             ("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "GET", "*"), ("GET", "other"), ("SUBSCRIBE", "x"),
