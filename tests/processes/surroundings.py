@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
 import sysconfig
 import time
@@ -62,6 +63,13 @@ def environment() -> dict[str, str]:
     if home not in installed:
         variables["PYTHONPATH"] = str(home)
     return variables
+
+
+def heed_interrupts() -> None:
+    """For a child, before it runs: Ctrl-C ends it, though this test run may have been started with it ignored, as what
+    a shell runs in the background is.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def memory_of(pid: int, line: str = "VmRSS") -> int:

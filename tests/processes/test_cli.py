@@ -16,7 +16,7 @@ from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes.running import TABA_CLI, AgentProcess, ServerProcess, Shared, Stage, start_all
-from tests.processes.surroundings import PATIENCE, environment, free_port
+from tests.processes.surroundings import PATIENCE, environment, free_port, heed_interrupts
 
 CONFIRM_SECONDS = 1
 
@@ -123,8 +123,9 @@ class RecordTests(CliCase):
         """Ctrl-C ends the demo in good order."""
         before = self.server.counts("demo_requests")[0]
         demo = subprocess.Popen(
-            [sys.executable, *TABA_CLI, "demo"], env=self.variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+            [sys.executable, *TABA_CLI, "demo"], env=self.variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=heed_interrupts,
+        )  # fmt: skip
         assert demo.stdout is not None
         demo.stdout.readline()
         self.server.wait_for(lambda: self.server.counts("demo_requests")[0] > before + 300, "the demo records")

@@ -17,7 +17,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.processes.running import TABA_AGENT, TABA_SERVER, Stage
-from tests.processes.surroundings import REPOSITORY, environment, until
+from tests.processes.surroundings import REPOSITORY, environment, heed_interrupts, until
 from tests.processes.test_first_start import GAUGE, MOVING_COUNTER
 
 SECONDS = 120.0
@@ -75,6 +75,7 @@ class ExampleTests(SynchronousTestCase):
             [str(REPOSITORY / "docs" / "redis" / script), *arguments],
             env={**variables, "PATH": f"{self.commands}:{os.environ['PATH']}"},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            preexec_fn=heed_interrupts,
         )  # fmt: skip
         self.addCleanup(process.kill)
         self.addCleanup(self.end, process)
