@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from taba.store.exporting import Counts, Export
     from taba.store.redis.migrating import Progress
     from taba.store.redis.opening import Parts
-
-OPEN_SECONDS = 10.0
-"""How long is waited for the connections to all shards."""
 
 
 @click.command()
@@ -142,37 +139,8 @@ async def migration_on(
     """Open the shards of `parts`, and migrate, or only look; then close them."""
     from taba.store.redis.migrating import Migration
     from taba.store.redis.opening import level_of
+    from taba.store.redis.reaching import reached
 
-    try:
-        await _opened(parts, clock)
+    async with reached(parts, clock):
         migration = Migration(export, parts.shards, parts.ranges, parts.keys, level_of(database), told)
         return await (migration.look() if dry_run else migration.run())
-    finally:
-        await _closed(parts)
-
-
-async def _opened(parts: Parts, clock: Any) -> None:
-    """Start, and wait for the masters of all shards; StoreUnavailable says which does not come."""
-    from twisted.internet.defer import TimeoutError
-
-    from taba.errors import StoreUnavailable
-
-    if parts.sentinels is not None:
-        parts.sentinels.startService()
-    for shard in parts.shards.values():
-        shard.startService()
-    for shard in parts.shards.values():
-        try:
-            await shard.when_open().addTimeout(OPEN_SECONDS, clock)
-        except TimeoutError:
-            raise StoreUnavailable(str(shard.state()["problem"]))
-
-
-async def _closed(parts: Parts) -> None:
-    from twisted.internet.defer import maybeDeferred
-
-    stopping: list[Awaitable[Any]] = [maybeDeferred(shard.stopService) for shard in parts.shards.values()]
-    if parts.sentinels is not None:
-        stopping.append(maybeDeferred(parts.sentinels.stopService))
-    for each in stopping:
-        await each

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.model_agent import ModelAgent, read_request
 
@@ -57,6 +60,17 @@ class LoopbackAgent:
         """The payloads of all counted events, sorted."""
         with self.changed:
             return sorted((event.payload for event in self.agent.events), key=repr)
+
+
+class LoopbackCase(SynchronousTestCase):
+    """One agent for each test, and a client whose complaints are not shown."""
+
+    def setUp(self) -> None:
+        self.agent = LoopbackAgent()
+        self.addCleanup(lambda: self.agent.stop())
+        log = logging.getLogger("taba.client")
+        self.addCleanup(log.setLevel, log.level)
+        log.setLevel(logging.CRITICAL)
 
 
 class _Server(ThreadingHTTPServer):

@@ -7,7 +7,6 @@ deadline is what is tested.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import subprocess
@@ -28,7 +27,7 @@ from taba.client.engines.asyncio import MANY_EVENTS, AsyncioEngine
 from taba.client.recorder import Recorder
 from taba.client.sender import Post, Sender, Wait
 from tests.client.engines_contract import EngineContract
-from tests.client.loopback import PATIENCE, LoopbackAgent
+from tests.client.loopback import PATIENCE, LoopbackCase
 
 PERIOD = 0.02  # seconds between flushes
 
@@ -39,14 +38,7 @@ class AsyncioContractTests(EngineContract, SynchronousTestCase):
     engine = "asyncio"
 
 
-class EngineCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.agent = LoopbackAgent()
-        self.addCleanup(lambda: self.agent.stop())
-        log = logging.getLogger("taba.client")
-        self.addCleanup(log.setLevel, log.level)
-        log.setLevel(logging.CRITICAL)
-
+class EngineCase(LoopbackCase):
     def start(self, flush_period: float = PERIOD, timeout: float = PATIENCE, max_buffer_bytes: int = 1 << 20) -> Client:
         """A client that runs on the running loop."""
         client = Client(max_buffer_bytes=max_buffer_bytes)

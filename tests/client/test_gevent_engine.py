@@ -7,7 +7,6 @@ take the signals of child processes from the tests after it.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import ssl
@@ -35,7 +34,7 @@ from taba.client.recorder import Recorder
 from taba.client.sender import Post, Sender, Wait
 from tests.certificates import Authority
 from tests.client.engines_contract import EngineContract
-from tests.client.loopback import PATIENCE, LoopbackAgent
+from tests.client.loopback import PATIENCE, LoopbackCase
 
 PERIOD = 0.02  # seconds between flushes
 ABSENT = None if find_spec("gevent") else "gevent is not installed"
@@ -72,14 +71,7 @@ class GeventContractTests(EngineContract, SynchronousTestCase):
     engine = "gevent"
 
 
-class EngineCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.agent = LoopbackAgent()
-        self.addCleanup(lambda: self.agent.stop())
-        log = logging.getLogger("taba.client")
-        self.addCleanup(log.setLevel, log.level)
-        log.setLevel(logging.CRITICAL)
-
+class EngineCase(LoopbackCase):
     def start(self, flush_period: float = PERIOD, timeout: float = PATIENCE, max_buffer_bytes: int = 1 << 20) -> Client:
         """A client on the hub of this thread."""
         client = Client(max_buffer_bytes=max_buffer_bytes)

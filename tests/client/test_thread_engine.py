@@ -29,7 +29,7 @@ from taba.client.names import parse_url
 from taba.client.recorder import TAB_BYTES, Recorder
 from taba.client.sender import Answer, Post, Sender, Wait
 from tests.client.engines_contract import EngineContract
-from tests.client.loopback import PATIENCE, LoopbackAgent
+from tests.client.loopback import PATIENCE, LoopbackAgent, LoopbackCase
 
 PERIOD = 0.02  # seconds between flushes
 
@@ -40,14 +40,7 @@ class ThreadContractTests(EngineContract, SynchronousTestCase):
     engine = "thread"
 
 
-class EngineCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.agent = LoopbackAgent()
-        self.addCleanup(lambda: self.agent.stop())
-        log = logging.getLogger("taba.client")
-        self.addCleanup(log.setLevel, log.level)
-        log.setLevel(logging.CRITICAL)
-
+class EngineCase(LoopbackCase):
     def start(self, flush_period: float = PERIOD, timeout: float = PATIENCE, max_buffer_bytes: int = 1 << 20) -> Client:
         client = Client(max_buffer_bytes=max_buffer_bytes)
         client.initialize("client", self.agent.url, flush_period, partial(ThreadEngine, request_timeout=timeout))

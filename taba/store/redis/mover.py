@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import Enum
-from typing import Any
 
-from twisted.internet.defer import TimeoutError, maybeDeferred
-
-from taba.errors import StoreUnavailable
 from taba.process import Process
 from taba.settings import DatabaseSettings
-from taba.store.redis.opening import Parts, parts_of
+from taba.store.redis.opening import parts_of
+from taba.store.redis.reaching import reached
 from taba.store.redis.resharding import CONFIRM_SECONDS, Figures, Move, Progress, Resharding
-
-OPEN_SECONDS = 10.0
-"""How long is waited for the connections to all shards."""
 
 
 class Task(Enum):
@@ -43,33 +37,9 @@ async def move_vbuckets(
         process, parts.shards, parts.ranges, parts.keys, replicas=settings.wait_replicas,
         wait_seconds=settings.wait_seconds, confirm_seconds=confirm_seconds, told=told,
     )  # fmt: skip
-    try:
-        await _open(parts, process.reactor)
+    async with reached(parts, process.reactor):
         if task is Task.RUN:
             return [], await resharding.run()
         if task is Task.ABORT:
             return [], await resharding.abort()
         return await resharding.plan(), resharding.figures
-    finally:
-        await _close(parts)
-
-
-async def _open(parts: Parts, clock: Any) -> None:
-    """Start, and wait for the masters of all shards; StoreUnavailable says which does not come."""
-    if parts.sentinels is not None:
-        parts.sentinels.startService()
-    for shard in parts.shards.values():
-        shard.startService()
-    for shard in parts.shards.values():
-        try:
-            await shard.when_open().addTimeout(OPEN_SECONDS, clock)
-        except TimeoutError:
-            raise StoreUnavailable(str(shard.state()["problem"]))
-
-
-async def _close(parts: Parts) -> None:
-    stopping: list[Awaitable[Any]] = [maybeDeferred(shard.stopService) for shard in parts.shards.values()]
-    if parts.sentinels is not None:
-        stopping.append(maybeDeferred(parts.sentinels.stopService))
-    for each in stopping:
-        await each
