@@ -121,8 +121,8 @@ class QuietTests(ReshardCase):
         self.assertEqual([move["vbucket"] for move in plan["moves"]], MOVED)
         self.assertEqual(self.markers("shard3", "taba:"), {})
         moving = self.command("--to", settings, "--yes", *confirm)
-        master = self.cluster.master("shard1")
-        until(lambda: master.ask("HLEN", "taba:moves") == 3, LONG, lambda: "the announcement")
+        announced = [self.cluster.master(shard) for shard in ("shard1", "shard2")]
+        until(lambda: all(shard.ask("HLEN", "taba:moves") == 3 for shard in announced), LONG, lambda: "announcements")
         moving.kill()
         moving.communicate()
         self.assertIn("Undone: 6", self.ended(self.command("--to", settings, "--abort", "--yes", *confirm)))
