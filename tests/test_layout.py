@@ -35,7 +35,7 @@ PURE = (
     "agent/encoding.py", "agent/segments.py", "agent/numbers.py", "agent/noting.py", "agent/holdings.py",
     "agent/replay.py",
     "agent/recovery.py", "agent/endpoints.py", "server/folding.py", "server/state_cache.py", "server/parameters.py",
-    "server/blacklist.py", "server/throttle.py", "server/assignment.py", "server/operating.py", "server/notes.py",
+    "server/blacklist.py", "server/throttle.py", "server/assignment.py", "server/membership.py", "server/operating.py", "server/notes.py",
     "server/generations.py", "server/chores.py", "server/gc.py", "server/keeping.py", "metrics.py",
     "settings/values.py", "settings/environment.py",
     "store/judge.py", "store/redis/following.py", "store/redis/keys.py", "store/redis/rows.py",
