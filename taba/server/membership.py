@@ -132,7 +132,7 @@ class Membership:
         self._note(now, others)
         elsewhere = frozenset[int]().union(*(member.holds for member in others.values()))
         for vbucket in list(self._given):
-            if vbucket in elsewhere or now - self._given[vbucket] >= PATIENCE_SECONDS and vbucket not in held:
+            if vbucket in elsewhere or (now - self._given[vbucket] >= PATIENCE_SECONDS and vbucket not in held):
                 del self._given[vbucket]
         take = [vbucket for vbucket in range(self.vbuckets) if self._takes(vbucket, now, held, elsewhere)]
         return Decision(take, self._handed_over(now, held))

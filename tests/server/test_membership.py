@@ -104,7 +104,9 @@ class Table:
         self.run(LEASE + SETTLED_SECONDS + PATIENCE_SECONDS + DECLINED_SECONDS)
 
 
-joins = st.lists(st.tuples(st.sampled_from(NAMES), st.floats(0.5, 3.0)), min_size=1, max_size=5, unique_by=lambda j: j[0])
+names_weights = st.tuples(st.sampled_from(NAMES), st.floats(0.5, 3.0))
+joins = st.lists(names_weights, min_size=1, max_size=5, unique_by=lambda each: each[0])
+changes = st.sampled_from(["join", "leave", "die"])
 
 
 class MembershipLaws(SynchronousTestCase):
@@ -127,7 +129,7 @@ class MembershipLaws(SynchronousTestCase):
         self.assertEqual(table.moves, [])
 
     @settings(max_examples=12, deadline=None)
-    @given(st.sets(st.sampled_from(NAMES), min_size=2), st.integers(0, 2**32), st.sampled_from(["join", "leave", "die"]))
+    @given(st.sets(st.sampled_from(NAMES), min_size=2), st.integers(0, 2**32), changes)
     def test_who_joins_or_leaves_moves_its_share_once(self, names: set[str], seed: int, what: str) -> None:
         """Every vbucket whose owner changes moves exactly once, and no other moves at all."""
         table = Table(Random(seed))
@@ -233,7 +235,7 @@ class MembershipTests(SynchronousTestCase):
         """Servers that are no be, of a version that does not say what it holds, or that write nonsense, are offered
         nothing.
         """
-        published = {
+        published: dict[str, dict[str, object]] = {
             "fe": {"roles": ["fe"], "holds": "0"},
             "old": {"roles": ["be", "fe"]},
             "odd": {"roles": ["be"], "holds": "zz"},
