@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 PROFILES = {"ci": 1, "nightly": 50}  # how many times the examples of each law
 PROFILE = os.environ.get("TABA_PROFILE", "ci")
 
-TYPES = {"CounterGroup": 1, "PercentileGroup": 2, "Gauge": 3, "Buffer": 0}  # the names in bodies, with their kinds
+TYPES = {"CounterGroup": 1, "PercentileGroup": 2, "Gauge": 3, "UniqueGroup": 8, "Buffer": 0}  # of bodies: name, kind
 NEWEST = 1_400_000_000  # about when most events happen
 NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~:/?@!$()*+;=-"
 BLANKS = " \t\r"  # white space of JSON that is no line end
@@ -274,6 +274,8 @@ def json_texts() -> st.SearchStrategy[str]:
 @functools.cache
 def payloads(type_name: str) -> st.SearchStrategy[str]:
     """Payloads that the Type takes."""
+    if type_name == "UniqueGroup":
+        return json_texts().map(lambda text: text if text.strip(BLANKS)[0] in '"-0123456789' else json.dumps(text))
     if type_name not in ("CounterGroup", "PercentileGroup"):
         return json_texts()
     arrays = st.tuples(json_numbers(), json_texts()).map(lambda part: f"[{part[0]},{part[1]}]")

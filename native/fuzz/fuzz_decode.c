@@ -79,6 +79,14 @@ static void read_state(int type, taba_blob state, double time, taba_buffer *work
         }
     } else if (type == TABA_PERCENTILE_GROUP) {
         MUST(taba_percentile_group_summary(state, time, all, q, QUANTILES, values, work) == TABA_OK);
+    } else if (type == TABA_UNIQUE_GROUP) {
+        taba_unique_window uniques[TABA_WINDOWS];
+        MUST(taba_unique_group_summary(state, time, uniques, work) == TABA_OK);
+        for (int level = 0; level < TABA_WINDOWS; level++) {
+            MUST(uniques[level].unique >= 0 && uniques[level].unique <= 9007199254740992.0);
+            MUST((uniques[level].count == 0) == (uniques[level].unique == 0));
+        }
+        MUST(taba_unique_group_buckets(state, time, 2, &first, uniques, work) == TABA_OK);
     } else {
         int status;
         MUST(walk(taba_gauge_next, state, &status) > 0 && status == TABA_ELIMIT);
@@ -121,7 +129,7 @@ static void feed_refused(taba_blob blob) {
     uint64_t events;
     double newest;
     taba_gauge_entry entry;
-    for (int type = TABA_RAW; type <= TABA_GAUGE; type++) {
+    for (int type = TABA_RAW; type <= TABA_UNIQUE_GROUP; type++) { /* unknown ones too */
         size_t offset = 0;
         MUST(taba_fold(type, nothing, &blob, 1, out) != TABA_OK);
         MUST(blob.length == 0 || taba_reduce(type, &blob, 1, out) != TABA_OK);

@@ -45,6 +45,8 @@ static void append_partial(int type, int shape, size_t n, double seconds, taba_b
     for (size_t i = 0; i < n; i++) {
         times[i] = 1234567800 + seconds * (double)draw(1000) / 1000;
         values[i] = value_of(shape);
+        if (type == TABA_UNIQUE_GROUP)
+            values[i] = taba_unique_hash((const uint8_t *)&values[i], sizeof values[i]);
     }
     must(taba_partial_reserve(p, NULL, times, values, n));
     taba_partial_fold(p, times, values, n);
@@ -121,6 +123,23 @@ static void write_json(const char *folder, int type, const char *name) {
     taba_buffer_free(file);
 }
 
+/* A Partial of so many distinct values that its registers are written in full. */
+static void write_many_values(const char *folder) {
+    taba_partial *p = taba_partial_new(TABA_UNIQUE_GROUP, NULL);
+    taba_buffer *file = taba_buffer_new(NULL);
+    const double time = 1234567800;
+    must(taba_put_u8(file, 0));
+    for (int i = 0; i < 4000; i++) {
+        const double hash = (double)draw(UINT64_C(1) << 22) * 2147483648.0 + (double)draw(UINT64_C(1) << 31);
+        must(taba_partial_reserve(p, NULL, &time, &hash, 1));
+        taba_partial_fold(p, &time, &hash, 1);
+    }
+    must(taba_partial_encode(p, file));
+    write_file(folder, "many-values", file);
+    taba_partial_free(p, NULL);
+    taba_buffer_free(file);
+}
+
 int main(int argc, char **argv) {
     static const size_t sizes[] = {1, 5, 40, 100};
     if (argc != 2)
@@ -135,5 +154,9 @@ int main(int argc, char **argv) {
         }
     write_json(argv[1], TABA_GAUGE, "gauge");
     write_json(argv[1], TABA_RAW, "raw");
+    for (int shape = 0; shape < 2; shape++) /* a few values over and over; most of them distinct */
+        for (size_t i = 1; i < 4; i++)
+            write_numbers(argv[1], TABA_UNIQUE_GROUP, shape, sizes[i]);
+    write_many_values(argv[1]);
     return 0;
 }

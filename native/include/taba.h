@@ -125,6 +125,7 @@ int taba_sketch_decode(taba_sketch *sketch, const uint8_t *bytes, size_t length,
 #define TABA_COUNTER_GROUP 1
 #define TABA_PERCENTILE_GROUP 2
 #define TABA_GAUGE 3
+#define TABA_UNIQUE_GROUP 8        /* 4 to 7 and 0x7f are the first bytes of States that Python Handlers write */
 
 #define TABA_PARTIAL 0x80        /* or-ed to the Type in the first byte of a Partial */
 
@@ -142,11 +143,11 @@ int taba_reduce(int type, const taba_blob *states, size_t n, taba_buffer *out);
 int taba_check(taba_blob blob, int *type);
 
 /* The number of events in a Partial, and the time of the newest one, rounded down to its bucket (1 s; 15 s for
- * PercentileGroup; not rounded for Gauge and raw). TABA_ETYPE for a State. */
+ * PercentileGroup and UniqueGroup; not rounded for Gauge and raw). TABA_ETYPE for a State. */
 int taba_partial_extent(taba_blob partial, uint64_t *events, double *newest);
 
-/* The time of the newest event in a State, rounded down to what the State keeps (1 s; 15 s for PercentileGroup; not
- * rounded for Gauge, of whose entries the newest counts). 0.0 for the empty State. Reads the whole State: what is no
+/* The time of the newest event in a State, rounded down to what the State keeps (1 s; 15 s for PercentileGroup and
+ * UniqueGroup; not rounded for Gauge, of whose entries the newest counts). 0.0 for the empty State. Reads the whole State: what is no
  * State is TABA_ECORRUPT or TABA_EVERSION, a Partial or another first byte TABA_ETYPE. */
 int taba_state_newest(taba_blob state, double *newest);
 
@@ -170,6 +171,23 @@ int taba_counter_group_buckets(taba_blob state, double time, int level, int64_t 
 /* PercentileGroup: per window a summary into out[4] and `n` quantiles into values[4 * n]. */
 int taba_percentile_group_summary(taba_blob state, double time, taba_sketch_summary *out,
                                   const double *q, size_t n, double *values, taba_buffer *workspace);
+
+/* UniqueGroup: of distinct values it knows the hashes, 53 bits each: a whole number from 0 to 2**53 - 1, as a double. This
+ * is that of a value's bytes: XXH64 with seed 0, shifted right by 11. It is fixed, and has no secret. */
+double taba_unique_hash(const uint8_t *bytes, size_t length);
+
+typedef struct taba_unique_window {
+    uint64_t count;  /* events */
+    double unique;   /* distinct values among them: exact up to 32, else an estimate of standard error 1.62 %, not whole */
+} taba_unique_window;
+
+/* UniqueGroup: the windows into out[4]. */
+int taba_unique_group_summary(taba_blob state, double time, taba_unique_window *out, taba_buffer *workspace);
+
+/* UniqueGroup: all buckets of window `level`, oldest first, empty ones too: exactly 4 into `out`; `first` gets the start of
+ * the oldest, in seconds. */
+int taba_unique_group_buckets(taba_blob state, double time, int level, int64_t *first, taba_unique_window *out,
+                              taba_buffer *workspace);
 
 /* Gauge: the entry at `*offset` (start with 0) of a State; `*offset` moves to the next. TABA_ELIMIT at the end. */
 typedef struct taba_gauge_entry {
@@ -239,7 +257,8 @@ void taba_scratch_free(taba_scratch *scratch);
 #define TABA_RAW_NUMBER 0x100    /* what counters take: a number, true, false, or an array that begins with one of these */
 #define TABA_RAW_EXPIRING 0x200  /* an array of exactly two elements, of which the second is a number */
 
-/* Let events name a Type: `kind` is TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE, TABA_RAW (any JSON payload),
+/* Let events name a Type: `kind` is TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_UNIQUE_GROUP (a JSON string or
+ * number), TABA_GAUGE, TABA_RAW (any JSON payload),
  * TABA_RAW_NUMBER or TABA_RAW_EXPIRING. To be called before parsing. TABA_EDOMAIN for a name or kind that cannot be, or a known name with another kind. */
 int taba_scratch_add_type(taba_scratch *scratch, const char *name, size_t length, int kind);
 

@@ -208,16 +208,21 @@ static int add_event(header *h, const structured_row *row, taba_slice event, int
         return TABA_OK;
     const taba_scratch_type *type = &s->types[row->type];
     const uint8_t *text = s->payloads + value.at;
-    const bool numeric = taba_kind_is_numeric(type->kind);
-    *reason = numeric ? taba_payload_number(text, value.length, s->limits.max_depth, &number)
-                      : taba_payload_shape(text, value.length, s->limits.max_depth, type->shape);
+    const size_t depth = s->limits.max_depth;
+    if (type->kind == TABA_UNIQUE_GROUP)
+        *reason = taba_payload_unique(text, value.length, depth, s->payloads + value.at, &number);
+    else if (taba_kind_is_numeric(type->kind))
+        *reason = taba_payload_number(text, value.length, depth, &number);
+    else
+        *reason = taba_payload_shape(text, value.length, depth, type->shape);
     if (*reason >= 0)
         return TABA_OK;
     const int status = taba_scratch_begin(s, s->payloads + h->p->client.at, h->p->client.length,
                                           s->payloads + row->name.at, row->name.length, (size_t)row->type);
     if (status != TABA_OK)
         return status;
-    return numeric ? taba_scratch_add_number(s, time, number) : taba_scratch_add_slice(s, time, value.at, value.length);
+    return taba_kind_has_columns(type->kind) ? taba_scratch_add_number(s, time, number)
+                                             : taba_scratch_add_slice(s, time, value.at, value.length);
 }
 
 /* Read the events of a row: an array of anything, which is JSON by now. */

@@ -81,6 +81,13 @@ const uint8_t *taba_event_read_quickly(const taba_event_prefix *prefix, const ui
     return at + 3;
 }
 
+size_t taba_payload_high_bytes(const taba_json_string *payload) {
+    size_t high = 0;
+    for (size_t i = 0; i < payload->length; i++)
+        high += payload->at[i] >> 7;
+    return high;
+}
+
 int taba_payload_reason(const uint8_t *text, size_t length, size_t max_depth) {
     const int status = taba_json_check(text, length, max_depth);
     if (status == TABA_OK)
@@ -99,6 +106,30 @@ int taba_payload_number(const uint8_t *text, size_t length, size_t max_depth, do
         next = *at == '[' ? read_value(taba_json_skip(at + 1, end), end, value) : NULL;
     }
     return next == NULL || isinf(*value) ? TABA_REFUSED_VALUE : -1;
+}
+
+int taba_payload_unique(const uint8_t *text, size_t length, size_t max_depth, uint8_t *work, double *hash) {
+    const uint8_t *end = text + length;
+    taba_json_string string;
+    const int reason = taba_payload_reason(text, length, max_depth);
+    if (reason >= 0)
+        return reason;
+    text = taba_json_skip(text, end);
+    while (taba_json_blank(end[-1]))
+        end--;
+    if (*text != '"') {
+        if (*text != '-' && (*text < '0' || *text > '9'))
+            return TABA_REFUSED_VALUE;
+        *hash = taba_unique_hash(text, (size_t)(end - text));
+        return -1;
+    }
+    (void)taba_json_read_string(text, end, &string); /* it is one: checked above */
+    if (string.escaped) {
+        string.length = taba_json_unescape(work, string.at, string.length, false);
+        string.at = work;
+    }
+    *hash = taba_unique_hash(string.at, string.length);
+    return -1;
 }
 
 int taba_payload_shape(const uint8_t *text, size_t length, size_t max_depth, int shape) {

@@ -30,9 +30,17 @@ void taba_event_prefix_of(const uint8_t *type, size_t length, taba_event_prefix 
 const uint8_t *taba_event_read_quickly(const taba_event_prefix *prefix, const uint8_t *at, const uint8_t *end, double *time,
                                        double *value);
 
+/* How many bytes of a payload, as it came, are from 0x80 up: what they stand for is known at the end of the body. */
+size_t taba_payload_high_bytes(const taba_json_string *payload);
+
 /* The number that a payload (its escapes undone) stands for: a number, true, false, or an array that begins with one of
  * these. Returns -1, or the reason why it is refused: TABA_REFUSED_VALUE or TABA_REFUSED_SIZE. */
 int taba_payload_number(const uint8_t *text, size_t length, size_t max_depth, double *value);
+
+/* The hash of the value that a payload (its escapes undone) stands for: of the bytes of a string, its own escapes undone,
+ * or of the text of a number. `work` has room for `length` bytes, and may be `text`. Returns -1, or the reason why it is
+ * refused: TABA_REFUSED_VALUE or TABA_REFUSED_SIZE. */
+int taba_payload_unique(const uint8_t *text, size_t length, size_t max_depth, uint8_t *work, double *hash);
 
 /* Whether a payload (its escapes undone) is JSON: -1, TABA_REFUSED_VALUE or TABA_REFUSED_SIZE. */
 int taba_payload_reason(const uint8_t *text, size_t length, size_t max_depth);

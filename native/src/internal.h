@@ -17,6 +17,24 @@
 /* The version byte of States and Partials that this build writes and reads. */
 #define TABA_ENCODING_VERSION 1
 
+/* ---------------------------------------------------------------------------------------------- Types */
+
+/* Whether it is the number of a Type, TABA_RAW among them, whose Partials this build fills. */
+static inline bool taba_kind_is_native(int kind) {
+    return (kind >= TABA_RAW && kind <= TABA_GAUGE) || kind == TABA_UNIQUE_GROUP;
+}
+
+/* Whether the payloads of a kind are numbers. */
+static inline bool taba_kind_is_numeric(int kind) {
+    return kind == TABA_COUNTER_GROUP || kind == TABA_PERCENTILE_GROUP;
+}
+
+/* Whether the events of a kind stand in the columns: those that are numbers, and the hashes of UniqueGroup. Else they are
+ * structured. */
+static inline bool taba_kind_has_columns(int kind) {
+    return taba_kind_is_numeric(kind) || kind == TABA_UNIQUE_GROUP;
+}
+
 /* ---------------------------------------------------------------------------------------------- memory (memory.c) */
 
 /* Allocate (p NULL, old_size 0), grow, shrink or free (new_size 0, returns NULL). On failure NULL, and p stays
@@ -161,7 +179,7 @@ int taba_get_bytes(taba_cursor *c, uint64_t n, const uint8_t **out);
 /* ---------------------------------------------------------------------------------------------- Partials in memory
  *
  * One Partial being filled: the events of one (tab, client, Type) since the last commit. It is small while it holds
- * little (144 bytes in four blocks for a CounterGroup with one event) and does not hold its allocator: pass the same
+ * little (144 bytes in four blocks for a CounterGroup with one event, 104 in three for a UniqueGroup) and does not hold its allocator: pass the same
  * one always.
  *
  * Merging a scratch is two steps, so that it is all or nothing: first reserve for every block, which may fail and
@@ -171,14 +189,13 @@ int taba_get_bytes(taba_cursor *c, uint64_t n, const uint8_t **out);
  */
 typedef struct taba_partial taba_partial;
 
-/* An empty Partial of TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE or TABA_RAW. NULL when out of memory or
- * for another type. */
+/* An empty Partial of a native Type or TABA_RAW. NULL when out of memory or for another type. */
 taba_partial *taba_partial_new(int type, const taba_allocator *a);
 void taba_partial_free(taba_partial *p, const taba_allocator *a); /* p may be NULL */
 
-/* CounterGroup and PercentileGroup. Afterwards taba_partial_fold of the same columns cannot fail. TABA_OK; TABA_ENOMEM,
- * p then means the same as before; TABA_EDOMAIN for a value or time that is not finite, or a time beyond +-2**53;
- * TABA_ETYPE for the other Types. n may be 0. */
+/* CounterGroup, PercentileGroup and, with hashes as values, UniqueGroup. Afterwards taba_partial_fold of the same columns
+ * cannot fail. TABA_OK; TABA_ENOMEM, p then means the same as before; TABA_EDOMAIN for a value or time that is not
+ * finite, a time beyond +-2**53, or a value that is no hash; TABA_ETYPE for the other Types. n may be 0. */
 int taba_partial_reserve(taba_partial *p, const taba_allocator *a, const double *times, const double *values, size_t n);
 
 /* The same for columns that are known to be valid, and a Partial of a Type that takes them. */

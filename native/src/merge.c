@@ -170,7 +170,7 @@ static int reserve_structured(const merge *m, taba_partial *partial, size_t i) {
 /* Whether block i is the first of several of an entry of numbers. */
 static bool is_gathered(const merge *m, size_t i) {
     const taba_merge_step *step = &m->c->steps[i];
-    return step->first && step->next != 0 && taba_kind_is_numeric(m->s->types[m->s->blocks[i].type].kind);
+    return step->first && step->next != 0 && taba_kind_has_columns(m->s->types[m->s->blocks[i].type].kind);
 }
 
 /* Make room for the columns of all entries that have several blocks. */
@@ -222,7 +222,7 @@ static int reserve(merge *m, size_t i) {
     if (!step->first)
         return TABA_OK;
     taba_partial *partial = m->c->entries[step->entry].partial;
-    if (!taba_kind_is_numeric(m->s->types[block->type].kind))
+    if (!taba_kind_has_columns(m->s->types[block->type].kind))
         return reserve_structured(m, partial, i);
     const double *times = m->s->times + block->first, *values = m->s->values + block->first;
     size_t n = block->count;
@@ -289,7 +289,7 @@ static uint64_t fold(const merge *m, size_t i, uint64_t stamp) {
         return stamp;
     taba_partial *partial = m->c->entries[m->c->steps[i].entry].partial;
     m->c->events += block->count;
-    if (taba_kind_is_numeric(s->types[block->type].kind)) {
+    if (taba_kind_has_columns(s->types[block->type].kind)) {
         fold_numbers(m, i, partial);
         return stamp;
     }

@@ -114,12 +114,10 @@ static int add_number(taba_parser *p, ptrdiff_t type, double time, double value)
 /* Add a structured event: `text` is its payload with the escapes undone, `payload` as it came. */
 static int add_structured(taba_parser *p, ptrdiff_t type, const taba_event *event, const uint8_t *text, size_t length) {
     const uint8_t *payload = event->payload.at, *end = text + length;
-    size_t high = 0;
+    const size_t high = taba_payload_high_bytes(&event->payload);
     const int status = begin_block(p, type);
     if (status != TABA_OK)
         return status;
-    for (size_t i = 0; i < event->payload.length; i++)
-        high += payload[i] >> 7;
     if (high > 0)
         return taba_scratch_add_payload(p->scratch, event->time, payload, event->payload.length, high);
     text = taba_json_skip(text, end);
@@ -156,6 +154,25 @@ static int undo_escapes(taba_parser *p, const taba_json_string *payload, const u
     return TABA_OK;
 }
 
+/* Take an event of UniqueGroup, its payload as above. Only one with escapes, so in p->work, may have more of them inside. */
+static int take_unique(taba_parser *p, ptrdiff_t type, const taba_event *event, const uint8_t *text, size_t length) {
+    const taba_json_string *payload = &event->payload;
+    const size_t depth = p->scratch->limits.max_depth, high = taba_payload_high_bytes(payload);
+    double hash = 0;
+    const int reason = taba_payload_unique(text, length, depth, p->work, &hash);
+    int status = reason >= 0 ? refuse(p, reason) : add_number(p, type, event->time, hash);
+    if (high == 0 || reason >= 0 || status != TABA_OK)
+        return status;
+    void *work = p->work;
+    status = taba_array_reserve(allocator_of(p), &work, &p->work_room, payload->length + high, 1, 256);
+    p->work = work;
+    if (status != TABA_OK)
+        return status;
+    length = taba_json_unescape(p->work, payload->at, payload->length, true);
+    (void)taba_payload_unique(p->work, length, depth, p->work, &hash); /* as valid as before */
+    return taba_scratch_add_other_hash(p->scratch, hash);
+}
+
 /* Take the payload of an event whose Type and time are right. */
 static int take_payload(taba_parser *p, ptrdiff_t type, const taba_event *event) {
     const taba_limits *limits = &p->scratch->limits;
@@ -169,6 +186,8 @@ static int take_payload(taba_parser *p, ptrdiff_t type, const taba_event *event)
     const int status = undo_escapes(p, payload, &text, &length);
     if (status != TABA_OK)
         return status;
+    if (p->scratch->types[type].kind == TABA_UNIQUE_GROUP)
+        return take_unique(p, type, event, text, length);
     const bool numeric = taba_kind_is_numeric(p->scratch->types[type].kind);
     const int reason = numeric ? taba_payload_number(text, length, limits->max_depth, &value)
                                : taba_payload_shape(text, length, limits->max_depth, p->scratch->types[type].shape);

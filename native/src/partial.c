@@ -2,6 +2,7 @@
  *
  *     CounterGroup      a distribution per minute, a bucket per second
  *     PercentileGroup   a distribution per 15 s
+ *     UniqueGroup       a count and a set of hashes per 15 s
  *     Gauge             the latest event
  *     raw               the events, encoded one after another
  *
@@ -18,6 +19,7 @@
 #include "raw.h"
 #include "slevel.h"
 #include "types.h"
+#include "ulevel.h"
 #include "window.h"
 
 #define MINUTE 60
@@ -45,6 +47,7 @@ struct taba_partial {
             taba_series dists;   /* of taba_slot: minutes, or 15 s */
             taba_series seconds; /* of taba_bucket; CounterGroup only */
         } numbers;
+        taba_series uniques; /* of taba_uslot, 15 s */
         latest_event latest;
         log_of_events log;
     } of;
@@ -55,7 +58,7 @@ static bool has_numbers(const taba_partial *p) {
 }
 
 taba_partial *taba_partial_new(int type, const taba_allocator *a) {
-    if (type < TABA_RAW || type > TABA_GAUGE)
+    if (!taba_kind_is_native(type))
         return NULL;
     taba_partial *p = taba_resize(a, NULL, 0, sizeof *p);
     if (p == NULL)
@@ -71,6 +74,8 @@ void taba_partial_free(taba_partial *p, const taba_allocator *a) {
     if (has_numbers(p)) {
         taba_slevel_release(&p->of.numbers.dists, a);
         taba_series_release(&p->of.numbers.seconds, a, sizeof(taba_bucket));
+    } else if (p->type == TABA_UNIQUE_GROUP) {
+        taba_ulevel_release(&p->of.uniques, a);
     } else if (p->type == TABA_GAUGE) {
         taba_release(a, p->of.latest.bytes, p->of.latest.room);
     } else {
@@ -86,6 +91,8 @@ size_t taba_partial_memory(const taba_partial *p) {
         return sizeof *p + p->of.latest.room;
     if (p->type == TABA_RAW)
         return sizeof *p + p->of.log.room;
+    if (p->type == TABA_UNIQUE_GROUP)
+        return sizeof *p + taba_ulevel_memory(&p->of.uniques);
     const taba_series *dists = &p->of.numbers.dists, *seconds = &p->of.numbers.seconds;
     const taba_slot *slots = dists->records;
     size_t bytes = sizeof *p + taba_series_memory(seconds, sizeof(taba_bucket));
@@ -98,6 +105,14 @@ size_t taba_partial_memory(const taba_partial *p) {
 /* ---------------------------------------------------------------------------------------------- numbers */
 
 static int64_t dist_width(const taba_partial *p) { return p->type == TABA_COUNTER_GROUP ? MINUTE : FIFTEEN; }
+
+/* Whether all values are hashes: whole numbers from 0 to 2**53 - 1. */
+static bool are_hashes(const double *values, size_t n) {
+    bool valid = true;
+    for (size_t i = 0; i < n && valid; i++)
+        valid = values[i] >= 0 && values[i] < 9007199254740992.0 && values[i] == (double)(uint64_t)values[i];
+    return valid;
+}
 
 static bool columns_are_valid(const double *times, const double *values, size_t n) {
     bool valid = true;
@@ -114,13 +129,42 @@ static taba_slot *slot_of(const taba_partial *p, int64_t index, size_t *hint) {
 
 int taba_partial_reserve(taba_partial *p, const taba_allocator *a, const double *times, const double *values,
                          size_t n) {
-    if (!has_numbers(p))
+    if (!taba_kind_has_columns(p->type))
         return TABA_ETYPE;
-    return columns_are_valid(times, values, n) ? taba_partial_reserve_valid(p, a, times, values, n) : TABA_EDOMAIN;
+    if (!columns_are_valid(times, values, n) || (p->type == TABA_UNIQUE_GROUP && !are_hashes(values, n)))
+        return TABA_EDOMAIN;
+    return taba_partial_reserve_valid(p, a, times, values, n);
+}
+
+static int reserve_uniques(taba_series *slots, const taba_allocator *a, const double *times, const double *values, size_t n) {
+    int64_t index;
+    size_t hint = 0;
+    int status = taba_series_cover(slots, a, sizeof(taba_uslot), times, n, FIFTEEN);
+    for (size_t i = 0, run; i < n && status == TABA_OK; i += run) {
+        run = taba_run(times + i, n - i, FIFTEEN, &index);
+        hint = taba_series_seek(slots, sizeof(taba_uslot), index, hint);
+        taba_uslot *slot = taba_series_at(slots, sizeof *slot, hint);
+        status = taba_hll_reserve(&slot->set, a, values + i, run);
+    }
+    return status;
+}
+
+static void fold_uniques(taba_series *slots, const double *times, const double *values, size_t n) {
+    int64_t index;
+    size_t hint = 0;
+    for (size_t i = 0, run; i < n; i += run) {
+        run = taba_run(times + i, n - i, FIFTEEN, &index);
+        hint = taba_series_seek(slots, sizeof(taba_uslot), index, hint);
+        taba_uslot *slot = taba_series_at(slots, sizeof *slot, hint);
+        taba_hll_add(&slot->set, values + i, run);
+        slot->count += run;
+    }
 }
 
 int taba_partial_reserve_valid(taba_partial *p, const taba_allocator *a, const double *times, const double *values,
                                size_t n) {
+    if (p->type == TABA_UNIQUE_GROUP)
+        return reserve_uniques(&p->of.uniques, a, times, values, n);
     int64_t width = dist_width(p), index;
     size_t hint = 0;
     int status = TABA_OK;
@@ -154,13 +198,17 @@ static void fold_seconds(taba_series *seconds, const double *times, const double
 void taba_partial_fold(taba_partial *p, const double *times, const double *values, size_t n) {
     int64_t width = dist_width(p), index;
     size_t hint = 0;
+    p->events += n;
+    if (p->type == TABA_UNIQUE_GROUP) {
+        fold_uniques(&p->of.uniques, times, values, n);
+        return;
+    }
     if (p->type == TABA_COUNTER_GROUP)
         fold_seconds(&p->of.numbers.seconds, times, values, n);
     for (size_t i = 0, run; i < n; i += run) {
         run = taba_run(times + i, n - i, width, &index);
         taba_dist_add(&slot_of(p, index, &hint)->dist, values + i, run);
     }
-    p->events += n;
 }
 
 /* ---------------------------------------------------------------------------------------------- JSON */
@@ -232,6 +280,10 @@ static int encode_numbers(const taba_partial *p, taba_buffer *out) {
 static int encode(const taba_partial *p, taba_buffer *out) {
     if (has_numbers(p))
         return encode_numbers(p, out);
+    if (p->type == TABA_UNIQUE_GROUP) {
+        const int status = taba_put_front(out, TABA_PARTIAL | TABA_UNIQUE_GROUP);
+        return status == TABA_OK ? taba_ulevel_encode(&p->of.uniques, out) : status;
+    }
     if (p->type == TABA_GAUGE) {
         taba_gauge_entry latest = latest_of(p);
         return taba_gauge_put_partial(out, p->events, &latest);

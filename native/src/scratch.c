@@ -42,6 +42,7 @@ void taba_scratch_free(taba_scratch *s) {
     taba_release(a, s->values, s->values_room * sizeof *s->values);
     taba_release(a, s->structured, s->structured_room * sizeof *s->structured);
     taba_release(a, s->payloads, s->payloads_room);
+    taba_release(a, s->other_hashes, s->other_hash_room * sizeof *s->other_hashes);
     taba_release(a, s->rows, s->row_room * sizeof *s->rows);
     taba_release(a, s, sizeof *s);
 }
@@ -105,7 +106,7 @@ int taba_scratch_add_type(taba_scratch *s, const char *name, size_t length, int 
     const uint8_t *bytes = (const uint8_t *)name;
     int status;
     const bool shaped = kind == TABA_RAW_NUMBER || kind == TABA_RAW_EXPIRING;
-    if (!taba_name_valid(bytes, length, TABA_NAME_MAX) || (!shaped && (kind < TABA_RAW || kind > TABA_GAUGE)))
+    if (!taba_name_valid(bytes, length, TABA_NAME_MAX) || (!shaped && !taba_kind_is_native(kind)))
         return TABA_EDOMAIN;
     const ptrdiff_t known = taba_scratch_find_type(s, bytes, length);
     if (known >= 0)
@@ -148,7 +149,7 @@ int taba_scratch_begin(taba_scratch *s, const uint8_t *client, size_t client_len
         s->names_used = names_used;
         return status;
     }
-    block.first = taba_kind_is_numeric(s->types[type].kind) ? s->numbers : s->structured_count;
+    block.first = taba_kind_has_columns(s->types[type].kind) ? s->numbers : s->structured_count;
     s->blocks[s->block_count++] = block;
     return TABA_OK;
 }
@@ -188,6 +189,15 @@ int taba_scratch_add_payload(taba_scratch *s, double time, const uint8_t *payloa
     return TABA_OK;
 }
 
+int taba_scratch_add_other_hash(taba_scratch *s, double hash) {
+    const taba_other_hash other = {s->numbers - 1, hash};
+    int status;
+    RESERVE(s, other_hashes, other_hash_room, other_hash_count, 1);
+    if (status == TABA_OK)
+        s->other_hashes[s->other_hash_count++] = other;
+    return status;
+}
+
 int taba_scratch_add_text(taba_scratch *s, const uint8_t *bytes, size_t length) {
     int status;
     RESERVE(s, payloads, payloads_room, payloads_used, length);
@@ -218,6 +228,9 @@ int taba_scratch_add_row(taba_scratch *s, const taba_row *row) {
 }
 
 void taba_scratch_decide(taba_scratch *s, bool latin1) {
+    for (size_t i = 0; i < s->other_hash_count && latin1; i++)
+        s->values[s->other_hashes[i].number] = s->other_hashes[i].hash;
+    s->other_hash_count = 0;
     if (s->raw_count == 0)
         return;
     for (size_t i = 0; i < s->structured_count; i++) {

@@ -20,7 +20,7 @@
 typedef struct taba_scratch_type {
     size_t name; /* where its name begins in taba_scratch.names */
     size_t length;
-    int kind;    /* TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE or TABA_RAW */
+    int kind;    /* TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_UNIQUE_GROUP, TABA_GAUGE or TABA_RAW */
     int shape;   /* the same, but TABA_RAW_NUMBER or TABA_RAW_EXPIRING where its payloads must be so */
 } taba_scratch_type;
 
@@ -55,6 +55,12 @@ typedef struct taba_structured {
     size_t at, length, raw;
 } taba_structured;
 
+/* A hash of a payload with bytes from 0x80 up, if the body turns out to be Latin-1. */
+typedef struct taba_other_hash {
+    size_t number; /* which of the columns */
+    double hash;
+} taba_other_hash;
+
 struct taba_scratch {
     taba_allocator allocator; /* a copy, if one was given */
     bool custom;
@@ -73,6 +79,8 @@ struct taba_scratch {
     size_t structured_count, structured_room, raw_count;
     uint8_t *payloads;
     size_t payloads_used, payloads_room;
+    taba_other_hash *other_hashes;
+    size_t other_hash_count, other_hash_room;
     uint64_t refused[TABA_REFUSED_REASONS];
     taba_row *rows; /* of columns */
     size_t row_count, row_room;
@@ -81,11 +89,6 @@ struct taba_scratch {
     uint64_t line;
     const char *problem;
 };
-
-/* Whether events of a kind are columns of numbers; else they are structured. */
-static inline bool taba_kind_is_numeric(int kind) {
-    return kind == TABA_COUNTER_GROUP || kind == TABA_PERCENTILE_GROUP;
-}
 
 /* The number of the Type of this name, or -1. */
 ptrdiff_t taba_scratch_find_type(const taba_scratch *s, const uint8_t *name, size_t length);
@@ -126,6 +129,10 @@ static inline int taba_scratch_add_number(taba_scratch *s, double time, double v
  * or TABA_ELIMIT. */
 int taba_scratch_add_payload(taba_scratch *s, double time, const uint8_t *payload, size_t length, size_t more);
 
+/* Let the number that was added last be `hash` instead, should the body turn out to be Latin-1. TABA_OK; TABA_ENOMEM or
+ * TABA_ELIMIT, and the number stays as it is. */
+int taba_scratch_add_other_hash(taba_scratch *s, double hash);
+
 /* Append bytes to `payloads`, where a frame's header is put together. TABA_OK; TABA_ENOMEM or TABA_ELIMIT. */
 int taba_scratch_add_text(taba_scratch *s, const uint8_t *bytes, size_t length);
 
@@ -136,7 +143,8 @@ int taba_scratch_add_slice(taba_scratch *s, double time, size_t at, size_t lengt
 /* Add a row. TABA_OK; TABA_ENOMEM or TABA_ELIMIT. */
 int taba_scratch_add_row(taba_scratch *s, const taba_row *row);
 
-/* Turn the payloads kept as they came into JSON in UTF-8. Cannot fail: their room was taken with them. */
+/* Turn the payloads kept as they came into JSON in UTF-8, and choose between hashes. Cannot fail: the room was taken with
+ * them. */
 void taba_scratch_decide(taba_scratch *s, bool latin1);
 
 /* Why an event of this time is refused, or -1 if it is not. A time of NaN is refused. */

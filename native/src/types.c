@@ -26,6 +26,7 @@ static int fold(int type, taba_blob state, const taba_blob *partials, size_t n, 
     case TABA_COUNTER_GROUP: return taba_counter_group_fold(state, partials, n, out);
     case TABA_PERCENTILE_GROUP: return taba_percentile_group_fold(state, partials, n, out);
     case TABA_GAUGE: return taba_gauge_fold(state, partials, n, out);
+    case TABA_UNIQUE_GROUP: return taba_unique_group_fold(state, partials, n, out);
     default: return TABA_ETYPE;
     }
 }
@@ -43,6 +44,7 @@ static int reduce(int type, const taba_blob *states, size_t n, taba_buffer *out)
     case TABA_COUNTER_GROUP: return taba_counter_group_reduce(states, n, out);
     case TABA_PERCENTILE_GROUP: return taba_percentile_group_reduce(states, n, out);
     case TABA_GAUGE: return taba_gauge_reduce(states, n, out);
+    case TABA_UNIQUE_GROUP: return taba_unique_group_reduce(states, n, out);
     default: return TABA_ETYPE;
     }
 }
@@ -61,6 +63,7 @@ static int facts_of(taba_blob partial, taba_partial_facts *out) {
     case TABA_PARTIAL | TABA_COUNTER_GROUP: return taba_counter_group_facts(partial, out);
     case TABA_PARTIAL | TABA_PERCENTILE_GROUP: return taba_percentile_group_facts(partial, out);
     case TABA_PARTIAL | TABA_GAUGE: return taba_gauge_facts(partial, out);
+    case TABA_PARTIAL | TABA_UNIQUE_GROUP: return taba_unique_group_facts(partial, out);
     default: return TABA_ETYPE;
     }
 }
@@ -71,6 +74,7 @@ static int check(taba_blob blob) {
     case TABA_COUNTER_GROUP: return taba_counter_group_check(blob);
     case TABA_PERCENTILE_GROUP: return taba_percentile_group_check(blob);
     case TABA_GAUGE: return taba_gauge_check(blob);
+    case TABA_UNIQUE_GROUP: return taba_unique_group_check(blob);
     default: return facts_of(blob, &facts);
     }
 }
@@ -93,6 +97,7 @@ int taba_state_newest(taba_blob state, double *newest) {
     case TABA_COUNTER_GROUP: return taba_counter_group_newest(state, newest);
     case TABA_PERCENTILE_GROUP: return taba_percentile_group_newest(state, newest);
     case TABA_GAUGE: return taba_gauge_newest(state, newest);
+    case TABA_UNIQUE_GROUP: return taba_unique_group_newest(state, newest);
     default: return TABA_ETYPE;
     }
 }

@@ -39,6 +39,12 @@ int taba_gauge_check(taba_blob state);
 int taba_gauge_newest(taba_blob state, double *newest);
 int taba_gauge_facts(taba_blob partial, taba_partial_facts *out);
 
+int taba_unique_group_fold(taba_blob state, const taba_blob *partials, size_t n, taba_buffer *out);
+int taba_unique_group_reduce(const taba_blob *states, size_t n, taba_buffer *out);
+int taba_unique_group_check(taba_blob state);
+int taba_unique_group_newest(taba_blob state, double *newest);
+int taba_unique_group_facts(taba_blob partial, taba_partial_facts *out);
+
 int taba_raw_facts(taba_blob partial, taba_partial_facts *out);
 
 #endif

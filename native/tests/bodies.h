@@ -15,13 +15,15 @@ static inline taba_limits body_limits(void) {
     return limits;
 }
 
-/* A scratch with six Types: CounterGroup, PercentileGroup, Gauge, and Raw, Number and Expiring, which are not native.
+/* A scratch with seven Types: CounterGroup, PercentileGroup, UniqueGroup, Gauge, and Raw, Number and Expiring, which are not native.
  * NULL when out of memory. */
 static inline taba_scratch *body_scratch(const taba_limits *limits, const taba_allocator *a) {
-    static const char *const names[] = {"CounterGroup", "PercentileGroup", "Gauge", "Raw", "Number", "Expiring"};
-    static const int kinds[] = {TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE, TABA_RAW, TABA_RAW_NUMBER, TABA_RAW_EXPIRING};
+    static const char *const names[] = {"CounterGroup", "PercentileGroup", "Gauge", "Raw", "Number", "Expiring",
+                                        "UniqueGroup"};
+    static const int kinds[] = {TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE, TABA_RAW, TABA_RAW_NUMBER, TABA_RAW_EXPIRING,
+                                TABA_UNIQUE_GROUP};
     taba_scratch *s = taba_scratch_new(limits, a);
-    for (int i = 0; i < 6 && s != NULL; i++) {
+    for (int i = 0; i < 7 && s != NULL; i++) {
         const int status = taba_scratch_add_type(s, names[i], strlen(names[i]), kinds[i]);
         CHECK(status == TABA_OK || status == TABA_ENOMEM);
         if (status != TABA_OK) {

@@ -25,12 +25,22 @@ static inline void events_draw(events *e, size_t n, double newest, double span) 
     }
 }
 
+/* Let the values be such as the Type takes: for UniqueGroup their hashes, if they are not hashes yet. */
+static inline void events_fit(int type, events *e) {
+    for (size_t i = 0; i < e->n && type == TABA_UNIQUE_GROUP; i++)
+        if (e->values[i] < 1e6)
+            e->values[i] = taba_unique_hash((const uint8_t *)&e->values[i], sizeof e->values[i]);
+}
+
 /* The events from..from+n of `e` as an encoded Partial. */
 static inline taba_buffer *events_partial(int type, const events *e, size_t from, size_t n) {
+    static events fit;
     taba_partial *p = taba_partial_new(type, NULL);
     taba_buffer *out = taba_buffer_new(NULL);
-    CHECK_OK(taba_partial_reserve(p, NULL, e->times + from, e->values + from, n));
-    taba_partial_fold(p, e->times + from, e->values + from, n);
+    fit = *e;
+    events_fit(type, &fit);
+    CHECK_OK(taba_partial_reserve(p, NULL, fit.times + from, fit.values + from, n));
+    taba_partial_fold(p, fit.times + from, fit.values + from, n);
     CHECK_OK(taba_partial_encode(p, out));
     taba_partial_free(p, NULL);
     return out;

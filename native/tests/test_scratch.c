@@ -21,7 +21,7 @@ static void types_have_names_and_kinds(void) {
     CHECK_STATUS(taba_scratch_add_type(s, "a b", 3, TABA_RAW), TABA_EDOMAIN);
     CHECK_STATUS(taba_scratch_add_type(s, longest, 513, TABA_RAW), TABA_EDOMAIN);
     CHECK_OK(taba_scratch_add_type(s, longest, 512, TABA_COUNTER_GROUP));
-    CHECK(taba_scratch_find_type(s, BYTES("CounterGroup")) == 0 && taba_scratch_find_type(s, BYTES("Buffer")) == 6);
+    CHECK(taba_scratch_find_type(s, BYTES("CounterGroup")) == 0 && taba_scratch_find_type(s, BYTES("Buffer")) == 7);
     CHECK(taba_scratch_find_type(s, BYTES("Counter")) == -1 && taba_scratch_find_type(s, BYTES("")) == -1);
     taba_scratch_free(s);
 }

@@ -3,7 +3,7 @@
 
 #include "gauges.h"
 
-static const int aggregating[] = {TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP};
+static const int aggregating[] = {TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_UNIQUE_GROUP};
 
 static const double q[] = {0, 0.25, 0.5, 0.75, 0.9, 0.99, 1};
 #define QUANTILES 7
@@ -33,7 +33,7 @@ static taba_buffer *fold_in_pieces(int type, events *e, size_t most) {
 
 static void the_order_of_events_does_not_matter(void) {
     static events e;
-    for (size_t t = 0; t < 2; t++)
+    for (size_t t = 0; t < 3; t++)
         for (int round = 0; round < 25; round++) {
             events_draw(&e, 1 + test_below(MOST_EVENTS), 1e9 + 1e5 * test_uniform(), round % 2 ? 3 : 2000);
             taba_buffer *at_once = events_state(aggregating[t], &e);
@@ -43,7 +43,7 @@ static void the_order_of_events_does_not_matter(void) {
 
 static void folding_partials_together_is_folding_them_in_turn(void) {
     static events e;
-    for (size_t t = 0; t < 2; t++)
+    for (size_t t = 0; t < 3; t++)
         for (int round = 0; round < 25; round++) {
             taba_buffer *partials[3], *in_turn = NULL, *together = taba_buffer_new(NULL);
             taba_blob blobs[3];
@@ -64,7 +64,7 @@ static void folding_partials_together_is_folding_them_in_turn(void) {
 
 static void reduce_is_associative_and_commutative(void) {
     static events e;
-    for (size_t t = 0; t < 2; t++)
+    for (size_t t = 0; t < 3; t++)
         for (int round = 0; round < 25; round++) {
             taba_buffer *states[3];
             taba_blob blobs[3];
@@ -90,7 +90,7 @@ static void reduce_is_associative_and_commutative(void) {
 
 static void folding_is_reducing_with_what_was_folded_alone(void) {
     static events e;
-    for (size_t t = 0; t < 2; t++)
+    for (size_t t = 0; t < 3; t++)
         for (int round = 0; round < 25; round++) {
             events_draw(&e, 1 + test_below(300), 1e9 + 400 * test_uniform(), 500);
             taba_buffer *state = events_state(aggregating[t], &e);
@@ -106,8 +106,8 @@ static void folding_is_reducing_with_what_was_folded_alone(void) {
 
 static void the_empty_state_changes_nothing(void) {
     static events e;
-    static const int types[] = {TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE};
-    for (size_t t = 0; t < 3; t++) {
+    static const int types[] = {TABA_COUNTER_GROUP, TABA_PERCENTILE_GROUP, TABA_GAUGE, TABA_UNIQUE_GROUP};
+    for (size_t t = 0; t < 4; t++) {
         taba_buffer *nothing = reduced(types[t], NULL, NULL), *out = taba_buffer_new(NULL);
         CHECK(taba_buffer_length(nothing) == 0);
         CHECK_OK(taba_fold(types[t], test_blob(NULL, 0), NULL, 0, out));
@@ -116,7 +116,7 @@ static void the_empty_state_changes_nothing(void) {
         taba_buffer_free(nothing);
         taba_buffer_free(out);
     }
-    for (size_t t = 0; t < 2; t++) {
+    for (size_t t = 0; t < 3; t++) {
         events_draw(&e, 200, 1e9, 300);
         taba_buffer *state = events_state(aggregating[t], &e), *out = taba_buffer_new(NULL);
         CHECK_OK(taba_fold(aggregating[t], test_blob_of(state), NULL, 0, out));
@@ -149,7 +149,7 @@ static void extents_tell_events_and_the_newest_bucket(void) {
     uint64_t count;
     double newest;
     uint8_t bytes[64];
-    for (size_t t = 0; t < 2; t++) {
+    for (size_t t = 0; t < 3; t++) {
         taba_buffer *partial = events_partial(aggregating[t], &e, 0, 3), *state = folded(aggregating[t], NULL, partial);
         CHECK_OK(taba_partial_extent(test_blob_of(partial), &count, &newest));
         CHECK(count == 3 && newest == (t == 0 ? 1034 : 1020));
@@ -167,7 +167,7 @@ static void whole_blobs_are_known_by_their_type(void) {
     int type = 7;
     uint8_t bytes[64];
     events_draw(&e, 200, 1e9, 300);
-    for (size_t t = 0; t < 2; t++) {
+    for (size_t t = 0; t < 3; t++) {
         taba_buffer *partial = events_partial(aggregating[t], &e, 0, e.n);
         taba_buffer *state = folded(aggregating[t], NULL, partial);
         CHECK_OK(taba_check(test_blob_of(partial), &type));
@@ -304,7 +304,7 @@ static void check_prefixes_and_changes(taba_blob blob) {
 
 static void cut_and_changed_bytes_are_refused_or_canonical(void) {
     static events e;
-    for (size_t t = 0; t < 2; t++)
+    for (size_t t = 0; t < 3; t++)
         for (size_t n = 1; n <= MOST_EVENTS; n = n * 3 + 1) {
             events_draw(&e, n, 1e9, 60);
             taba_buffer *partial = events_partial(aggregating[t], &e, 0, n);
@@ -330,6 +330,7 @@ static bool run_with_failure(int type, size_t fail_at, taba_blob state, taba_blo
     taba_buffer *out = taba_buffer_new(&m.allocator);
     taba_window windows[TABA_WINDOWS];
     taba_sketch_summary all[TABA_WINDOWS];
+    taba_unique_window uniques[TABA_WINDOWS];
     double values[TABA_WINDOWS * QUANTILES] = {7};
     const taba_blob states[] = {state, state};
     CHECK_OK(taba_buffer_append(out, "x", 1));
@@ -347,6 +348,8 @@ static bool run_with_failure(int type, size_t fail_at, taba_blob state, taba_blo
         status = taba_counter_group_summary(state, 1e9, windows, all, q, QUANTILES, values, out);
     if (status == TABA_OK && type == TABA_PERCENTILE_GROUP)
         status = taba_percentile_group_summary(state, 1e9, all, q, QUANTILES, values, out);
+    if (status == TABA_OK && type == TABA_UNIQUE_GROUP)
+        status = taba_unique_group_summary(state, 1e9, uniques, out);
     CHECK(status == TABA_OK || (status == TABA_ENOMEM && m.calls >= fail_at && values[0] == 7));
     taba_buffer_free(out);
     CHECK(m.live == 0);
@@ -355,7 +358,7 @@ static bool run_with_failure(int type, size_t fail_at, taba_blob state, taba_blo
 
 static void running_out_of_memory_changes_nothing(void) {
     static events e;
-    for (size_t t = 0; t < 2; t++)
+    for (size_t t = 0; t < 3; t++)
         for (int round = 0; round < 4; round++) {
             events_draw(&e, round < 2 ? 20 : 500, 1e9, 200);
             taba_buffer *state = events_state(aggregating[t], &e);

@@ -16,6 +16,8 @@ from taba.native.core import (
     RAW_EXPIRING,
     RAW_NUMBER,
     REFUSED,
+    UNIQUE_GROUP,
+    UNIQUE_GROUP_LEVELS,
     VERSION,
     crc32,
     crc32c,
@@ -24,6 +26,7 @@ from taba.native.requests import Accumulator, Columns, ColumnsFacts, Limits, Scr
 from taba.native.sketches import Sketch, SketchSummary
 from taba.native.states import (
     GaugeEntry,
+    UniqueWindow,
     Window,
     check,
     counter_group_buckets,
@@ -35,12 +38,17 @@ from taba.native.states import (
     raw_events,
     reduce,
     state_newest,
+    unique_group_buckets,
+    unique_group_summary,
+    unique_hash,
 )
 
 __all__ = [
     "COUNTER_GROUP", "COUNTER_GROUP_LEVELS", "GAUGE", "PARTIAL", "PERCENTILE_GROUP", "RAW", "RAW_EXPIRING",
-    "RAW_NUMBER", "REFUSED", "VERSION", "Accumulator", "Columns", "ColumnsFacts", "Entry", "GaugeEntry", "Limits",
-    "Scratch", "ScratchSummary", "Section", "Sketch", "SketchSummary", "Window", "batch_entries", "batch_partials",
-    "batch_split", "check", "counter_group_buckets", "counter_group_summary", "crc32", "crc32c", "fold",
-    "gauge_entries", "partial_extent", "percentile_group_summary", "raw_events", "reduce", "state_newest",
+    "RAW_NUMBER", "REFUSED", "UNIQUE_GROUP", "UNIQUE_GROUP_LEVELS", "VERSION", "Accumulator", "Columns",
+    "ColumnsFacts", "Entry", "GaugeEntry", "Limits", "Scratch", "ScratchSummary", "Section", "Sketch",
+    "SketchSummary", "UniqueWindow", "Window", "batch_entries", "batch_partials", "batch_split", "check",
+    "counter_group_buckets", "counter_group_summary", "crc32", "crc32c", "fold", "gauge_entries", "partial_extent",
+    "percentile_group_summary", "raw_events", "reduce", "state_newest", "unique_group_buckets",
+    "unique_group_summary", "unique_hash",
 ]  # fmt: skip

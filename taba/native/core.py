@@ -25,6 +25,7 @@ RAW: Final[int] = lib.TABA_RAW
 COUNTER_GROUP: Final[int] = lib.TABA_COUNTER_GROUP
 PERCENTILE_GROUP: Final[int] = lib.TABA_PERCENTILE_GROUP
 GAUGE: Final[int] = lib.TABA_GAUGE
+UNIQUE_GROUP: Final[int] = lib.TABA_UNIQUE_GROUP
 RAW_NUMBER: Final[int] = lib.TABA_RAW_NUMBER
 """RAW whose payloads must be what counters take: a number, true, false, or an array that begins with one of these."""
 RAW_EXPIRING: Final[int] = lib.TABA_RAW_EXPIRING
@@ -34,6 +35,9 @@ PARTIAL: Final[int] = lib.TABA_PARTIAL
 
 COUNTER_GROUP_LEVELS: Final = ((1, 60), (10, 60), (30, 120), (900, 96))
 """(width in seconds, number of buckets) of CounterGroup's windows 1m, 10m, 1h, 1d."""
+
+UNIQUE_GROUP_LEVELS: Final = ((15, 4), (150, 4), (900, 4), (21600, 4))
+"""(width in seconds, number of buckets) of UniqueGroup's windows 1m, 10m, 1h, 1d."""
 
 VERSION: Final[str] = ffi.string(lib.taba_version()).decode()
 if taba.__version__ != VERSION:

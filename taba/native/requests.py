@@ -53,7 +53,7 @@ class Scratch:
 
     def __init__(self, limits: Limits, types: Mapping[str, int]) -> None:
         """`types` maps the names of the Types that events may have to RAW, RAW_NUMBER,
-        RAW_EXPIRING, COUNTER_GROUP, PERCENTILE_GROUP or GAUGE.
+        RAW_EXPIRING, COUNTER_GROUP, PERCENTILE_GROUP, UNIQUE_GROUP or GAUGE.
         """
         native_limits = ffi.new(
             "taba_limits *",

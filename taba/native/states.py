@@ -7,7 +7,18 @@ from typing import Any
 
 from attrs import frozen
 
-from taba.native.core import COUNTER_GROUP_LEVELS, blob_of, blobs, bytes_of, doubles, ffi, lib, new_buffer, verify
+from taba.native.core import (
+    COUNTER_GROUP_LEVELS,
+    UNIQUE_GROUP_LEVELS,
+    blob_of,
+    blobs,
+    bytes_of,
+    doubles,
+    ffi,
+    lib,
+    new_buffer,
+    verify,
+)
 from taba.native.sketches import SketchSummary, summary_of
 
 
@@ -17,6 +28,16 @@ class Window:
 
     count: int
     total: float
+
+
+@frozen
+class UniqueWindow:
+    """The number of events of a window or bucket, and of distinct values among them: exact up to 32, else an estimate
+    of standard error 1.62 %, which need not be whole; 2**53 at most.
+    """
+
+    count: int
+    unique: float
 
 
 @frozen
@@ -61,8 +82,8 @@ def partial_extent(partial: bytes) -> tuple[int, float]:
 
 
 def state_newest(state: bytes) -> float:
-    """The time of the newest event in a CounterGroup's, PercentileGroup's or Gauge's State, rounded down to what the
-    State keeps (1 s; 15 s; not at all); 0.0 for the empty one. CodecError for what is none.
+    """The time of the newest event in a CounterGroup's, PercentileGroup's, UniqueGroup's or Gauge's State, rounded
+    down to what the State keeps (1 s; 15 s; 15 s; not at all); 0.0 for the empty one. CodecError for what is none.
     """
     newest = ffi.new("double *")
     verify(lib.taba_state_newest(blob_of(state), newest))
@@ -100,6 +121,26 @@ def percentile_group_summary(
     values = ffi.new("double[]", 4 * n)
     verify(lib.taba_percentile_group_summary(blob_of(state), time, out, doubles(quantiles), n, values, new_buffer()))
     return [(summary_of(each), list(values[i * n : i * n + n])) for i, each in enumerate(out)]
+
+
+def unique_hash(value: bytes) -> int:
+    """What a UniqueGroup knows of a value: the upper 53 bits of the XXH64 of its bytes."""
+    return int(lib.taba_unique_hash(ffi.from_buffer("uint8_t[]", value), len(value)))
+
+
+def unique_group_summary(state: bytes, time: float) -> list[UniqueWindow]:
+    """A UniqueGroup's windows (1m, 10m, 1h, 1d) that end at `time`."""
+    out = ffi.new("taba_unique_window[4]")
+    verify(lib.taba_unique_group_summary(blob_of(state), time, out, new_buffer()))
+    return [UniqueWindow(each.count, each.unique) for each in out]
+
+
+def unique_group_buckets(state: bytes, time: float, level: int) -> tuple[int, list[UniqueWindow]]:
+    """All buckets of window `level` (0..3) at `time`, oldest first, and the start of the oldest in seconds."""
+    out = ffi.new("taba_unique_window[]", UNIQUE_GROUP_LEVELS[level][1])
+    first = ffi.new("int64_t *")
+    verify(lib.taba_unique_group_buckets(blob_of(state), time, level, first, out, new_buffer()))
+    return first[0], [UniqueWindow(each.count, each.unique) for each in out]
 
 
 def _entries(step: Any, blob: bytes) -> list[GaugeEntry]:

@@ -11,8 +11,8 @@ from taba import native
 from tests import strategies
 from tests.native.verdicts import plain, verdict
 from tests.strategies import law
-from tests.twin import counter_group, examples, gauge, kernel, percentile_group, states
-from tests.twin.blobs import COUNTER_GROUP, GAUGE, PERCENTILE_GROUP
+from tests.twin import counter_group, examples, gauge, kernel, percentile_group, states, unique_group
+from tests.twin.blobs import COUNTER_GROUP, GAUGE, PERCENTILE_GROUP, UNIQUE_GROUP
 from tests.twin.laws import CODEC_ERRORS, StateLaws
 
 Drawn = tuple[int, bytes, list[bytes]]
@@ -73,6 +73,14 @@ class StateTwinTests(SynchronousTestCase):
         shown = native.percentile_group_summary(state, time, qs)
         self.assertEqual(plain(shown), plain(percentile_group.summary(state, time, qs)))
 
+    @law(examples.all_states(UNIQUE_GROUP), strategies.times(), examples=60)
+    def test_distinct_values_show_the_same(self, state: bytes, time: float) -> None:
+        """Windows and buckets at any time, to the last bit."""
+        self.assertEqual(plain(native.unique_group_summary(state, time)), plain(unique_group.summary(state, time)))
+        for level in range(4):
+            buckets = native.unique_group_buckets(state, time, level)
+            self.assertEqual(plain(buckets), plain(unique_group.buckets(state, time, level)))
+
     @law(st.sampled_from([float("nan"), float("inf"), float("-inf"), 0.0, -5.5, 1e9]), strategies.times())
     def test_times_of_asking_are_judged_alike(self, time: float, event: float) -> None:
         """ValueError for a time that is none; before 1970 is a time."""
@@ -81,6 +89,8 @@ class StateTwinTests(SynchronousTestCase):
             self.assertEqual(verdict(native.counter_group_summary, state, time, [0.5]), twin)
             twin = verdict(counter_group.buckets, state, time, 3)
             self.assertEqual(verdict(native.counter_group_buckets, state, time, 3), twin)
+        twin = verdict(unique_group.summary, b"", time)
+        self.assertEqual(verdict(native.unique_group_summary, b"", time), twin)
         twin = verdict(percentile_group.summary, b"", time, [0.5])
         self.assertEqual(verdict(native.percentile_group_summary, b"", time, [0.5]), twin)
 
@@ -119,7 +129,7 @@ class RefusalTwinTests(SynchronousTestCase):
         """States and Partials that break one rule."""
         self._same_verdict(blob)
 
-    @law(st.sampled_from([1, 2, 3, 0x80, 0x81, 0x82, 0x83]), st.binary(max_size=30), examples=100)
+    @law(st.sampled_from([1, 2, 3, 8, 0x80, 0x81, 0x82, 0x83, 0x88]), st.binary(max_size=30), examples=100)
     def test_any_bytes_are_refused_alike(self, first: int, noise: bytes) -> None:
         """Noise, and noise behind a right head."""
         if noise:

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 
 from attrs import Factory, define
 
-from tests.twin import counter_group, gauge, percentile_group
+from tests.twin import counter_group, gauge, percentile_group, unique_group
 from tests.twin.batches import Entry, Section, divide
-from tests.twin.blobs import COUNTER_GROUP, GAUGE, PERCENTILE_GROUP
+from tests.twin.blobs import COUNTER_GROUP, GAUGE, PERCENTILE_GROUP, UNIQUE_GROUP
 from tests.twin.protocol1 import Event
-
-AnyPartial = counter_group.Partial | percentile_group.Partial | gauge.Partial | gauge.RawPartial
+from tests.twin.states import AnyPartial
 
 
 @define
@@ -27,6 +26,8 @@ class Accumulator:
             if isinstance(event.value, bytes):
                 self._add_entry(key, event.kind, gauge.GaugeEntry(event.time, stamp, event.value))
                 stamp += 1
+            elif event.kind == UNIQUE_GROUP:
+                self._add_hash(key, event.time, int(event.value))
             else:
                 self._add_number(key, event.kind, event.time, event.value)
         return stamp
@@ -48,6 +49,11 @@ class Accumulator:
             partial.entries.append(entry)
         else:
             self.partials[key] = gauge.Partial(1, entry) if kind == GAUGE else gauge.RawPartial([entry])
+
+    def _add_hash(self, key: tuple[str, str, str], time: float, value_hash: int) -> None:
+        partial = self.partials.setdefault(key, unique_group.Partial())
+        assert isinstance(partial, unique_group.Partial)
+        partial.add(time, value_hash)
 
     def _add_number(self, key: tuple[str, str, str], kind: int, time: float, value: float) -> None:
         partial = self.partials.get(key)

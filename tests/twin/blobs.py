@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.twin.errors import CorruptBlob, UnknownVersion, WrongType
 from tests.twin.primitives import Reader
 
-RAW, COUNTER_GROUP, PERCENTILE_GROUP, GAUGE = 0, 1, 2, 3
+RAW, COUNTER_GROUP, PERCENTILE_GROUP, GAUGE, UNIQUE_GROUP = 0, 1, 2, 3, 8
 PARTIAL = 0x80
 VERSION = 1
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from attrs import Factory, define
 
 from tests.twin import json_nodes, json_text
+from tests.twin.blobs import UNIQUE_GROUP
 from tests.twin.errors import ColumnsError, LimitReached
 from tests.twin.json_nodes import Node
 from tests.twin.protocol1 import (
@@ -29,6 +30,7 @@ from tests.twin.protocol1 import (
     Refused,
     is_expiring,
     numeric,
+    unique,
 )
 
 MAX_WHOLE = 2**53 - 1
@@ -156,7 +158,7 @@ class _Reading:
             else:
                 self._add(tab, type_name, columns[i], columns[count + i] + 0.0)
 
-    def _add(self, tab: str, type_name: str, time: float, value: float | bytes) -> None:
+    def _add(self, tab: str, type_name: str, time: float, value: float | int | bytes) -> None:
         kind = self._types[type_name]
         self._frame.events.append(Event(self._frame.client, tab, type_name, kind, time, value))
 
@@ -168,7 +170,7 @@ class _Reading:
                 except Refused as refused:
                     self._refuse(tab, i, refused.reason)
 
-    def _structured(self, tab: str, type_name: str, event: Node) -> tuple[float, float | bytes]:
+    def _structured(self, tab: str, type_name: str, event: Node) -> tuple[float, float | int | bytes]:
         if not (self._is_name(self._frame.client) and self._is_name(tab)):
             raise Refused("name")
         if event.kind != "array" or len(event.items) != 2 or event.items[0].kind != "number":
@@ -180,7 +182,7 @@ class _Reading:
         self._check_time(time)
         return time, self._value(self._types[type_name], self._slice(event.items[1]))
 
-    def _value(self, kind: int, text: bytes) -> float | bytes:
+    def _value(self, kind: int, text: bytes) -> float | int | bytes:
         if len(text) > self._limits.max_payload:
             raise Refused("size")
         try:
@@ -189,6 +191,8 @@ class _Reading:
             raise Refused("size")
         if not document.is_finite() or (kind == RAW_EXPIRING and not is_expiring(document.value)):
             raise Refused("value")
+        if kind == UNIQUE_GROUP:
+            return unique(document.value, text.decode())
         if kind in (*NUMERIC, RAW_NUMBER):
             number = numeric(document.value)
             return text if kind == RAW_NUMBER else number

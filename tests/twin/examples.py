@@ -12,13 +12,15 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 
 from tests import strategies
-from tests.twin import counter_group, gauge, percentile_group, states
+from tests.twin import counter_group, gauge, percentile_group, states, unique_group
 from tests.twin.batches import Entry, encode_section
-from tests.twin.blobs import COUNTER_GROUP, GAUGE, PERCENTILE_GROUP, RAW
+from tests.twin.blobs import COUNTER_GROUP, GAUGE, PERCENTILE_GROUP, RAW, UNIQUE_GROUP
+from tests.twin.hll import Hll, unique_hash
 from tests.twin.primitives import encode_uvarint
 from tests.twin.sketch import Sketch
 
-WITH_STATES = (COUNTER_GROUP, PERCENTILE_GROUP, GAUGE)
+RUNNING = (COUNTER_GROUP, PERCENTILE_GROUP, UNIQUE_GROUP)
+WITH_STATES = (*RUNNING, GAUGE)
 ALL_TYPES = (RAW, *WITH_STATES)
 Values = st.SearchStrategy[float] | None
 
@@ -51,8 +53,15 @@ def partials(type_number: int, kind: Values = None) -> st.SearchStrategy[bytes]:
         return st.lists(entries(), min_size=1, max_size=4).map(lambda some: gauge.Partial.of(some).encode())
     if type_number == RAW:
         return st.lists(entries(), min_size=1, max_size=4).map(lambda some: gauge.RawPartial(some).encode())
+    return strategies.numeric_events(kind).filter(bool).map(lambda some: partial_of(type_number, some))
+
+
+def partial_of(type_number: int, events: list[tuple[float, float]]) -> bytes:
+    """The Partial of events, 1 at least, of a Type of numbers, or of distinct values: those are the numbers' texts."""
+    if type_number == UNIQUE_GROUP:
+        return unique_group.Partial.of([(time, unique_hash(repr(value).encode())) for time, value in events]).encode()
     partial = counter_group.Partial if type_number == COUNTER_GROUP else percentile_group.Partial
-    return strategies.numeric_events(kind).filter(bool).map(lambda some: partial.of(some).encode())
+    return partial.of(events).encode()
 
 
 @functools.cache
@@ -171,9 +180,11 @@ def tampered_blobs() -> st.SearchStrategy[bytes]:
         st.builds(_without_newest, counters, levels),
         counters.map(_without_sketch),
         st.builds(_old_sketch, percentiles, levels, behind),
+        st.builds(_tampered_uniques, folded(UNIQUE_GROUP).filter(bool), levels, behind),
         st.builds(_other_counts, partials(COUNTER_GROUP), st.integers(1, 3)),
         st.builds(_moved, partials(COUNTER_GROUP), st.sampled_from([1, 60, -60, 3600])),
         st.sampled_from([b"\x01\x01" + b"\x00" * 5, b"\x02\x01" + b"\x00" * 4, b"\x03\x01\x00", b"\x80\x01\x00"]),
+        st.just(b"\x08\x01" + b"\x00" * 4),
         st.sampled_from([b"\x81\x01\x00\x00", b"\x82\x01\x00", b"\x83\x01\x00" + b"\x00" * 8 + b"\x00\x011"]),
         st.integers(0, 2**64 - 1).map(lambda length: b"\x80\x01\x01" + b"\x00" * 9 + encode_uvarint(length)),
     )
@@ -203,6 +214,20 @@ def _old_sketch(blob: bytes, level: int, behind: int) -> bytes:
     state = percentile_group.State.decode(blob)
     state.levels[level][min(state.levels[level]) - behind] = Sketch.of([1.0])
     return b"\x02\x01" + b"".join(map(percentile_group.encode_sketches, state.levels))
+
+
+def _tampered_uniques(blob: bytes, level: int, behind: int) -> bytes:
+    state = unique_group.State.decode(blob)
+    buckets = state.levels[level]
+    if behind == 1:
+        del buckets[max(buckets)]
+    elif behind == 2:
+        buckets[max(buckets)].count = buckets[max(buckets)].values.least() - 1
+    elif behind == 4:
+        buckets[max(buckets)].values._spill()
+    else:
+        buckets[min(buckets) - behind] = unique_group.Bucket(1, Hll.of(7))
+    return b"\x08\x01" + b"".join(map(unique_group.encode_buckets, state.levels))
 
 
 def _other_counts(blob: bytes, more: int) -> bytes:

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from tests.twin import accumulator, columns, counter_group, percentile_group, protocol1
+from tests.twin import accumulator, columns, counter_group, hll, percentile_group, protocol1, unique_group
 from tests.twin.batches import Entry, Section, batch_entries, batch_split
-from tests.twin.blobs import COUNTER_GROUP, GAUGE, PARTIAL, PERCENTILE_GROUP, RAW
+from tests.twin.blobs import COUNTER_GROUP, GAUGE, PARTIAL, PERCENTILE_GROUP, RAW, UNIQUE_GROUP
 from tests.twin.crc import crc32, crc32c
 from tests.twin.errors import BodySyntaxError, ColumnsError, CorruptBlob, LimitReached, UnknownVersion, WrongType
 from tests.twin.gauge import GaugeEntry, RawPartial, State
@@ -25,6 +25,7 @@ __all__ = [
     "PARTIAL",
     "PERCENTILE_GROUP",
     "RAW",
+    "UNIQUE_GROUP",
     "Accumulator",
     "BodySyntaxError",
     "Columns",
@@ -55,11 +56,17 @@ __all__ = [
     "raw_events",
     "reduce",
     "state_newest",
+    "unique_group_buckets",
+    "unique_group_summary",
+    "unique_hash",
 ]
 
 counter_group_buckets = counter_group.buckets
 counter_group_summary = counter_group.summary
 percentile_group_summary = percentile_group.summary
+unique_group_buckets = unique_group.buckets
+unique_group_summary = unique_group.summary
+unique_hash = hll.unique_hash
 
 
 def gauge_entries(state: bytes) -> list[GaugeEntry]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests import strategies
 from tests.strategies import law
-from tests.twin import counter_group, examples, gauge, golden, percentile_group
-from tests.twin.blobs import COUNTER_GROUP, GAUGE, PERCENTILE_GROUP
+from tests.twin import examples, gauge, golden
+from tests.twin.blobs import GAUGE, UNIQUE_GROUP
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as Suite
@@ -181,18 +181,17 @@ class StateLaws(Suite):
         self.assertEqual(self._fold(number, state, *partials), in_turn)
 
     @law(
-        st.sampled_from([COUNTER_GROUP, PERCENTILE_GROUP]),
+        st.sampled_from(examples.RUNNING),
         strategies.numeric_events(INTEGRAL),
         st.randoms(use_true_random=False),
     )
     def test_grouping_of_events_is_forgotten(self, number: int, events: list[tuple[float, float]], chance: Any) -> None:
         """Whole numbers: the State depends on the events, not on their order or on how they came into Partials."""
-        partial = counter_group.Partial if number == COUNTER_GROUP else percentile_group.Partial
-        together = [partial.of(events).encode()] if events else []
+        together = [examples.partial_of(number, events)] if events else []
         shuffled = chance.sample(events, len(events))
         places = sorted(chance.randint(0, len(events)) for _ in range(3))
         groups = [shuffled[a:b] for a, b in zip([0, *places], [*places, len(events)], strict=True)]
-        apart = [partial.of(group).encode() for group in groups if group]
+        apart = [examples.partial_of(number, group) for group in groups if group]
         self.assertEqual(self._fold(number, b"", *together), self._fold(number, b"", *apart))
 
     @law(st.lists(examples.entries(), min_size=1, max_size=8), st.integers(0, 8), st.randoms(use_true_random=False))
@@ -220,7 +219,7 @@ class StateLaws(Suite):
         self.assertEqual(self._reduce(number, b"", a, b""), a)
 
     @law(
-        st.sampled_from([COUNTER_GROUP, PERCENTILE_GROUP]).flatmap(
+        st.sampled_from(examples.RUNNING).flatmap(
             lambda t: st.tuples(
                 st.just(t), examples.folded(t, INTEGRAL), st.lists(examples.partials(t, INTEGRAL), max_size=3)
             )
@@ -276,6 +275,15 @@ class StateLaws(Suite):
         self.assertEqual(error_of(self.kernel.fold, number, partial, []), "WrongType")
         self.assertEqual(error_of(self.kernel.reduce, number, [state, partial]), "WrongType")
         self.assertEqual(error_of(self.kernel.partial_extent, state), "WrongType")
+
+    @law(examples.all_states(UNIQUE_GROUP), examples.all_states(UNIQUE_GROUP), strategies.times())
+    def test_values_seen_twice_are_one_value(self, one: bytes, other: bytes, time: float) -> None:
+        """Distinct values of a State with itself, or again with what it was made of, are as many as before."""
+        both = self._reduce(UNIQUE_GROUP, one, other)
+        shown = [window.unique for window in self.kernel.unique_group_summary(both, time)]
+        for again in (both, one, other):
+            more = self.kernel.unique_group_summary(self._reduce(UNIQUE_GROUP, both, again), time)
+            self.assertEqual([window.unique for window in more], shown)
 
     def test_no_state_reduces_to_the_empty_one(self) -> None:
         """Nothing folded or reduced is the empty State."""

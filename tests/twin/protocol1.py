@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from attrs import Factory, define, frozen
 
 from tests.twin import json_text
-from tests.twin.blobs import COUNTER_GROUP, PERCENTILE_GROUP
+from tests.twin.blobs import COUNTER_GROUP, PERCENTILE_GROUP, UNIQUE_GROUP
 from tests.twin.errors import BodySyntaxError
+from tests.twin.hll import unique_hash
 
 YEAR_10000 = 253402300800.0  # seconds
 SAMPLES = 10
@@ -38,14 +39,16 @@ class Limits:
 
 @frozen
 class Event:
-    """One valid event. `value` is a number for counters and percentiles, JSON in UTF-8 for all other Types."""
+    """One valid event. `value` is a number for counters and percentiles, the hash of a UniqueGroup's value, JSON in
+    UTF-8 for all other Types.
+    """
 
     client: str
     tab: str
     type_name: str
     kind: int
     time: float
-    value: float | bytes
+    value: float | int | bytes
 
 
 @define
@@ -168,7 +171,7 @@ class _Reading:
             raise Refused("future")
         return time
 
-    def _value(self, kind: int, payload: str) -> float | bytes:
+    def _value(self, kind: int, payload: str) -> float | int | bytes:
         try:
             document = json_text.parse(payload, self._limits.max_depth)
         except json_text.NotJson:
@@ -177,6 +180,8 @@ class _Reading:
             raise Refused("size")
         if not document.is_finite():
             raise Refused("value")
+        if kind == UNIQUE_GROUP:
+            return unique(document.value, payload)
         if kind == RAW_NUMBER:
             numeric(document.value)
         if kind == RAW_EXPIRING and not is_expiring(document.value):
@@ -192,6 +197,14 @@ class _Reading:
 def is_expiring(value: json_text.Json) -> bool:
     """Whether a payload is an array of exactly two elements, the second a number."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[1], float)
+
+
+def unique(value: json_text.Json, text: str) -> int:
+    """The hash of a UniqueGroup's value: of a string, or of the text of a number."""
+    if isinstance(value, bool) or not isinstance(value, str | float):
+        raise Refused("value")
+    spelled = value if isinstance(value, str) else text.strip(json_text.BLANKS)
+    return unique_hash(spelled.encode("utf-8", "replace"))
 
 
 def numeric(value: json_text.Json) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.twin import counter_group, gauge, percentile_group
-from tests.twin.blobs import COUNTER_GROUP, GAUGE, PARTIAL, PERCENTILE_GROUP, RAW
+from tests.twin import counter_group, gauge, percentile_group, unique_group
+from tests.twin.blobs import COUNTER_GROUP, GAUGE, PARTIAL, PERCENTILE_GROUP, RAW, UNIQUE_GROUP
 from tests.twin.errors import CorruptBlob, WrongType
 
-AnyState = counter_group.State | percentile_group.State | gauge.State
-AnyPartial = counter_group.Partial | percentile_group.Partial | gauge.Partial | gauge.RawPartial
+AnyState = counter_group.State | percentile_group.State | gauge.State | unique_group.State
+AnyPartial = counter_group.Partial | percentile_group.Partial | gauge.Partial | gauge.RawPartial | unique_group.Partial
 
 
 def fold(type_number: int, state: bytes, partials: Sequence[bytes]) -> bytes:
@@ -20,6 +20,8 @@ def fold(type_number: int, state: bytes, partials: Sequence[bytes]) -> bytes:
         return percentile_group.fold(state, partials)
     if type_number == GAUGE:
         return gauge.fold(state, partials)
+    if type_number == UNIQUE_GROUP:
+        return unique_group.fold(state, partials)
     raise WrongType(f"Type {type_number} has no State here")
 
 
@@ -31,6 +33,8 @@ def reduce(type_number: int, states: Sequence[bytes]) -> bytes:
         return percentile_group.reduce(states)
     if type_number == GAUGE:
         return gauge.reduce(states)
+    if type_number == UNIQUE_GROUP:
+        return unique_group.reduce(states)
     raise WrongType(f"Type {type_number} has no State here")
 
 
@@ -44,6 +48,8 @@ def decode_partial(blob: bytes) -> AnyPartial:
         return percentile_group.Partial.decode(blob)
     if blob[0] == PARTIAL | GAUGE:
         return gauge.Partial.decode(blob)
+    if blob[0] == PARTIAL | UNIQUE_GROUP:
+        return unique_group.Partial.decode(blob)
     if blob[0] == PARTIAL | RAW:
         return gauge.RawPartial.decode(blob)
     raise WrongType(f"no Partial starts with {blob[0]:#04x}")
@@ -59,6 +65,8 @@ def decode(blob: bytes) -> AnyState | AnyPartial:
         return percentile_group.State.decode(blob)
     if blob[0] == GAUGE:
         return gauge.State.decode(blob)
+    if blob[0] == UNIQUE_GROUP:
+        return unique_group.State.decode(blob)
     return decode_partial(blob)
 
 
@@ -75,7 +83,7 @@ def state_newest(blob: bytes) -> float:
     state = decode(blob)
     if isinstance(state, gauge.State):
         return max(entry.time for entry in state.entries)
-    if isinstance(state, counter_group.State | percentile_group.State):
+    if isinstance(state, counter_group.State | percentile_group.State | unique_group.State):
         return float(state.newest())
     raise WrongType("a Partial")
 
