@@ -99,6 +99,8 @@ class World:
     _closed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
+        if not gc.get_freeze_count():
+            gc.freeze()  # Modules outlive all worlds: to search them again was most of what `check_quiet` cost.
         self._digest = hashlib.blake2b(digest_size=16)
         self.random = self.new_random("test")
         self.network = MemoryNetwork(self.clock, self.new_random("network"), self.note, self._network_verb)
