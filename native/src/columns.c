@@ -15,9 +15,6 @@
 
 #define AHEAD 16
 
-/* The last moment of the year 9999 that a double tells. */
-#define LAST_TIME (253402300800.0 - 1.0 / 32768)
-
 /* ------------------------------------------------------------------------------------------- its life */
 
 taba_columns *taba_columns_new(taba_scratch *scratch, size_t max_header, size_t max_rows, const taba_allocator *allocator) {
@@ -137,7 +134,7 @@ static int take_numbers(taba_columns *p, const uint8_t **at, size_t most) {
         if (status != TABA_OK)
             return status;
         const size_t place = s->numbers + (size_t)first;
-        const double newest = s->limits.newest < LAST_TIME ? s->limits.newest : LAST_TIME;
+        const double newest = s->limits.newest < TABA_LAST_TIME ? s->limits.newest : TABA_LAST_TIME;
         p->odd |= values ? !taba_columns_fill_values(s->values + place, *at, n)
                          : !taba_columns_fill_times(s->times + place, *at, n, newest);
     }

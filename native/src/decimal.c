@@ -60,7 +60,7 @@ static const power FIVES[MAX_POWER + 1] = {
     {0xcecb8f27f4200f3aull, 0x3ce9a36f23c0fc90ull, 1},
 };
 
-static const double TENS[MAX_EXACT_POWER + 1] = {
+const double taba_tens[MAX_EXACT_POWER + 1] = {
     1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 };
@@ -103,6 +103,10 @@ static double round_small(uint64_t w, int e, bool negative) {
     const int more = taba_leading_zeros(high); /* 0 or 1: both factors have their highest bit set */
     const uint64_t top = more == 0 ? high : high << 1 | low >> 63;
     return taba_round_binary(top, e - zeros - more - FIVES[e].shift + 64, low << more != 0, negative);
+}
+
+double taba_round_decimals(uint64_t w, unsigned decimals, bool negative) {
+    return w == 0 ? 0.0 : round_small(w, -(int)decimals, negative);
 }
 
 static inline bool is_digit(uint8_t c) {
@@ -211,7 +215,7 @@ const uint8_t *taba_read_number(const uint8_t *at, const uint8_t *end, double *v
 #if FLT_EVAL_METHOD == 0
     const int64_t e = r.exponent - r.decimals;
     if (r.count <= MAX_DIGITS && r.w <= (uint64_t)1 << 53 && e >= -MAX_EXACT_POWER && e <= MAX_EXACT_POWER) {
-        const double w = (double)r.w, rounded = e < 0 ? w / TENS[-e] : w * TENS[e];
+        const double w = (double)r.w, rounded = e < 0 ? w / taba_tens[-e] : w * taba_tens[e];
         *value = r.negative && r.w != 0 ? -rounded : rounded;
         return at;
     }

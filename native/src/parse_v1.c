@@ -42,6 +42,9 @@ struct taba_parser {
     ptrdiff_t type;           /* of the block: that of its first valid event, or -1 */
     ptrdiff_t expected;       /* the numeric Type whose lines begin with `prefix`, or -1 */
     taba_event_prefix prefix;
+    bool many;                /* no line that taba_event_read_many takes is too long */
+    double newest;            /* the latest time that is taken */
+    taba_shapes shapes;       /* of lines with this prefix */
 };
 
 /* ------------------------------------------------------------------------------------------- its life */
@@ -61,13 +64,15 @@ taba_parser *taba_parser_new(taba_scratch *scratch, const taba_allocator *alloca
     taba_parser *p = taba_resize(allocator, NULL, 0, sizeof *p);
     if (p == NULL)
         return NULL;
-    memset(p, 0, sizeof *p);
+    memset(p, 0, offsetof(taba_parser, shapes)); /* those are forgotten with the first prefix */
     p->custom = allocator != NULL;
     if (p->custom)
         p->allocator = *allocator;
     p->scratch = scratch;
     p->utf8 = start;
     p->longest_name = max_name < TABA_NAME_MAX ? max_name : TABA_NAME_MAX;
+    p->many = scratch->limits.max_payload >= TABA_EVENT_PLAIN_MAX;
+    p->newest = scratch->limits.newest < TABA_LAST_TIME ? scratch->limits.newest : TABA_LAST_TIME;
     p->longest_event = longest_event(scratch->limits.max_payload);
     p->type = p->expected = -1;
     return p;
@@ -102,6 +107,7 @@ static int begin_block(taba_parser *p, ptrdiff_t type) {
     if (taba_kind_is_numeric(found->kind) && p->expected != type) {
         taba_event_prefix_of(s->names + found->name, found->length, &p->prefix);
         p->expected = type;
+        taba_shapes_forget(&p->shapes);
     }
     return TABA_OK;
 }
@@ -216,6 +222,24 @@ static int take_event(taba_parser *p, const uint8_t *line, size_t length) {
     return take_payload(p, type, &event);
 }
 
+/* Take events in a row the quickest way, up to the first that is not for it; *at moves on. The block has begun. */
+static int take_many(taba_parser *p, const uint8_t **at, const uint8_t *end) {
+    taba_scratch *s = p->scratch;
+    size_t n, room;
+    do {
+        if (s->numbers >= s->times_room || s->numbers >= s->values_room) {
+            const int status = taba_scratch_reserve_numbers(s, 1);
+            if (status != TABA_OK)
+                return status;
+        }
+        room = (s->times_room < s->values_room ? s->times_room : s->values_room) - s->numbers;
+        n = taba_event_read_many(&p->shapes, &p->prefix, at, end, p->newest, s->times + s->numbers, s->values + s->numbers, room);
+        taba_scratch_take_numbers(s, n);
+        p->line += n;
+    } while (n == room);
+    return TABA_OK;
+}
+
 /* Take events in a row the quick way, up to the first that is another line or not whole; *at moves on. */
 static int take_quickly(taba_parser *p, const uint8_t **at, const uint8_t *end) {
     int status = TABA_OK;
@@ -223,6 +247,10 @@ static int take_quickly(taba_parser *p, const uint8_t **at, const uint8_t *end) 
     if (p->expected < 0 || (p->type >= 0 && p->type != p->expected) || !p->client.valid || !p->tab.valid)
         return TABA_OK;
     while (status == TABA_OK) {
+        if (p->type >= 0 && p->many)
+            status = take_many(p, at, end);
+        if (status != TABA_OK)
+            break;
         const uint8_t *next = taba_event_read_quickly(&p->prefix, *at, end, &time, &value);
         if (next == NULL || (size_t)(next - *at) > p->scratch->limits.max_payload || value - value != 0)
             break; /* also what may be too long, or infinite: take_event looks closer */

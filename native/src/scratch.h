@@ -147,6 +147,9 @@ int taba_scratch_add_row(taba_scratch *s, const taba_row *row);
  * them. */
 void taba_scratch_decide(taba_scratch *s, bool latin1);
 
+/* The last moment of the year 9999 that a double tells. */
+#define TABA_LAST_TIME (253402300800.0 - 1.0 / 32768)
+
 /* Why an event of this time is refused, or -1 if it is not. A time of NaN is refused. */
 static inline int taba_scratch_time_reason(const taba_scratch *s, double time) {
     if (!(time >= 0 && time < 253402300800.0)) /* the year 10000 */
