@@ -15,6 +15,7 @@ from attrs import evolve
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 
+from taba.agent.budget import memory_inside
 from taba.agent.http import AgentResources
 from taba.agent.service import Agent
 from taba.agent.site import agent_site
@@ -29,6 +30,7 @@ from taba.local_endpoint import LocalEndpoint
 from taba.options import SettingsOptions, given, located
 from taba.process import Process
 from taba.server.blacklist import Blacklist, compiled
+from taba.server.budget import ServerBudget
 from taba.server.service import Server
 from taba.settings import AgentSettings, Endpoint, Gathered, ServerSettings, gather
 from taba.stopping import stop_in_turn
@@ -235,6 +237,7 @@ def inside_agent(settings: ServerSettings, process: Process, registry: Registry)
         servers=(),
         flush_seconds=settings.agent_flush_seconds,
         spool=os.path.join(settings.data_dir, "spool"),
+        max_memory_bytes=memory_inside(ServerBudget.of(settings.memory_bytes).agent),
         max_body_bytes=settings.max_body_bytes,
         max_clock_skew=settings.max_clock_skew,
         dedup_days=settings.dedup_days,

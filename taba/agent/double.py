@@ -28,6 +28,7 @@ from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 
+from taba.agent.budget import PROCESS_BYTES
 from taba.agent.endpoint import IEndpoint
 from taba.agent.intake import MAX_INSTANCES, Applied, BatchNumber, Instance, Receipt
 from taba.agent.service import Agent
@@ -70,8 +71,14 @@ def second_settings(settings: AgentSettings) -> AgentSettings:
         queues_per_server=double.queues_per_server,
         spool=double.spool or f"{settings.spool}-double",
         instance_days=settings.instance_days + LONGER_DAYS,
+        backlog_seconds=None,
         double_agent=None,
     )
+
+
+def of_two(settings: AgentSettings) -> AgentSettings:
+    """The settings of one of two agents in a process, which share its memory."""
+    return evolve(settings, max_memory_bytes=(settings.max_memory_bytes + PROCESS_BYTES) // 2)
 
 
 class DoubleAgent(Agent):
@@ -89,8 +96,8 @@ class DoubleAgent(Agent):
         endpoints: Sequence[IEndpoint],
         second_endpoints: Sequence[IEndpoint],
     ) -> None:
-        super().__init__(settings, process, kinds, endpoints)
-        self.second = Agent(second_settings(settings), process, kinds, second_endpoints)
+        super().__init__(of_two(settings), process, kinds, endpoints)
+        self.second = Agent(of_two(second_settings(settings)), process, kinds, second_endpoints)
         self.most_copies = MOST_COPIES
         self._copies: dict[int, Copy] = {}
         self._tickets = 0

@@ -131,6 +131,13 @@ class Lane:
         return max(0, self.given + 1 - self._next)
 
     @property
+    def unsent_bytes(self) -> int:
+        """The bytes of the batches that the log is not known to have. O(held) while there are some."""
+        if self._next > self.given:
+            return 0
+        return sum(batch.length for seq, batch in self._held.items() if seq >= self._next)
+
+    @property
     def flight(self) -> Outgoing | None:
         """What is in flight."""
         return self._flight

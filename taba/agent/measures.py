@@ -53,6 +53,8 @@ class AgentMeasures:
     """What became of clients' requests that there was room for: the values of `Applied`."""
     requests: Counter[tuple[str, str]] = field(factory=Counter)
     """(server, outcome) -> requests."""
+    bytes_taken: int = 0
+    """Of the batches that servers said ok to, again those that they had lost."""
     request_seconds: dict[str, Histogram] = field(factory=dict)
     """Server -> how long its answers took."""
     http: AnsweredRequests = field(factory=AnsweredRequests)
@@ -84,6 +86,7 @@ class AgentMeasures:
             held = each.held
             if held is not None and (each.lane.incarnation, each.lane.vbucket, held.seq) in said_ok:
                 self.first_oks.observe(max(0.0, wall - held.sealed))
+                self.bytes_taken += held.length
 
     def confirmed(self, batches: Iterable[Held], wall: float) -> None:
         """Batches were confirmed."""

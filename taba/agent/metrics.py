@@ -43,7 +43,7 @@ def _intake(into: Exposition, prefix: str, agent: Agent) -> None:
     into.gauge(f"{prefix}_taking", "1 when events are taken, 0 when they are refused.", 0 if refusing else 1)
     into.gauge(f"{prefix}_instances", "Client instances that are known.", len(intake.instances) if intake else 0)
     into.gauge(f"{prefix}_memory_bytes", "Memory of events that are not on disk.", intake.memory() if intake else 0)
-    into.gauge(f"{prefix}_memory_limit_bytes", "AGENT_MEMORY_BYTES.", agent.settings.max_memory_bytes)
+    into.gauge(f"{prefix}_memory_limit_bytes", "The share of AGENT_MEMORY_BYTES for them.", agent.budget.intake)
 
 
 def _spool(into: Exposition, prefix: str, agent: Agent) -> None:

@@ -35,7 +35,7 @@ RIPE_SECONDS = 60.0
 BATCH_BYTES = 2 << 20
 """A batch gets no further piece beyond this: servers limit the size of requests."""
 MAX_WAITING = 32 << 20
-"""With so many waiting bytes of all lanes together, all are sealed."""
+"""With so many waiting bytes of all lanes together, all are sealed, unless an agent's budget says otherwise."""
 DIVIDE_BYTES = 4 << 20
 """Undivided sections are divided in stretches of this size. Part of the format: see the invariants above."""
 READ_BYTES = 4 << 20
@@ -94,6 +94,7 @@ class Sealing:
     """The lanes' numbers and what waits. Nothing is sealed before the cluster is known."""
 
     checksum: Callable[[bytes], int]
+    max_waiting: int = MAX_WAITING
     numbers: dict[LaneKey, LaneNumbers] = field(factory=dict)
     waiting: dict[LaneKey, list[Piece]] = field(factory=dict)
     undivided: dict[str, list[Piece]] = field(factory=dict)
@@ -154,7 +155,7 @@ class Sealing:
         and smaller batches, so it waits, within limits, and while the servers are away memory grows slowly.
         """
         ready = {key: pieces for key in self.waiting if (pieces := self._ready(key))}
-        if self.size > MAX_WAITING:
+        if self.size > self.max_waiting:
             return sorted(ready)
         return sorted(
             key

@@ -13,11 +13,14 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 
 from taba import native
+from taba.agent.budget import AgentBudget
 from taba.agent.committer import Committer
 from taba.agent.endpoint import IEndpoint
 from taba.agent.forwarder import Forwarder
 from taba.agent.held import Action, Confirmed, Held, Lost, NewIncarnation, SetAside
 from taba.agent.intake import BatchNumber, Intake, Receipt
+from taba.agent.keeping_up import KeepingUp
+from taba.agent.kept_bodies import KeptBodies
 from taba.agent.lanes import Lanes
 from taba.agent.measures import AgentMeasures
 from taba.agent.metrics import expose_agent
@@ -36,8 +39,6 @@ from taba.usage import expose as expose_usage
 from taba.wire.v2 import Topology
 
 DAY = 86_400.0
-CACHE_BYTES = 64 << 20
-"""Bodies of batches that were not sent yet are kept in memory up to this size; the others are read from the spool."""
 
 
 class Agent(Service):
@@ -61,8 +62,9 @@ class Agent(Service):
         self.types = TypesTaken(kinds, endpoints, self._clock, lambda: self.forwarder.cluster, self._types_changed)
         self.lanes = Lanes(settings.confirm_seconds, process.random.random())
         self.measures = AgentMeasures()
-        self._bodies: dict[tuple[LaneKey, int], bytes] = {}
-        self._body_bytes = 0
+        self.budget = AgentBudget.of(settings.max_memory_bytes)
+        self.keeping_up = KeepingUp(settings.backlog_seconds)
+        self._bodies = KeptBodies(self.budget.bodies)
         self.lost = 0
         """Batches that stores lost and nobody holds any more, in this life of the process."""
         self._renewed = 0.0
@@ -86,6 +88,7 @@ class Agent(Service):
             draw_incarnation=self._renew,
             measures=self.measures,
         )
+        self.committer.sealing.max_waiting = self.budget.waiting
         self.forwarder = Forwarder(
             self.lanes,
             self.types.endpoints,
@@ -137,7 +140,7 @@ class Agent(Service):
             snapshot.next_commit,
             kinds=self.types.known.kinds(),
             new_id=self._process.new_id,
-            max_memory=self.settings.max_memory_bytes,
+            max_memory=self.budget.intake,
             max_clock_skew=self.settings.max_clock_skew,
             unsent_tabs=named_in(snapshot.ledger),
         )
@@ -197,11 +200,21 @@ class Agent(Service):
             return self.committer.problem or "The agent is starting; try again."
         if self.committer.problem is not None:
             return self.committer.problem
-        if self.intake.memory() > self.settings.max_memory_bytes:
+        if self.intake.memory() > self.budget.intake:
             return "The agent's memory is full of events that are not yet on disk (AGENT_MEMORY_BYTES)."
         if self.committer.full:
             return "The spool is full (SPOOL_MAX_BYTES, or the disk): the servers take less than comes in, or are away."
+        if self._behind():
+            return "The servers take less than comes in, and are too far behind (BACKLOG_SECONDS)."
         return None
+
+    def _behind(self) -> bool:
+        """Whether more is here than servers take in BACKLOG_SECONDS."""
+        now = self._clock.seconds()
+        if self.keeping_up.due(now):
+            backlog = self.committer.sealing.size + self.lanes.unsent_bytes(self.keeping_up.room)
+            self.keeping_up.look(now, backlog, self.measures.bytes_taken)
+        return self.keeping_up.refuses
 
     def begin(self, form: type[Scratch] = Scratch) -> Scratch:
         """The scratch for a request of a form (protocol 1, columns) that begins now."""
@@ -272,9 +285,7 @@ class Agent(Service):
 
     def _sealed(self, key: LaneKey, held: Held, body: bytes) -> None:
         """A batch is sealed, durably: let its lane send it."""
-        if self._body_bytes + len(body) <= CACHE_BYTES:
-            self._bodies[key, held.seq] = body
-            self._body_bytes += len(body)
+        self._bodies.put(key, held.seq, body)
         self.lanes.add(*key, held)
         self.forwarder.wake()
 
@@ -287,7 +298,7 @@ class Agent(Service):
         """The bodies of batches, None for one that is damaged. One that is in memory leaves it: if it is sent again,
         it is read again.
         """
-        bodies = [self._take_body(key, held.seq) for key, held in batches]
+        bodies = [self._bodies.take(key, held.seq) for key, held in batches]
         missing = [(key[1], held) for (key, held), body in zip(batches, bodies, strict=True) if body is None]
         if missing:
             read = iter((yield self._worker(self.spool.read_batches, missing, self._split)))
@@ -299,12 +310,6 @@ class Agent(Service):
         parts = native.batch_split(section, self.committer.vbuckets)
         return [(part.vbucket, part.events, part.data) for part in parts]
 
-    def _take_body(self, key: LaneKey, seq: int) -> bytes | None:
-        body = self._bodies.pop((key, seq), None)
-        if body is not None:
-            self._body_bytes -= len(body)
-        return body
-
     def _act(self, actions: Sequence[Action]) -> None:
         """Carry out what answers mean."""
         for action in actions:
@@ -312,14 +317,14 @@ class Agent(Service):
                 self.measures.confirmed(action.batches, self._wall())
                 for batch in action.batches:
                     key = (action.incarnation, action.vbucket)
-                    self._take_body(key, batch.seq)
+                    self._bodies.take(key, batch.seq)
                     self.committer.release(key, batch.seq, batch.events)
             elif isinstance(action, SetAside):
                 self._log.error(
                     "Batch {seq} of vbucket {v} ({events} events) is set aside: {reason}",
                     seq=action.batch.seq, v=action.vbucket, events=action.batch.events, reason=action.reason,
                 )
-                self._take_body((action.incarnation, action.vbucket), action.batch.seq)
+                self._bodies.take((action.incarnation, action.vbucket), action.batch.seq)
                 self.committer.set_aside(Aside.of(action))
             elif isinstance(action, NewIncarnation):
                 self._log.error("Another agent uses this one's numbers: {reason}", reason=action.reason)

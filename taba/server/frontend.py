@@ -41,7 +41,8 @@ class WrongClusterError(Exception):
 
 class Frontend:
     """The fe part of a server process. `throttle_capacity` and `queue_capacity` are in bytes of logs of a shard:
-    between them requests are refused by `chance`, which gives numbers in [0, 1).
+    between them requests are refused by `chance`, which gives numbers in [0, 1); so they are between
+    `throttle_seconds` and twice as many.
     """
 
     _log = Logger()
@@ -56,6 +57,7 @@ class Frontend:
         *,
         queue_capacity: int = 1 << 30,
         throttle_capacity: int = 1 << 28,
+        throttle_seconds: float | None = None,
         chance: Callable[[], float] = lambda: NEVER,
         flush_seconds: float = 0.25,
         max_body: int = 16 << 20,
@@ -67,7 +69,7 @@ class Frontend:
         self._observer = observer
         self._chance = chance
         self._placing: Placing | None = store if isinstance(store, Placing) else None
-        self.throttle = Throttle(throttle_capacity, queue_capacity, self._shard_of)
+        self.throttle = Throttle(throttle_capacity, queue_capacity, self._shard_of, throttle_seconds)
         self._depth_due = -DEPTH_SECONDS
         self._flush_seconds = flush_seconds
         self._max_body = max_body
@@ -111,7 +113,8 @@ class Frontend:
         if refused and not any(each.body is not None for each in taken):
             self._observer.rejected()
             raise StoreUnavailable(
-                "The logs are too full (QUEUE_THROTTLE_CAPACITY, QUEUE_CAPACITY): be does not keep up, or no be runs."
+                "The logs are too full (QUEUE_THROTTLE_CAPACITY, QUEUE_THROTTLE_SECONDS, QUEUE_CAPACITY): be does not"
+                " keep up, or no be runs."
             )
         started = self._clock.seconds()
         outcomes: list[Outcome] = yield self._store.append(taken)
@@ -157,12 +160,13 @@ class Frontend:
             self._depth_due = self._clock.seconds() + DEPTH_AGAIN_SECONDS
             self._log.debug("What waits in the logs is not known: {problem}", problem=problem)
             return
-        for change in self.throttle.looked(depths):
+        for change in self.throttle.looked(depths, self._wall()):
             where = f"shard {change.shard}" if change.shard else "the store"
             if change.refuses:
                 self._log.warn(
-                    "The logs of {where} hold {waiting} bytes: requests are refused (QUEUE_THROTTLE_CAPACITY)",
-                    where=where, waiting=change.waiting,
+                    "The logs of {where} hold {waiting} bytes, or {lag} s of work: requests are refused"
+                    " (QUEUE_THROTTLE_CAPACITY, QUEUE_THROTTLE_SECONDS)",
+                    where=where, waiting=change.waiting, lag=round(self.throttle.lag.get(change.shard, 0.0)),
                 )  # fmt: skip
             else:
                 self._log.info("The logs of {where} take everything again", where=where)

@@ -24,6 +24,7 @@ from taba.server.admin import Administered, AdminResources
 from taba.server.asking import arguments
 from taba.server.backend import Backend
 from taba.server.blacklist import Blacklist
+from taba.server.budget import ServerBudget
 from taba.server.checking import Checking
 from taba.server.frontend import Frontend
 from taba.server.gc import Pruning
@@ -43,6 +44,7 @@ from taba.stopping import stop_in_turn
 from taba.web.answers import Leaf, Refusal, Root, write_text
 from taba.web.forwarded import TrustedProxies
 from taba.web.listening import Listening, listen
+from taba.web.room import Room
 from taba.web.site import BoundedSite, BufferedBody
 from taba.web.token import TokenGuard
 
@@ -89,6 +91,7 @@ class Server(Service):
         self.registry = registry
         self._inside = inside
         self._port: Listening | None = None
+        self.budget = ServerBudget.of(settings.memory_bytes, settings.state_cache_bytes)
         self.own_name = f"taba_server.{process.host}.{settings.port}"
         self.tracker = LatencyTracker()
         self.observer = Observer(record, process.wall, self.tracker, process.reactor.seconds)
@@ -114,6 +117,7 @@ class Server(Service):
             self.observer,
             queue_capacity=settings.queue_capacity,
             throttle_capacity=settings.queue_throttle_capacity,
+            throttle_seconds=settings.queue_throttle_seconds,
             chance=process.random.random,
             max_body=settings.max_body_bytes,
         )
@@ -130,7 +134,8 @@ class Server(Service):
             checkpoint_seconds=settings.checkpoint_seconds,
             lease_seconds=SHARED_LEASE_SECONDS if settings.database.redis else LEASE_SECONDS,
             max_clock_skew=settings.max_clock_skew,
-            max_cache_bytes=settings.state_cache_bytes,
+            max_cache_bytes=self.budget.states,
+            max_pending_bytes=self.budget.pending,
             keeping=keeping,
             blacklist=Blacklist.of(settings.name_blacklist, settings.client_blacklist),
         )
@@ -195,10 +200,11 @@ class Server(Service):
             "readyz": Leaf(get=self._readyz),
         }
         self.observer.measures.http.know(leaves)
+        room = Room(self.budget.bodies)
         return BoundedSite(
             Root(leaves),
             self._process.reactor,
-            {**bodies, b"/v2/append": lambda: BufferedBody(limit)},
+            {**bodies, b"/v2/append": lambda: BufferedBody(limit, room)},
             default_limit=PARAMETERS_LIMIT,
             guard=guard,
             answered=self.observer.measures.http,

@@ -81,7 +81,16 @@ class AgentSettings:
         "SPOOL_MAX_BYTES", "What the spool may hold.", 4096 * MIB, least=6 * MIB, unit=BYTES
     )
     max_memory_bytes: int = setting(
-        "AGENT_MEMORY_BYTES", "What events that are not yet on disk may take.", 256 * MIB, least=MIB, unit=BYTES
+        "AGENT_MEMORY_BYTES", "What the process may take of memory, all in all.", 256 * MIB, least=96 * MIB, unit=BYTES
+    )
+    backlog_seconds: float | None = setting(
+        "BACKLOG_SECONDS",
+        "While servers take batches, clients get 503 when more is waiting for them than they take in so long (and more"
+        " than 16 MiB); null for whatever SPOOL_MAX_BYTES allows.",
+        20.0,
+        least=1,
+        unit=SECONDS,
+        nullable=True,
     )
     max_body_bytes: int = setting(
         "MAX_BODY_BYTES", "Largest body of a request, before and after inflating.", 32 * MIB, least=1024, unit=BYTES

@@ -41,15 +41,16 @@ def setting(
     among: tuple[str, ...] = (),
     secret: bool = False,
     example: Any = None,
+    nullable: bool = False,
 ) -> Any:
     """A field of a settings class; `least` and `most` are the lowest and the highest number allowed, `among` the only
-    texts. Texts may not be empty, unless told; one that may be missing has the default None. What is `secret` is never
-    shown. `example` is a value as JSON has it, for the reference page.
+    texts. Texts may not be empty, unless told; one that may be missing has the default None, or is `nullable`. What is
+    `secret` is never shown. `example` is a value as JSON has it, for the reference page.
     """
     validators: list[Any] = [] if least is None else [attrs.validators.ge(least), attrs.validators.le(most)]
     if isinstance(default, str) and not empty:
         validators.append(attrs.validators.min_len(1))
-    if default is None:
+    if default is None or nullable:
         validators = [attrs.validators.optional(each) for each in validators or [attrs.validators.min_len(1)]]
     if among:
         validators.append(attrs.validators.in_(among))

@@ -102,8 +102,28 @@ class ServerSettings:
         least=MIB,
         unit=BYTES,
     )
-    state_cache_bytes: int = setting(
-        "STATE_CACHE_BYTES", "Memory for States that are in use.", 256 * MIB, least=MIB, unit=BYTES
+    queue_throttle_seconds: float | None = setting(
+        "QUEUE_THROTTLE_SECONDS",
+        "How long a batch that comes now to the logs of a shard may have to wait, as far as be gets on, before the"
+        " first batches for it are refused, by chance; at twice that all are. null for no limit.",
+        10.0,
+        least=1,
+        unit=SECONDS,
+        nullable=True,
+    )
+    memory_bytes: int = setting(
+        "SERVER_MEMORY_BYTES",
+        "What the process may take of memory, all in all.",
+        512 * MIB,
+        least=160 * MIB,
+        unit=BYTES,
+    )
+    state_cache_bytes: int | None = setting(
+        "STATE_CACHE_BYTES",
+        "Memory for States that are in use; null for a third of what SERVER_MEMORY_BYTES leaves.",
+        None,
+        least=MIB,
+        unit=BYTES,
     )
     max_body_bytes: int = setting(
         "MAX_BODY_BYTES", "Largest body of a request, before and after inflating.", 32 * MIB, least=1024, unit=BYTES

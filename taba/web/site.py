@@ -25,6 +25,7 @@ from twisted.web.server import Request, Site
 from zope.interface import Interface, implementer
 
 from taba.web.measured import AnsweredRequests
+from taba.web.room import Room
 from taba.web.token import CHALLENGE, TokenGuard
 
 LINGER_SECONDS = 2.0
@@ -54,10 +55,14 @@ class IBody(Interface):
 
 @implementer(IBody)
 class BufferedBody:
-    """Keeps the whole body in memory, up to `limit` bytes; larger ones are refused with 413."""
+    """Keeps the whole body in memory, up to `limit` bytes; larger ones are refused with 413, and with 503 those for
+    which `room`, if there is one, has none left. What it takes of that it has until its request is over.
+    """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, room: Room | None = None) -> None:
         self.limit = limit
+        self._room = room
+        self._taken = 0
         self._bytes = BytesIO()
         self._request: BoundedRequest | None = None
 
@@ -66,6 +71,20 @@ class BufferedBody:
         self._request = request
         if length is not None and length > self.limit:
             request.refuse(413, f"The body has {length} bytes; the limit here is {self.limit}.")
+        else:
+            self._take(length or 0)
+
+    def _take(self, size: int) -> bool:
+        """Take memory for so many bytes in all; whether it was there. If not, the request is refused."""
+        more = size - self._taken
+        if self._room is None or more <= 0:
+            return True
+        if not self._room.take(more, self._taken):
+            if self._request is not None:
+                self._request.refuse(503, "So many requests are under way that there is no memory left.", retry_after=1)
+            return False
+        self._taken = size
+        return True
 
     def write(self, data: bytes) -> None:
         """See `IBody`."""
@@ -73,7 +92,8 @@ class BufferedBody:
             if self._request is not None:
                 self._request.refuse(413, f"The body is over the limit of {self.limit} bytes.")
             return
-        self._bytes.write(data)
+        if self._take(self._bytes.tell() + len(data)):
+            self._bytes.write(data)
 
     def read(self) -> bytes:
         """The whole body."""
@@ -90,6 +110,9 @@ class BufferedBody:
     def close(self) -> None:
         """See `IBody`."""
         self._request = None
+        if self._room is not None:
+            self._room.give(self._taken)
+            self._taken = 0
 
 
 class BoundedRequest(Request):

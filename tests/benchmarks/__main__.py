@@ -1,5 +1,6 @@
 """Runs the benchmarks named on the command line, or all: `python -m tests.benchmarks [intake] [queries] [sizes]
-[quantiles] [client] [redis] [tako]`.
+[quantiles] [client] [redis] [tako]`; and those that take long, each by itself: `overload [CASE...]`, `fleet [CLIENTS
+[TABS [SERVERS]]]`.
 """
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.benchmarks import client, intake, quantiles, queries, redis, sizes, tako
+from tests.benchmarks import client, fleet, intake, overload, quantiles, queries, redis, sizes, tako
 from tests.benchmarks.report import Figure, write_json
 
 BENCHMARKS = {
@@ -19,13 +20,18 @@ BENCHMARKS = {
     "redis": redis.run,
     "tako": tako.run,
 }
+LONG = {"overload": overload.run, "fleet": fleet.run}
 
 
 def main(names: list[str]) -> None:
     """Run, print each figure as it is there, write bench.json."""
     figures: list[Figure] = []
-    for name in names or list(BENCHMARKS):
-        for figure in BENCHMARKS[name]():
+    if names and names[0] in LONG:
+        chosen = [lambda: LONG[names[0]](names[1:])]
+    else:
+        chosen = [BENCHMARKS[name] for name in names or BENCHMARKS]
+    for benchmark in chosen:
+        for figure in benchmark():
             print(figure.line(), flush=True)
             figures.append(figure)
     path = Path("bench.json").resolve()

@@ -1,4 +1,4 @@
-"""How full logs refuse batches: not at all, by chance, always; shard by shard."""
+"""How full or late logs refuse batches: not at all, by chance, always; shard by shard."""
 
 from __future__ import annotations
 
@@ -84,3 +84,73 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(seen.looked([depth(0, 2_000)]), [Change("a", True, 2_000)])
         self.assertEqual(seen.looked([depth(0, 2_500)]), [])
         self.assertEqual(seen.looked([]), [Change("a", False, 0)])
+
+
+LATE = 10.0
+
+
+def waiting(vbucket: int, since: float) -> LogDepth:
+    """A log whose oldest batch came at a time."""
+    return LogDepth(vbucket, 1, 100, since)
+
+
+class LateTests(SynchronousTestCase):
+    """Logs that hold little, but for long."""
+
+    def setUp(self) -> None:
+        self.throttle = Throttle(SOFT, HARD, lambda vbucket: "a" if vbucket < 10 else "b", LATE)
+
+    def look(self, wall: float, *depths: LogDepth) -> float:
+        """See logs at a time; how probably a request for shard a is refused then."""
+        self.throttle.looked(depths, wall)
+        return self.throttle.probability("a")
+
+    def test_late_while_be_works(self) -> None:
+        """While be folds, but is late, requests are refused from QUEUE_THROTTLE_SECONDS on, at twice that all."""
+        for wall in range(1_000, 1_010):
+            self.look(wall, waiting(0, wall - 9))
+        self.assertEqual(self.look(1_010, waiting(0, 1_001)), 0.0)
+        self.assertEqual(self.look(1_010, waiting(0, 995)), 1.0)
+        for wall in range(1_011, 1_020):
+            self.look(wall, waiting(0, wall - 15))
+        self.assertEqual(self.look(1_020, waiting(0, 1_005)), 0.5)
+        self.assertEqual(self.throttle.probability("b"), 0.0)
+
+    def test_falling_behind(self) -> None:
+        """A log that grows ten times as fast as it is folded is refused long before it is late."""
+        for tenth in range(21):
+            wall = 1_000 + tenth / 10
+            probability = self.look(wall, waiting(0, 1_000 + tenth / 100))
+        self.assertAlmostEqual(wall - 1_000, 2.0)
+        self.assertGreater(probability, 0.7)
+
+    def test_short_pause(self) -> None:
+        """A be that was away for two seconds is late, and no reason to refuse anything."""
+        for wall in range(1_000, 1_010):
+            self.look(wall, waiting(0, wall - 1))
+        for wall in (1_010, 1_011):
+            self.assertEqual(self.look(wall, waiting(0, 1_008)), 0.0)
+        self.assertEqual(self.look(1_012, waiting(0, 1_011)), 0.0)
+
+    def test_no_be_at_work(self) -> None:
+        """While nothing is folded, logs take what fits in, however old it gets."""
+        for wall in range(1_000, 1_100):
+            self.assertEqual(self.look(wall, waiting(0, 1_000), waiting(10, wall - 1)), 0.0)
+
+    def test_be_comes_back(self) -> None:
+        """A be that comes back to logs that are an hour behind gets nothing more until it has caught up."""
+        self.look(5_000, waiting(0, 1_400), waiting(1, 1_400))
+        self.assertEqual(self.look(5_001, waiting(0, 1_400)), 1.0)
+        self.assertEqual(self.look(5_003, waiting(0, 4_999)), 0.0)
+
+    def test_told_with_its_lag(self) -> None:
+        """The operator is told how late a shard is."""
+        self.look(1_000, waiting(0, 980), waiting(1, 980))
+        self.assertEqual(self.throttle.looked([waiting(0, 980)], 1_001.0), [Change("a", True, 100)])
+        self.assertGreaterEqual(self.throttle.lag["a"], 21.0)
+
+    def test_no_limit(self) -> None:
+        """Without QUEUE_THROTTLE_SECONDS nothing is ever too late."""
+        self.throttle.late = None
+        self.look(1_000, waiting(0, 100), waiting(1, 100))
+        self.assertEqual(self.look(1_001, waiting(0, 100)), 0.0)

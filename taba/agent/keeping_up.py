@@ -1,0 +1,64 @@
+"""Whether servers keep up with what clients send, and whether an agent should take more. Pure: times are passed in.
+
+Servers that are away, or refuse, say nothing of how fast they are: then everything is taken, as long as the spool has
+room. While they do take batches, an agent that held more than they take in `seconds` would only make everything later
+that comes after: it holds no more than that, or ROOM_BYTES if that is more, and refuses the rest, so that clients hear
+it at once. What had gathered while they were away may be far more: then what is held may not grow, but for what comes
+and goes from one moment to the next, and while servers are faster than clients nothing is refused.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from attrs import define, field
+
+LOOK_SECONDS = 0.25
+"""Between two looks, at least."""
+WINDOW_SECONDS = 10.0
+"""Over so long the servers' rate is taken."""
+AWAY_SECONDS = 5.0
+"""Servers that took nothing for so long are away."""
+ROOM_BYTES = 16 << 20
+"""So much may always be held."""
+SLACK_SECONDS = 3.0
+"""By what servers take in so many seconds a backlog may grow above the least that it was."""
+
+
+@define(eq=False)
+class KeepingUp:
+    """What one agent sees of its servers. With `seconds` None everything is taken."""
+
+    seconds: float | None
+    room: int = ROOM_BYTES
+    refuses: bool = field(default=False, init=False)
+    """What the last look said."""
+    rate: float = field(default=0.0, init=False)
+    """Bytes that servers take in a second."""
+    _seen: deque[tuple[float, int]] = field(factory=deque, init=False)  # (time, bytes taken so far)
+    _took: float = field(default=0.0, init=False)  # when servers were last seen to have taken something
+    _least: float = field(default=float("inf"), init=False)  # the smallest backlog since servers take batches
+
+    def due(self, now: float) -> bool:
+        """Whether it is time for another look; never without a limit."""
+        return self.seconds is not None and (not self._seen or now >= self._seen[-1][0] + LOOK_SECONDS)
+
+    def look(self, now: float, backlog: int, taken: int) -> bool:
+        """Whether further events are to be refused, with so many bytes here that the servers do not have yet, and so
+        many that they have taken since the start.
+        """
+        seen = self._seen
+        if not seen or taken > seen[-1][1]:
+            self._took = now
+        seen.append((now, taken))
+        while len(seen) > 2 and seen[1][0] <= now - WINDOW_SECONDS:
+            seen.popleft()
+        since, before = seen[0]
+        self.rate = (taken - before) / (now - since) if now > since else 0.0
+        if self.seconds is None or self.rate <= 0.0 or now - self._took >= AWAY_SECONDS:
+            self._least, self.refuses = float("inf"), False
+            return False
+        most = max(float(self.room), self.seconds * self.rate)
+        self._least = max(most, min(self._least, float(backlog)))
+        self.refuses = backlog > (most if self._least == most else self._least + SLACK_SECONDS * self.rate)
+        return self.refuses
