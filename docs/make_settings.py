@@ -56,13 +56,25 @@ This page is made by `docs/make_settings.py`.
 """
 
 FULL = """
-### When logs are full
+### When logs are full, or late
 
 `QUEUE_THROTTLE_CAPACITY` and `QUEUE_CAPACITY` are about the logs of one shard (of the whole store, where there are no
 shards). Up to the first, everything is taken; above the second, nothing. Between them an fe refuses requests by chance,
 with a probability that rises in a straight line from 0 to 1, so that agents slow down together. A request that is only
 for refused shards is answered 503 with Retry-After; one that is for others, too, is taken for these. Nothing is lost:
 agents keep what they hold.
+
+Just so from `QUEUE_THROTTLE_SECONDS` that a batch would have to wait to twice as many, while be is at work: what is taken
+faster than it can be folded would only make everything later. While no be runs, logs take what fits in.
+
+### Memory
+
+`SERVER_MEMORY_BYTES` is for the whole process, as the system counts it (resident). An idle one has 80 MiB; of the rest a
+third is for States (`STATE_CACHE_BYTES`, when it is given, counts in place of that third), an eighth for what be has
+read and not written yet, an eighth for requests of agents, which get 503 with Retry-After beyond, a fifth for the agent
+inside, and what is left for queries and all that is on its way. A be that folds many States, some 1 KB each, wants more:
+what is not in memory is read again for every checkpoint that changes it. What does not count: the names of all tabs of
+its vbuckets, some 110 bytes each, and the answer to a query for one tab of very many clients.
 
 ### What is not taken
 
@@ -83,6 +95,21 @@ there, unless the process ended before it was written. `/status` and `/metrics` 
 
 A process that is killed between both commits leaves a batch in one spool only. Its client got no answer and sends it
 again; the spool that has it sees a duplicate, the other one takes it.
+"""
+
+MORE = """
+### More than servers can do
+
+An agent holds what servers do not take: while they are away, whatever `SPOOL_MAX_BYTES` and the disk have room for.
+Servers that are there, but take less than clients send, would only get further and further behind, and everybody who
+looks at numbers with them; so an agent lets no more gather than they take in `BACKLOG_SECONDS` (16 MiB at least), and
+answers 503 with Retry-After beyond that; clients keep their own buffers, and count what they have to drop. What has
+gathered while servers were away is sent beside what comes, and nothing is refused for it as long as they are faster
+than clients.
+
+`AGENT_MEMORY_BYTES` is for the whole process, as the system counts it (resident). An idle one has 72 MiB; two fifths of
+the rest are for events that are coming in or not on disk yet, an eighth each for what is not sealed and what is not sent
+yet (more of that is read from the spool). With DOUBLE_AGENT both halves share it.
 """
 
 LOGS = """
@@ -159,7 +186,9 @@ def default(each: Any) -> str:
     if each.metadata.get("section") and value is not None:
         return "see below"
     shown = json.dumps(value, default=attrs.asdict)
-    return f"`{shown}`" + (f" ({number(value, 'bytes')})" if each.metadata.get("unit") == "bytes" else "")
+    if each.metadata.get("unit") != "bytes" or value is None:
+        return f"`{shown}`"
+    return f"`{shown}` ({number(value, 'bytes')})"
 
 
 def table(kind: Any) -> list[str]:
@@ -265,7 +294,7 @@ def page() -> str:
     sections = [introduction(), "## Server", "", *table(ServerSettings), *examples(ServerSettings), FULL]
     sections += ["### DB_SETTINGS", "", *table(DatabaseSettings), *examples(DatabaseSettings, "TABA_DB_SETTINGS__"), ""]
     sections += ["[redis.md](../guide/redis.md) says how to set up Redis and its Sentinels.", ""]
-    sections += ["## Agent", "", *table(AgentSettings), *examples(AgentSettings), ""]
+    sections += ["## Agent", "", *table(AgentSettings), *examples(AgentSettings), *MORE.splitlines(), ""]
     sections += ["### DOUBLE_AGENT", "", *table(DoubleAgentSettings), DOUBLE.rstrip(), LOGS, *whole_examples()]
     return "\n".join(sections).rstrip() + "\n"
 

@@ -87,7 +87,7 @@ class AgentSettings:
         "BACKLOG_SECONDS",
         "While servers take batches, clients get 503 when more is waiting for them than they take in so long (and more"
         " than 16 MiB); null for whatever SPOOL_MAX_BYTES allows.",
-        20.0,
+        15.0,
         least=1,
         unit=SECONDS,
         nullable=True,
