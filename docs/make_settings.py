@@ -64,17 +64,17 @@ with a probability that rises in a straight line from 0 to 1, so that agents slo
 for refused shards is answered 503 with Retry-After; one that is for others, too, is taken for these. Nothing is lost:
 agents keep what they hold.
 
-Just so from `QUEUE_THROTTLE_SECONDS` that a batch would have to wait to twice as many, while be is at work: what is taken
-faster than it can be folded would only make everything later. While no be runs, logs take what fits in.
+Just so from `QUEUE_THROTTLE_SECONDS` that a batch would have to wait to twice as many, while be is at work: what is
+taken faster than it can be folded would only make everything later. While no be runs, logs take what fits in.
 
 ### Memory
 
-`SERVER_MEMORY_BYTES` is for the whole process, as the system counts it (resident). An idle one has 80 MiB; of the rest a
-third is for States (`STATE_CACHE_BYTES`, when it is given, counts in place of that third), an eighth for what be has
-read and not written yet, an eighth for requests of agents, which get 503 with Retry-After beyond, a fifth for the agent
-inside, and what is left for queries and all that is on its way. A be that folds many States, some 1 KB each, wants more:
-what is not in memory is read again for every checkpoint that changes it. What does not count: the names of all tabs of
-its vbuckets, some 110 bytes each, and the answer to a query for one tab of very many clients.
+`SERVER_MEMORY_BYTES` is for the whole process, as the system counts it (resident). An idle one has 80 MiB; of the
+rest a third is for States (`STATE_CACHE_BYTES`, when it is given, counts in place of that third), an eighth for what
+be has read and not written yet, an eighth for requests of agents, which get 503 with Retry-After beyond, a fifth for
+the agent inside, and what is left for queries and all that is on its way. A be that folds many States, some 1 KB
+each, wants more: what is not in memory is read again for every checkpoint that changes it. What does not count: the
+names of all tabs of its vbuckets, some 110 bytes each, and the answer to a query for one tab of very many clients.
 
 ### What is not taken
 
@@ -107,9 +107,9 @@ answers 503 with Retry-After beyond that; clients keep their own buffers, and co
 gathered while servers were away is sent beside what comes, and nothing is refused for it as long as they are faster
 than clients.
 
-`AGENT_MEMORY_BYTES` is for the whole process, as the system counts it (resident). An idle one has 72 MiB; two fifths of
-the rest are for events that are coming in or not on disk yet, an eighth each for what is not sealed and what is not sent
-yet (more of that is read from the spool). With DOUBLE_AGENT both halves share it.
+`AGENT_MEMORY_BYTES` is for the whole process, as the system counts it (resident). An idle one has 72 MiB; two fifths
+of the rest are for events that are coming in or not on disk yet, an eighth each for what is not sealed and what is
+not sent yet (more of that is read from the spool). With DOUBLE_AGENT both halves share it.
 """
 
 LOGS = """
