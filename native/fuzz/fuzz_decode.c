@@ -83,7 +83,7 @@ static void read_state(int type, taba_blob state, double time, taba_buffer *work
         taba_unique_window uniques[TABA_WINDOWS];
         MUST(taba_unique_group_summary(state, time, uniques, work) == TABA_OK);
         for (int level = 0; level < TABA_WINDOWS; level++) {
-            MUST(uniques[level].unique >= 0 && uniques[level].unique <= 9007199254740992.0);
+            MUST(uniques[level].unique >= 0 && uniques[level].unique <= (double)uniques[level].count);
             MUST((uniques[level].count == 0) == (uniques[level].unique == 0));
         }
         MUST(taba_unique_group_buckets(state, time, 2, &first, uniques, work) == TABA_OK);

@@ -178,7 +178,8 @@ double taba_unique_hash(const uint8_t *bytes, size_t length);
 
 typedef struct taba_unique_window {
     uint64_t count;  /* events */
-    double unique;   /* distinct values among them: exact up to 32, else an estimate of standard error 1.62 %, not whole */
+    double unique;   /* distinct values among them: exact up to 32, else an estimate of standard error 1.62 %,
+                      * which need not be whole and is not above the count */
 } taba_unique_window;
 
 /* UniqueGroup: the windows into out[4]. */

@@ -282,7 +282,8 @@ static int summarise(taba_blob state, const sink *to, taba_uslot *slots, taba_un
     for (size_t i = 0; i < MOST_SLOTS; i++) {
         if (status == TABA_OK) {
             out[i].count = slots[i].count;
-            out[i].unique = taba_hll_estimate(&slots[i].set);
+            const double estimate = taba_hll_estimate(&slots[i].set), most = (double)slots[i].count;
+            out[i].unique = estimate < most ? estimate : most;
         }
         taba_hll_release(&slots[i].set, to->a);
     }

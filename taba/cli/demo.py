@@ -1,4 +1,4 @@
-"""`demo`: lively traffic of all seven Types, for somebody who has just started a server and wants to see something.
+"""`demo`: lively traffic of all eight Types, for somebody who has just started a server and wants to see something.
 
 Three applications serve requests whose number goes up and down; each is a client of its own, recorded with the client
 that every application uses.
@@ -28,21 +28,24 @@ TABS = (
     ("demo_response_ms", "PercentileGroup"),
     ("demo_bytes_sent", "TotalsCounter"),
     ("demo_request_bytes", "PercentileCounter"),
+    ("demo_visitors", "UniqueGroup"),
     ("demo_version", "Gauge"),
     ("demo_busy", "ExpiryGauge"),
     ("demo_slow_requests", "Buffer"),
 )
 SLOW_MS = 250.0
+VISITORS = 5_000
 BUSY_SECONDS = 15.0
 SLOW_SECONDS = 300.0
 
 NEXT = """\
-Recording all seven Types as {clients}, some {rate:g} requests a second, through {agent}.
+Recording all eight Types as {clients}, some {rate:g} requests a second, through {agent}.
 
 Look at it, in another terminal:
   taba-cli watch demo_requests demo_response_ms
   taba-cli agg --table demo_requests
   taba-cli proj demo_version
+  taba-cli agg demo_visitors
   taba-cli agg demo_slow_requests
   taba-cli ledger
   taba-cli check demo_response_ms 1m.p99 --max 500
@@ -99,6 +102,7 @@ class Traffic:
             Event(client, "demo_response_ms", "PercentileGroup", took),
             Event(client, "demo_bytes_sent", "TotalsCounter", sent),
             Event(client, "demo_request_bytes", "PercentileCounter", received),
+            Event(client, "demo_visitors", "UniqueGroup", f"visitor-{int(self.random.paretovariate(0.7)) % VISITORS}"),
         ]
         if took > SLOW_MS:
             value = {"path": self.random.choice(("/search", "/report", "/export")), "ms": took}
@@ -158,12 +162,12 @@ def run(
 @click.command()
 @click.option("--seconds", metavar="SECONDS", type=click.FloatRange(0, min_open=True), help="End after so long.")
 @click.option("--rate", metavar="N", type=click.FloatRange(1, 20_000), default=100.0, show_default=True,
-              help="Requests a second, each of four events.")  # fmt: skip
+              help="Requests a second, each of five events.")  # fmt: skip
 @agent_option
 @common_options
 @click.pass_obj
 def demo(session: Session, seconds: float | None, rate: float) -> None:
-    """Record lively traffic of all seven Types, until Ctrl-C.
+    """Record lively traffic of all eight Types, until Ctrl-C.
 
     To see how Taba works; it says what to look at next.
     """

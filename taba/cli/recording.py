@@ -165,6 +165,14 @@ def _numbers(values: tuple[str, ...]) -> list[int | float]:
     return [_number(word) for word in words]
 
 
+def _texts(values: tuple[str, ...]) -> list[str]:
+    """Values as texts; `-` stands for the lines of standard input, those that are not empty."""
+    lines = [line for value in values for line in (sys.stdin.read().splitlines() if value == "-" else [value])]
+    if not any(lines):
+        raise click.UsageError("There is no value to record.")
+    return [line for line in lines if line]
+
+
 def _number(word: str) -> int | float:
     try:
         return int(word)
@@ -224,6 +232,15 @@ record.add_command(_of_numbers("counter", "CounterGroup", "Count: one event and 
 record.add_command(_of_numbers("percentile", "PercentileGroup", "A value for percentiles over four windows."))
 record.add_command(_of_numbers("totals", "TotalsCounter", "Count for ever, with total and average."))
 record.add_command(_of_numbers("percentiles", "PercentileCounter", "A value for percentiles of all time."))
+
+
+@record.command(cls=Numbers)
+@_options
+@click.argument("values", metavar="VALUE...", nargs=-1, required=True)
+@click.pass_obj
+def unique(session: Session, name: str, values: tuple[str, ...], at: float | None, client: str | None) -> None:
+    """A value of which distinct ones are counted. VALUE is a text."""
+    _record(session, client, name, "UniqueGroup", at, _texts(values))
 
 
 def _expiring(command: Any) -> Any:

@@ -36,6 +36,7 @@ __all__ = [
     "RecordEvent",
     "Stop",
     "Tab",
+    "Unique",
     "buffer",
     "counter",
     "gauge",
@@ -45,6 +46,7 @@ __all__ = [
     "record_event",
     "stop",
     "timer",
+    "unique",
 ]
 
 _client = Client()
@@ -56,11 +58,21 @@ Counter = counter = _client.counter
 Percentile = percentile = _client.percentile
 Gauge = gauge = _client.gauge
 Buffer = buffer = _client.buffer
+Unique = unique = _client.unique
 record_event = _client.record_event
 timer = _client.timer
 
 _TYPES = frozenset(
-    ("CounterGroup", "PercentileGroup", "TotalsCounter", "PercentileCounter", "Gauge", "ExpiryGauge", "Buffer")
+    (
+        "CounterGroup",
+        "PercentileGroup",
+        "TotalsCounter",
+        "PercentileCounter",
+        "UniqueGroup",
+        "Gauge",
+        "ExpiryGauge",
+        "Buffer",
+    )
 )
 
 

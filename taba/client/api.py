@@ -40,9 +40,10 @@ class Engine(Protocol):
 class Client:
     """One client: its tabs, its buffer, its sender. A process may have several.
 
-    `counter`, `percentile`, `gauge`, `buffer` and `record_event` are the methods of a `taba.client.recorder.Recorder`
-    and documented there. They may be called from any thread, at any time; they neither raise nor wait; before
-    `initialize` and after `stop` they do nothing. `initialize` and `stop` are for one thread at a time.
+    `counter`, `percentile`, `gauge`, `buffer`, `unique` and `record_event` are the methods of a
+    `taba.client.recorder.Recorder` and documented there. They may be called from any thread, at any time; they neither
+    raise nor wait; before `initialize` and after `stop` they do nothing. `initialize` and `stop` are for one thread at
+    a time.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Client:
         self.percentile = self._recorder.percentile
         self.gauge = self._recorder.gauge
         self.buffer = self._recorder.buffer
+        self.unique = self._recorder.unique
         self.record_event = self._recorder.record_event
 
     def initialize(

@@ -35,6 +35,7 @@ OTHER_NUMBERS = ("TotalsCounter", "PercentileCounter")  # the other Types that a
 GAUGE = "Gauge"
 EXPIRY_GAUGE = "ExpiryGauge"
 BUFFER = "Buffer"
+UNIQUE_GROUP = "UniqueGroup"
 
 DEFAULT_MAX_BYTES = 16 << 20
 BUFFER_SECONDS = 86_400.0  # how long an entry of a Buffer stays where the client has to say it
@@ -134,12 +135,25 @@ class Recorder:
             expiration = self.wall() + BUFFER_SECONDS
         self._record(name, BUFFER, value if expiration is None else (value, expiration))
 
+    def unique(self, name: str, value: object) -> None:
+        """Record `value`, a string or number, in the UniqueGroup tab `name`, which counts distinct ones. Never raises.
+
+        A number is the text that JSON has for it: 3 and "3" are one value, 3.0 is another.
+        """
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            text = f"dropped: a value of {name!r:.100} must be a string or a number, not {type(value).__name__:.100}"
+            self.drops.count(name, VALUE, notice=text)
+        else:
+            self._record(name, UNIQUE_GROUP, value)
+
     def record_event(self, name: str, type: str, value: object) -> None:
         """Record `value`, anything that JSON can hold, in the tab `name` of any Type, your own too. Never raises."""
         if type == COUNTER_GROUP:
             self.counter(name, value)
         elif type == PERCENTILE_GROUP:
             self.percentile(name, value)
+        elif type == UNIQUE_GROUP:
+            self.unique(name, value)
         else:
             self._record(name, type, value)
 

@@ -20,6 +20,7 @@ from taba.handlers.loading import ENTRY_POINTS, sources
 from taba.handlers.percentile_counter import PercentileCounter
 from taba.handlers.percentile_group import PercentileGroup
 from taba.handlers.totals_counter import TotalsCounter
+from taba.handlers.unique_group import UniqueGroup
 from taba.interfaces import IHandler
 
 
@@ -52,6 +53,7 @@ def builtin(buffer_seconds: float = LIFETIME) -> Registry:
             PercentileGroup(),
             TotalsCounter(),
             PercentileCounter(),
+            UniqueGroup(),
             Gauge(),
             ExpiryGauge(),
             Buffer(buffer_seconds),

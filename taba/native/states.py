@@ -33,7 +33,7 @@ class Window:
 @frozen
 class UniqueWindow:
     """The number of events of a window or bucket, and of distinct values among them: exact up to 32, else an estimate
-    of standard error 1.62 %, which need not be whole; 2**53 at most.
+    of standard error 1.62 %, which need not be whole and is not above the count.
     """
 
     count: int

@@ -24,8 +24,10 @@ NUMERIC = ("CounterGroup", "PercentileGroup", "TotalsCounter", "PercentileCounte
 """Types whose payload is a number, a truth value, or an array that begins with one."""
 EXPIRING = "ExpiryGauge"
 """The Type whose payload is an array of a value and a number."""
-STRUCTURED = ("Gauge", EXPIRING, "Buffer")
-"""Types that take any JSON, but for that one."""
+UNIQUE = "UniqueGroup"
+"""The Type whose payload is a string or a number."""
+STRUCTURED = ("Gauge", EXPIRING, "Buffer", UNIQUE)
+"""Types that take any JSON, but for those two."""
 
 REASONS = {
     "json": "not a JSON array of Type, time and payload",
@@ -215,6 +217,8 @@ def check_payload(type: str, value: Any) -> Any:
     if _depth(value) > MAX_DEPTH:
         raise EventRefused("size")
     if type == EXPIRING and not _expires(value):
+        raise EventRefused("value")
+    if type == UNIQUE and (isinstance(value, bool) or not isinstance(value, str | int | float)):
         raise EventRefused("value")
     if type not in NUMERIC:
         return _whole_characters(value)

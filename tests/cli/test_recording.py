@@ -45,6 +45,7 @@ class RecordTests(RecordCase):
             (("percentile", "t", "-2.5"), "PercentileGroup", -2.5),
             (("totals", "t", "4"), "TotalsCounter", 4),
             (("percentiles", "t", "5e3"), "PercentileCounter", 5000.0),
+            (("unique", "t", "17"), "UniqueGroup", "17"),
             (("gauge", "t", "2.40.1"), "Gauge", "2.40.1"),
             (("gauge", "t", '{"a": 1}'), "Gauge", {"a": 1}),
             (("gauge", "t", "busy", "--expires", "60"), "ExpiryGauge", ["busy", WALL + 60]),
@@ -63,6 +64,8 @@ class RecordTests(RecordCase):
         result = self.run_cli("record", "percentile", "t", "-", typed="1\n2 3\n")
         self.assertEqual([payload for *_, payload in self.events()], [1, 2, 3])
         self.assertIn("3 events", result.stdout)
+        self.run_cli("record", "unique", "t", "-", "cyd", typed="ann\nbob x\n\n")
+        self.assertEqual([payload for *_, payload in self.events()], ["ann", "bob x", "cyd"])
 
     def test_time_and_client(self) -> None:
         """The time of the event, and the client that records it, can be said."""

@@ -234,6 +234,7 @@ class ModuleTests(SynchronousTestCase):
     NAMES = {
         "Initialize": "initialize", "Stop": "stop", "GetStatus": "get_status", "RecordEvent": "record_event",
         "Counter": "counter", "Percentile": "percentile", "Gauge": "gauge", "Buffer": "buffer",
+        "Unique": "unique",
     }  # fmt: skip
 
     def setUp(self) -> None:
@@ -256,6 +257,7 @@ class ModuleTests(SynchronousTestCase):
             "GetStatus": [], "RecordEvent": ["name", "type", "value", "tab_type"], "Counter": ["name", "value"],
             "Percentile": ["name", "value"], "Gauge": ["name", "value", "expiration"],
             "Buffer": ["name", "value", "expiration"], "Tab": ["name", "type"],
+            "Unique": ["name", "value"],
         })  # fmt: skip
         for old, new in self.NAMES.items():
             if old != "RecordEvent":

@@ -55,6 +55,19 @@ class RecordingTests(SynchronousTestCase):
             ("g", "Own.Type", 107.5, "[1]"),
         })  # fmt: skip
 
+    def test_distinct_values(self) -> None:
+        """A value of which distinct ones are counted is a string or a number; any other is dropped, and said to be."""
+        recorder = opened()
+        recorder.unique("a", "ann")
+        recorder.unique("a", 17)
+        recorder.record_event("a", "UniqueGroup", 0.5)
+        for wrong in (True, None, b"ann", ["ann"], float("nan")):
+            recorder.unique("b", wrong)
+            recorder.record_event("b", "UniqueGroup", wrong)
+        found = [(event.tab, event.type, event.payload) for event in events(recorder)]
+        self.assertEqual(found, [("a", "UniqueGroup", value) for value in ("ann", 17, 0.5)])
+        self.assertEqual(recorder.drops.by_tab(), {"b": {"value": 10}})
+
     def test_buffer_of_a_list(self) -> None:
         """A list in a Buffer is sent with an expiration, so that its second element is not taken for one."""
         recorder = opened()

@@ -57,10 +57,10 @@ def page_state(handler: IHandler, events: list[Any]) -> bytes:
 class RegistryTests(SynchronousTestCase):
     """The Types that come with Taba."""
 
-    def test_seven_types(self) -> None:
-        """All seven Types of the original are there, each a sound Handler under its own name."""
+    def test_types(self) -> None:
+        """All seven Types of the original and UniqueGroup are there, each a sound Handler under its own name."""
         handlers = builtin().handlers
-        self.assertEqual(set(handlers), {"CounterGroup", "PercentileGroup", "Gauge", *HANDLERS})
+        self.assertEqual(set(handlers), {"CounterGroup", "PercentileGroup", "UniqueGroup", "Gauge", *HANDLERS})
         for name, handler in handlers.items():
             self.assertTrue(verifyObject(IHandler, handler))
             self.assertEqual((name, handler.version), (handler.name, 1))

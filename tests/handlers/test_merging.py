@@ -1,4 +1,4 @@
-"""Two States of one client as one, the time of the newest event, and versions: what holds for all seven Types."""
+"""Two States of one client as one, the newest event's time, and versions: what holds for all Types that Taba has."""
 
 from __future__ import annotations
 
@@ -15,26 +15,24 @@ from taba.interfaces import IHandler
 from tests.handlers import making
 from tests.handlers.making import NOW, NUMERIC
 from tests.strategies import law
-from tests.twin import counter_group, gauge, percentile_group
+from tests.twin import examples, gauge
 from tests.twin.examples import entries
 
 HANDLERS = builtin().handlers
-OF_NUMBERS = {"CounterGroup": counter_group, "PercentileGroup": percentile_group}
+RUNNING = ("CounterGroup", "PercentileGroup", "UniqueGroup")
 
 
 def events_of(handler: IHandler) -> st.SearchStrategy[list[Any]]:
     """Events of a Type, by which its laws hold bit for bit."""
-    if handler.name in OF_NUMBERS:
+    if handler.name in RUNNING:
         return making.whole_numbers()
     return st.lists(entries(), max_size=8) if handler.name == "Gauge" else making.events_of(handler)
 
 
 def partial_of(handler: IHandler, events: Sequence[Any]) -> bytes:
     """The Partial of some of them."""
-    twin = OF_NUMBERS.get(handler.name)
-    if twin is not None:
-        partial: bytes = twin.Partial.of(list(events)).encode()
-        return partial
+    if handler.name in RUNNING:
+        return examples.partial_of(handler.kind, list(events))
     return gauge.Partial.of(list(events)).encode() if handler.name == "Gauge" else making.partial_of(handler, events)
 
 
@@ -45,7 +43,7 @@ def state_of(handler: IHandler, events: Sequence[Any]) -> bytes:
 
 def time_of(handler: IHandler, event: Any) -> float:
     """The time of an event, as far as States keep it."""
-    if handler.name == "PercentileGroup":
+    if handler.name in ("PercentileGroup", "UniqueGroup"):
         return float(15 * math.floor(event[0] / 15.0))
     if handler.name in {*NUMERIC, "CounterGroup"}:
         return float(math.floor(event[0]))

@@ -18,10 +18,11 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from tests.twin import counter_group, kernel, percentile_group, states
+from tests.twin import counter_group, kernel, percentile_group, states, unique_group
 from tests.twin.batches import Entry, encode_section
-from tests.twin.blobs import COUNTER_GROUP, GAUGE, PERCENTILE_GROUP
+from tests.twin.blobs import COUNTER_GROUP, GAUGE, PERCENTILE_GROUP, UNIQUE_GROUP
 from tests.twin.gauge import GaugeEntry, Partial, RawPartial
+from tests.twin.hll import unique_hash
 from tests.twin.sketch import Sketch
 
 FOLDER = Path(__file__).parent.parent / "golden" / "encodings"
@@ -90,6 +91,21 @@ def _percentiles() -> dict[str, Golden]:
     }
 
 
+def _uniques() -> dict[str, Golden]:
+    def partial(n: int, step: float) -> bytes:
+        events = [(NEWEST - i * step, unique_hash(f"user-{i * i % 9973}".encode())) for i in range(n)]
+        return unique_group.Partial.of(events).encode()
+
+    few, several, many = partial(5, 4.0), partial(300, 0.05), partial(6000, 0.001)
+    state = states.fold(UNIQUE_GROUP, b"", [partial(300, 307.0), several, many])
+    return {
+        "unique-group-partial": Golden("partial", "A UniqueGroup's Partial of five events in 16 s.", few),
+        "unique-group-partial-sparse": Golden("partial", "A UniqueGroup's Partial of 300 values in 15 s.", several),
+        "unique-group-partial-dense": Golden("partial", "A UniqueGroup's Partial of some 3,500 values in 6 s.", many),
+        "unique-group-state": Golden("unique-group-state", "A UniqueGroup's State of a whole day.", state),
+    }
+
+
 def _structured() -> dict[str, Golden]:
     entries = [
         GaugeEntry(NEWEST, 1_400_000_000_000_000, '"grün"'.encode()),
@@ -125,7 +141,7 @@ def _batch(parts: Mapping[str, Golden]) -> dict[str, Golden]:
 
 def goldens() -> dict[str, Golden]:
     """All golden files by name."""
-    parts = {**_sketches(), **_counters(), **_percentiles(), **_structured()}
+    parts = {**_sketches(), **_counters(), **_percentiles(), **_uniques(), **_structured()}
     return {**parts, **_batch(parts)}
 
 
@@ -158,6 +174,16 @@ def _percentile_state_contains(blob: bytes, kernel: ModuleType) -> Any:
     return {"time": NEWEST, "windows": [{**asdict(summary), "quantiles": values} for summary, values in windows]}
 
 
+def _unique_state_contains(blob: bytes, kernel: ModuleType) -> Any:
+    windows = kernel.unique_group_summary(blob, NEWEST)
+    levels = [kernel.unique_group_buckets(blob, NEWEST, level) for level in range(4)]
+    return {
+        "time": NEWEST,
+        "windows": [[window.count, window.unique] for window in windows],
+        "levels": [[first, [[bucket.count, bucket.unique] for bucket in buckets]] for first, buckets in levels],
+    }
+
+
 def _entries_contain(entries: list[Any]) -> Any:
     return [[entry.time, entry.stamp, entry.value.decode()] for entry in entries]
 
@@ -172,6 +198,7 @@ CONTAINS: dict[str, Callable[[bytes, ModuleType], Any]] = {
     "partial": _partial_contains,
     "counter-group-state": _counter_state_contains,
     "percentile-group-state": _percentile_state_contains,
+    "unique-group-state": _unique_state_contains,
     "gauge-state": lambda blob, kernel: _entries_contain(kernel.gauge_entries(blob)),
     "raw-partial": lambda blob, kernel: _entries_contain(kernel.raw_events(blob)),
     "batch": _batch_contains,

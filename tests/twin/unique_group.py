@@ -40,7 +40,7 @@ class Bucket:
 
     def window(self) -> UniqueWindow:
         """What is told of it."""
-        return UniqueWindow(self.count, self.values.estimate())
+        return UniqueWindow(self.count, min(self.values.estimate(), float(self.count)))
 
 
 Buckets = dict[int, Bucket]
