@@ -21,6 +21,8 @@ from taba.agent.http import AgentResources
 from taba.agent.naming import NamedServers, look_up_by
 from taba.agent.service import Agent
 from taba.agent.site import agent_site
+from taba.agent.statsd.endpoints import check_statsd, with_absolute_path
+from taba.agent.statsd.service import StatsdPorts
 from taba.binding import EndpointString, check_endpoints
 from taba.errors import SettingsError
 from taba.guarding import shared_token
@@ -50,6 +52,7 @@ class Options(SettingsOptions):
         super().__init__(environment)
         self["servers"] = []
         self["listen"] = []
+        self["statsd"] = []
 
     def opt_server(self, value: str) -> None:
         """HOST:PORT, https://HOST:PORT or https://HOST/PATH of a server; may be given several times [default:
@@ -66,6 +69,12 @@ class Options(SettingsOptions):
         """Twisted endpoint string to listen on, in place of --interface and --port; may be given several times"""
         self["listen"].append(value)
 
+    def opt_statsd(self, value: str) -> None:
+        """Where to take StatsD and DogStatsD, such as udp:8125, tcp:8126 or unix:/run/taba/statsd.sock; may be given
+        several times
+        """
+        self["statsd"].append(value)
+
     def gathered(self) -> Gathered[AgentSettings]:
         """See `SettingsOptions`."""
         options = {
@@ -74,6 +83,7 @@ class Options(SettingsOptions):
             "AGENT_INTERFACE": (self["interface"], "--interface"),
             "AGENT_LISTEN": (tuple(self["listen"]), "--listen"),
             "SERVER_ENDPOINTS": (tuple(self["servers"]), "--server"),
+            "STATSD_LISTEN": (tuple(self["statsd"]), "--statsd"),
             "TLS_CA_FILE": (self["tls-ca-file"], "--tls-ca-file"),
         }
         options = {**given(options), **self.common()}
@@ -94,6 +104,7 @@ def with_absolute_paths(settings: AgentSettings) -> AgentSettings:
         spool=os.path.abspath(settings.spool),
         double_agent=double,
         listen=tuple(str(EndpointString.parse(each).with_absolute_paths()) for each in settings.listen),
+        statsd_listen=tuple(map(with_absolute_path, settings.statsd_listen)),
         token_file=settings.token_file and os.path.abspath(settings.token_file),
         tls_ca_file=settings.tls_ca_file and os.path.abspath(settings.tls_ca_file),
         tls_client_file=settings.tls_client_file and os.path.abspath(settings.tls_client_file),
@@ -109,6 +120,7 @@ def check(settings: AgentSettings) -> None:
     check_installed(settings.additional_handlers)
     shared_token(settings.token_file, lambda: 0.0)
     check_endpoints(settings.endpoints(), token=settings.token_file is not None, insecure=settings.insecure)
+    check_statsd(settings)
     VerifiedServers(settings.tls_ca_file, settings.tls_client_file)
 
 
@@ -148,6 +160,9 @@ class StandaloneAgent(Service):
             self.agent = DoubleAgent(settings, process, kinds, *(each.endpoints() for each in self._named))
             self._named[1].changed = self.agent.second.use
         self._named[0].changed = self.agent.use
+        self._statsd: StatsdPorts | None = None
+        if settings.statsd_listen:
+            self.agent.statsd = self._statsd = StatsdPorts(settings, process, self.agent)
         self._site = agent_site(AgentResources(self.agent), process, token.guard())
         self._port: Listening | None = None
 
@@ -162,6 +177,9 @@ class StandaloneAgent(Service):
         yield self.agent.startService()
         listening: Listening = yield listen(self._process.reactor, self.settings.endpoints(), self._site)
         self._port = listening
+        if self._statsd is not None:
+            yield self._statsd.startService()
+            self._process.say(f"Taba agent: StatsD on {', '.join(self._statsd.names())}.")
         self._process.say(
             f"Taba agent: applications on {', '.join(f'{url}/post' for url in listening.urls())}, "
             f"spool in {self.settings.spool}, servers {', '.join(each.url() for each in self.settings.servers)}. Ready."
@@ -177,7 +195,8 @@ class StandaloneAgent(Service):
         super().stopService()
         listening = [self._port.close] if self._port is not None else []
         names = [each.stopService for each in self._named]
-        yield stop_in_turn(*listening, self.agent.stopService, *names)
+        statsd = [self._statsd.stopService] if self._statsd is not None else []
+        yield stop_in_turn(*listening, *statsd, self.agent.stopService, *names)
 
 
 def make_agent(settings: AgentSettings, process: Process) -> IService:

@@ -315,6 +315,118 @@ int taba_columns_finish(taba_columns *columns);
 /* What the header says; TABA_EDOMAIN before it was read. */
 int taba_columns_facts_of(const taba_columns *columns, taba_columns_facts *out);
 
+/* ---------------------------------------------------------------------------------------------- StatsD
+ *
+ * Lines of StatsD and DogStatsD (docs/reference/statsd.md), gathered over many datagrams and streams and put into
+ * scratches by tab. What is gathered and not yet given is the window. Between windows a taba_statsd keeps what names mean:
+ * which tab a name with its tags is, the last value of each gauge, the fraction of an event due to each timer.
+ */
+typedef struct taba_statsd taba_statsd;
+
+/* Metrics, by their letters on the wire: c g ms h d s. */
+#define TABA_STATSD_C 0
+#define TABA_STATSD_G 1
+#define TABA_STATSD_MS 2
+#define TABA_STATSD_H 3
+#define TABA_STATSD_D 4
+#define TABA_STATSD_S 5
+#define TABA_STATSD_METRICS 6
+
+#define TABA_STATSD_LINE_MAX 65535   /* bytes of a line, without CR and LF */
+#define TABA_STATSD_VALUE_MAX 128    /* bytes of a number */
+#define TABA_STATSD_TAGS_MAX 128     /* tags of a line */
+#define TABA_STATSD_WEIGHT_MAX 1000  /* events that a sampled ms, h or d may stand for */
+
+/* Why a line, or one value of a line with several, was refused, alone. */
+#define TABA_STATSD_SYNTAX 0   /* not name:value|metric, or a section behind it that means nothing */
+#define TABA_STATSD_TYPE 1     /* another metric, or one whose Type is unknown here */
+#define TABA_STATSD_RATE 2     /* |@ without a number above 0 and up to 1; less than 1 / TABA_STATSD_WEIGHT_MAX for ms, h, d */
+#define TABA_STATSD_TIME 3     /* |T without a time up to the year 9999 */
+#define TABA_STATSD_FUTURE 4   /* |T later than `newest` */
+#define TABA_STATSD_VALUE 5    /* no number, an infinite one, an empty member of a set or one that is not UTF-8 */
+#define TABA_STATSD_NAME 6     /* an empty name, or one that is too long with its tags, or with too many of them */
+#define TABA_STATSD_SIZE 7     /* a line over TABA_STATSD_LINE_MAX, a datagram that was cut */
+#define TABA_STATSD_REASONS 8
+
+/* What was understood and is nothing for Taba. */
+#define TABA_STATSD_EVENT 0    /* _e{..} */
+#define TABA_STATSD_CHECK 1    /* _sc|.. */
+#define TABA_STATSD_UNUSED 2   /* a metric that no Type is given for */
+#define TABA_STATSD_IGNORED 3
+
+/* "syntax", "type", "rate", "time", "future", "value", "name", "size". */
+const char *taba_statsd_reason_name(int reason);
+
+/* `client` stands for all senders. Names longer than max_name, with their tags, are refused. With `signed_gauges` a sign
+ * before a gauge's value makes it a change; else it is a sign. NULL when out of memory, or for a client that is no name. */
+taba_statsd *taba_statsd_new(const char *client, size_t length, size_t max_name, int signed_gauges,
+                             const taba_allocator *allocator);
+void taba_statsd_free(taba_statsd *statsd);
+
+/* Let a metric be events of a Type; `kind` as in taba_scratch_add_type. length 0: the metric is ignored, kind -1: it is
+ * refused until a later call says otherwise, as at the beginning. To be called while the window is empty. TABA_EDOMAIN for
+ * what cannot be: a metric that is none, a name that is none, an s whose kind is for numbers. */
+int taba_statsd_map(taba_statsd *statsd, int metric, const char *type, size_t length, int kind);
+
+/* When lines are taken: `now` stands for the time of those that say none; none may be later than `newest`. */
+typedef struct taba_statsd_clock {
+    double now, newest;
+} taba_statsd_clock;
+
+/* Take a whole datagram: lines with or without a LF behind the last. TABA_OK or TABA_ENOMEM, then the rest is dropped. */
+int taba_statsd_datagram(taba_statsd *statsd, const taba_statsd_clock *clock, const uint8_t *bytes, size_t length);
+
+/* A stream of lines, cut anywhere: what it keeps of the line that is not whole yet. */
+typedef struct taba_statsd_stream taba_statsd_stream;
+taba_statsd_stream *taba_statsd_stream_new(const taba_allocator *allocator);
+void taba_statsd_stream_free(taba_statsd_stream *stream);
+
+/* Take the next bytes of a stream. TABA_OK or TABA_ENOMEM, then the stream is to be ended. */
+int taba_statsd_stream_feed(taba_statsd_stream *stream, taba_statsd *statsd, const taba_statsd_clock *clock,
+                            const uint8_t *bytes, size_t length);
+
+/* The stream has ended: its last line may lack its LF; unless `whole`, that line is refused (SYNTAX), since it may be cut. */
+int taba_statsd_stream_end(taba_statsd_stream *stream, taba_statsd *statsd, const taba_statsd_clock *clock, int whole);
+
+/* What taba_statsd_receive did. */
+typedef struct taba_statsd_received {
+    uint64_t datagrams, bytes;
+    int error;             /* errno of the call that failed, or 0: nothing more waited, or enough was taken */
+} taba_statsd_received;
+
+/* Receive datagrams from a socket, without waiting, until none waits or `most` were taken (a few more perhaps), and take
+ * them. With `discard` they are only counted. TABA_OK or TABA_ENOMEM. Up to 2.2 MB of buffers are kept. */
+int taba_statsd_receive(taba_statsd *statsd, const taba_statsd_clock *clock, int socket, uint64_t most, int discard,
+                        taba_statsd_received *out);
+
+/* Give up to `most` events of the window (one more line's weight perhaps), the oldest first, to an empty scratch that knows
+ * the Types, as finished. TABA_OK; TABA_ENOMEM, TABA_ELIMIT, or TABA_ETYPE when the scratch lacks a Type: the window is as
+ * it was, and the scratch is to be dropped. */
+int taba_statsd_give(taba_statsd *statsd, taba_scratch *scratch, size_t most);
+
+/* Forget the window; and, with `names`, all that is kept of names: gauges begin at 0 again. */
+void taba_statsd_clear(taba_statsd *statsd, int names);
+
+typedef struct taba_statsd_summary {
+    uint64_t waiting;                         /* events in the window */
+    uint64_t tabs;                            /* (tab, metric) known */
+    size_t memory;                            /* bytes held, */
+    size_t names;                             /* and those of them that names take */
+    /* Since the last call of taba_statsd_take: */
+    uint64_t lines;                           /* that were not blank */
+    uint64_t accepted;                        /* events */
+    uint64_t refused[TABA_STATSD_REASONS];
+    uint64_t ignored[TABA_STATSD_IGNORED];
+    uint64_t collisions;                      /* names that, with characters replaced, fell together with another one */
+    taba_blob sample[TABA_STATSD_REASONS];    /* the beginning of the first line refused so; valid until the next call */
+} taba_statsd_summary;
+
+/* The events in the window; cheap. */
+uint64_t taba_statsd_waiting(const taba_statsd *statsd);
+
+/* The summary; its counts begin anew. */
+void taba_statsd_take(taba_statsd *statsd, taba_statsd_summary *out);
+
 /* ---------------------------------------------------------------------------------------------- accumulator
  *
  * (tab, client, Type) -> Partial. Scratches are merged into it, each in one step; a commit encodes it by vbucket.

@@ -27,8 +27,9 @@ from taba.agent.metrics import expose_agent
 from taba.agent.records import Aside, LaneKey, Snapshot
 from taba.agent.recovery import Damage, Recovered
 from taba.agent.spool import Spool, SpoolLimits, SpoolState
+from taba.agent.telling import Source, facts_of, text_of
 from taba.agent.types import TypesTaken
-from taba.agent.unsent import Unsent, is_part, named_in, parts
+from taba.agent.unsent import Unsent, is_part, named_in
 from taba.errors import LocalProtocolError, SpoolError, SpoolFull, StartError
 from taba.metrics import Exposition
 from taba.native import Limits, Scratch
@@ -103,6 +104,7 @@ class Agent(Service):
         )
         self.intake: Intake | None = None
         self.damage: Damage | None = None
+        self.statsd: Source | None = None
 
     # ------------------------------------------------------------------------------------------ start and stop
 
@@ -228,6 +230,20 @@ class Agent(Service):
         ever put the clock right.
         """
         return self._wall() + max(0.0, self.forwarder.clock_offset())
+
+    def times(self) -> tuple[float, float]:
+        """Now, and the latest time that is not in the future."""
+        return self._wall(), self._server_time() + self.settings.max_clock_skew
+
+    def kinds(self) -> Mapping[str, int]:
+        """The Types that are taken; another object when they change."""
+        return self.committer.intake.kinds
+
+    def note(self, lines: Mapping[str, int]) -> None:
+        """Add to lines of the ledger, with the open commit."""
+        for line, count in lines.items():
+            self.committer.intake.count(line, count, self._wall())
+        self.committer.wake()
 
     def receiving(self, change: int) -> None:
         """So many more bytes are held of requests that are coming in; negative when one is over."""
@@ -359,34 +375,11 @@ class Agent(Service):
 
     def facts(self) -> dict[str, Any]:
         """What /status says."""
-        totals, intake, obstacle = self.lanes.totals(), self.intake, self.forwarder.obstacle()
-        return {
-            "incarnation": self.committer.incarnation,
-            "cluster": self.forwarder.cluster,
-            "problem": self.refusing(),
-            "sending_problem": None if obstacle is None else str(obstacle),
-            "ledger": self.ledger(),
-            "unsent": parts(self.committer.ledger),
-            "learned_types": ", ".join(self.types.known.learned()) or None,
-            "spool_bytes": self.committer.writing.held,
-            "memory_bytes": intake.memory() if intake is not None else 0,
-            "instances": len(intake.instances) if intake is not None else 0,
-            "batches_held": totals.batches,
-            "bytes_held": totals.bytes,
-            "events_confirmed": totals.confirmed,
-            "batches_lost_by_store": self.lost,
-            "clock_offset": self.forwarder.clock_offset(),
-        }
+        return facts_of(self)
 
     def text(self) -> str:
         """The same for people."""
-        facts = self.facts()
-        ledger, unsent = facts.pop("ledger"), facts.pop("unsent")
-        lines = [f"{name}: {'none' if value is None else value}" for name, value in facts.items()]
-        lines += ["ledger:", *(f"  {line}: {ledger[line]}" for line in sorted(ledger))]
-        for reason, tabs in unsent.items():
-            lines += [f"unsent, {reason}:", *(f"  {tab}: {count}" for tab, count in tabs.items())]
-        return "\n".join(lines) + "\n"
+        return text_of(self.facts())
 
     def metrics(self) -> str:
         """The same, and what was measured, as Prometheus text."""
@@ -398,3 +391,5 @@ class Agent(Service):
     def expose(self, into: Exposition, prefix: str = "taba_agent") -> None:
         """Put the agent's numbers into an exposition, under names that begin with a prefix."""
         expose_agent(into, prefix, self, self._wall())
+        if self.statsd is not None:
+            self.statsd.expose(into, prefix)

@@ -42,13 +42,26 @@ from taba.native.states import (
     unique_group_summary,
     unique_hash,
 )
+from taba.native.statsd import (
+    STATSD_IGNORED,
+    STATSD_LINE_MAX,
+    STATSD_METRICS,
+    STATSD_REASONS,
+    STATSD_WEIGHT_MAX,
+    Received,
+    Statsd,
+    StatsdCounts,
+    StatsdScratch,
+    StatsdStream,
+)
 
 __all__ = [
     "COUNTER_GROUP", "COUNTER_GROUP_LEVELS", "GAUGE", "PARTIAL", "PERCENTILE_GROUP", "RAW", "RAW_EXPIRING",
-    "RAW_NUMBER", "REFUSED", "UNIQUE_GROUP", "UNIQUE_GROUP_LEVELS", "VERSION", "Accumulator", "Columns",
-    "ColumnsFacts", "Entry", "GaugeEntry", "Limits", "Scratch", "ScratchSummary", "Section", "Sketch",
-    "SketchSummary", "UniqueWindow", "Window", "batch_entries", "batch_partials", "batch_split", "check",
-    "counter_group_buckets", "counter_group_summary", "crc32", "crc32c", "fold", "gauge_entries", "partial_extent",
-    "percentile_group_summary", "raw_events", "reduce", "state_newest", "unique_group_buckets",
-    "unique_group_summary", "unique_hash",
+    "RAW_NUMBER", "REFUSED", "STATSD_IGNORED", "STATSD_LINE_MAX", "STATSD_METRICS", "STATSD_REASONS",
+    "STATSD_WEIGHT_MAX", "UNIQUE_GROUP", "UNIQUE_GROUP_LEVELS", "VERSION", "Accumulator", "Columns", "ColumnsFacts",
+    "Entry", "GaugeEntry", "Limits", "Received", "Scratch", "ScratchSummary", "Section", "Sketch", "SketchSummary",
+    "Statsd", "StatsdCounts", "StatsdScratch", "StatsdStream", "UniqueWindow", "Window", "batch_entries",
+    "batch_partials", "batch_split", "check", "counter_group_buckets", "counter_group_summary", "crc32", "crc32c",
+    "fold", "gauge_entries", "partial_extent", "percentile_group_summary", "raw_events", "reduce", "state_newest",
+    "unique_group_buckets", "unique_group_summary", "unique_hash",
 ]  # fmt: skip

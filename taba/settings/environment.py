@@ -1,8 +1,9 @@
 """Settings from `TABA_*` variables of the environment. Pure: the variables are passed in.
 
 TABA_ and a key is that setting, `TABA_DB_SETTINGS__SENTINELS` one in a section. Texts, and the names of files, stand
-as they are, an empty one for null where null is allowed; numbers as in JSON; truth values as true, false, yes, no, on,
-off, 1 or 0; lists and objects as JSON. A section as a whole, as JSON, takes the place of what the file says of it.
+as they are, an empty one for null where null is allowed, and so does the only element of a list that may be given so;
+numbers as in JSON; truth values as true, false, yes, no, on, off, 1 or 0; lists and objects as JSON. A section as a
+whole, as JSON, takes the place of what the file says of it.
 
 A variable that begins with TABA_ and is no setting is a mistake, unless it is a setting of the other program, server or
 agent (one file of variables may serve both), or belongs to `taba-cli`, to clients or to the tests (`OTHERS`,
@@ -87,7 +88,7 @@ def _value(kind: Any, attribute: Any, text: str, name: str) -> Any:
     if not text and may_be_null(kind, attribute):
         return None
     wanted = wanted_of(kind, attribute)
-    if wanted is str:
+    if wanted is str or (attribute.metadata.get("one") and not text.lstrip().startswith("[")):
         return text
     if wanted is bool:
         if text.strip().lower() not in TRUTH:

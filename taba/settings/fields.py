@@ -42,10 +42,12 @@ def setting(
     secret: bool = False,
     example: Any = None,
     nullable: bool = False,
+    one: bool = False,
 ) -> Any:
     """A field of a settings class; `least` and `most` are the lowest and the highest number allowed, `among` the only
     texts. Texts may not be empty, unless told; one that may be missing has the default None, or is `nullable`. What is
-    `secret` is never shown. `example` is a value as JSON has it, for the reference page.
+    `secret` is never shown. `example` is a value as JSON has it, for the reference page. A list that may be given as
+    its only element is `one`.
     """
     validators: list[Any] = [] if least is None else [attrs.validators.ge(least), attrs.validators.le(most)]
     if isinstance(default, str) and not empty:
@@ -56,7 +58,7 @@ def setting(
         validators.append(attrs.validators.in_(among))
     metadata = {
         "key": key, "meaning": meaning, "unit": unit, "least": least, "most": most, "among": among, "secret": secret,
-        "example": example,
+        "example": example, "one": one,
     }  # fmt: skip
     if callable(default):
         return field(factory=default, validator=validators or None, metadata=metadata)

@@ -45,6 +45,8 @@ def field_value(kind: Any, attribute: Any, given: Any, path: str) -> Any:
     if given is None and may_be_null(kind, attribute):
         return None
     shown = not attribute.metadata.get("secret", False)
+    if attribute.metadata.get("one") and isinstance(given, str):
+        given = [given]
     value = structured(wanted_of(kind, attribute), given, path, shown)
     check(attribute, value, path)
     return value

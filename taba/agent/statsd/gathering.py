@@ -1,0 +1,257 @@
+"""Puts StatsD lines into the agent's ordinary intake: gathers them for a while, then applies them as one request that
+has no number.
+
+Invariants: what was taken from a socket is applied, or held until there is room for it, or counted as dropped; while
+the agent refuses events, streams are not read and datagrams are received and dropped, so that memory stays bounded;
+counts of lines enter the ledger with the commit that is open when they are told. Used in the reactor thread only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from taba.agent.service import Agent
+from taba.errors import LimitReached, SpoolError
+from taba.native import (
+    STATSD_METRICS,
+    Received,
+    Statsd,
+    StatsdCounts,
+    StatsdScratch,
+    StatsdStream,
+)
+
+LEAST_WINDOW = 1 << 16
+"""Events that are gathered before they are applied ahead of time."""
+EVENTS_PER_TAB = 32
+"""The same, for each tab: folding many events of a tab at once costs a fraction of folding them one by one."""
+MOST_WINDOW = 1 << 20
+GIVEN = 1 << 20
+"""Events applied at a time: a sampled timer may stand for many."""
+WINDOW_EVENT_BYTES = 24
+RETRY_SECONDS = 0.05
+"""How often it is tried whether the agent takes events again."""
+LOG_SECONDS = 60.0
+"""A refused line is shown once in so long, for each reason."""
+DATAGRAMS_A_TURN = 256
+NAMES_PART = 4
+"""Names may take this part of AGENT_MEMORY_BYTES, and are all forgotten when they take more."""
+LEAST_NAMES_BYTES = 4 << 20
+
+
+class Gatherer:
+    """What comes in by StatsD, on its way into one agent. `types` is metric -> Type ("" to ignore it); `delay` is how
+    long events wait for others before they are applied.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, agent: Agent, statsd: Statsd, types: Mapping[str, str], clock: IReactorTime, delay: float
+    ) -> None:
+        self._agent = agent
+        self._statsd = statsd
+        self._types = types
+        self._clock = clock
+        self._delay = delay
+        self._kinds: Mapping[str, int] | None = None
+        self._window = LEAST_WINDOW
+        self._held: StatsdScratch | None = None
+        self._told = 0
+        self._timer: IDelayedCall | None = None
+        self._paused: dict[Any, None] = {}
+        self._shown: dict[str, float] = {}
+        self._stopped = False
+        self.counts: Counter[str] = Counter()
+        """In this life of the process: lines, accepted, refused.REASON, ignored.WHAT, collisions, datagrams, dropped,
+        resets.
+        """
+        self.tabs = 0
+
+    # ------------------------------------------------------------------------------------------ what comes in
+
+    def refusing(self) -> bool:
+        """Whether nothing is taken now."""
+        return self._held is not None or self._agent.refusing() is not None
+
+    def _at(self) -> None:
+        now, newest = self._agent.times()
+        self._statsd.at(now, newest)
+        if self._kinds is None or (not self._statsd.waiting() and self._kinds is not self._agent.kinds()):
+            self._map()
+
+    def stream(self) -> StatsdStream:
+        """For a connection that begins."""
+        return StatsdStream(self._statsd)
+
+    def feed(self, stream: StatsdStream, data: bytes, transport: Any) -> None:
+        """The next bytes of a connection, whose `transport` is not read while the agent refuses events."""
+        self._at()
+        stream.feed(data)
+        self._taken()
+        if self.refusing():
+            transport.pauseProducing()
+            self._paused[transport] = None
+            self._wake(RETRY_SECONDS)
+
+    def end(self, stream: StatsdStream, transport: Any, whole: bool) -> None:
+        """A connection is over; `whole` when the other side closed it in order."""
+        self._paused.pop(transport, None)
+        self._at()
+        stream.end(whole)
+        self._taken()
+
+    def datagram(self, data: bytes) -> None:
+        """A datagram that somebody else received."""
+        self.counts["datagrams"] += 1
+        if self.refusing():
+            self._dropped(1)
+            return
+        self._at()
+        self._statsd.datagram(data)
+        self._taken()
+
+    def receive(self, socket: int) -> Received:
+        """Take the datagrams that wait at a socket, or drop them while the agent refuses events."""
+        discard = self.refusing()
+        self._at()
+        received = self._statsd.receive(socket, DATAGRAMS_A_TURN, discard)
+        self.counts["datagrams"] += received.datagrams
+        if discard:
+            self._dropped(received.datagrams)
+        else:
+            self._taken()
+        return received
+
+    def _dropped(self, datagrams: int) -> None:
+        self.counts["dropped"] += datagrams
+        self._agent.note({"dropped.datagrams": datagrams})
+        self._wake(RETRY_SECONDS)
+
+    def dropped_by_kernel(self, datagrams: int) -> None:
+        """The kernel dropped so many more, for want of room in a socket's buffer."""
+        self.counts["dropped_by_kernel"] += datagrams
+        self._agent.note({"dropped.datagrams.kernel": datagrams})
+
+    # ------------------------------------------------------------------------------------------ what goes on
+
+    def _taken(self) -> None:
+        waiting = self._statsd.waiting()
+        if waiting >= self._window:
+            self.flush()
+        else:
+            self._hold(waiting)
+            self._wake(self._delay)
+
+    def _wake(self, delay: float) -> None:
+        if self._timer is None and not self._stopped:
+            self._timer = self._clock.callLater(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Apply what was gathered, as far as there is room."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            while self._held is not None or self._statsd.waiting():
+                self._apply()
+        except SpoolError:
+            self._wake(RETRY_SECONDS)
+        self._hold(self._statsd.waiting())
+        self._account(self._statsd.take())
+        if self.refusing():
+            if self._paused:
+                self._wake(RETRY_SECONDS)
+            return
+        paused, self._paused = self._paused, {}
+        for transport in paused:
+            transport.resumeProducing()
+
+    def _apply(self) -> None:
+        """Apply a part of what was gathered. SpoolError when there is no room; then it is held."""
+        if self._held is None:
+            scratch = self._agent.begin(StatsdScratch)
+            assert isinstance(scratch, StatsdScratch)
+            try:
+                self._statsd.give(scratch, GIVEN)
+            except (LimitReached, MemoryError) as problem:
+                self._lose(problem)
+                return
+            self._held = scratch
+        self._agent.apply(self._held, None, {})
+        self._held = None
+
+    def _lose(self, problem: Exception) -> None:
+        """There is no memory for what was gathered."""
+        lost = self._statsd.waiting()
+        self._log.error("{events} events of StatsD are lost: {problem}", events=lost, problem=problem)
+        self._statsd.clear()
+        self.counts["lost"] += lost
+        self._agent.note({"received": lost, "refused.memory": lost})
+
+    def _hold(self, waiting: int) -> None:
+        """Tell the agent how many bytes are held."""
+        held = waiting * WINDOW_EVENT_BYTES + (self._held.memory() if self._held is not None else 0)
+        self._agent.receiving(held - self._told)
+        self._told = held
+
+    # ------------------------------------------------------------------------------------------ the account
+
+    def _account(self, counts: StatsdCounts) -> None:
+        """Note what became of lines."""
+        self.tabs = counts.tabs
+        self._window = min(MOST_WINDOW, max(LEAST_WINDOW, EVENTS_PER_TAB * counts.tabs))
+        refused = {f"refused.{reason}": count for reason, count in counts.refused.items()}
+        ignored = {f"ignored.{what}": count for what, count in counts.ignored.items()}
+        self.counts.update(refused)
+        self.counts.update(ignored)
+        self.counts.update(lines=counts.lines, accepted=counts.accepted, collisions=counts.collisions)
+        if refused or ignored:
+            self._agent.note({"received": sum(refused.values()), **refused, **ignored})
+        for reason, line in counts.samples.items():
+            self._show(reason, counts.refused[reason], line)
+        if "type" in counts.refused:
+            self._agent.types.missed()
+        most = max(LEAST_NAMES_BYTES, self._agent.settings.max_memory_bytes // NAMES_PART)
+        if counts.names > most and not self._statsd.waiting():
+            self._forget(counts.names)
+
+    def _show(self, reason: str, count: int, line: bytes) -> None:
+        now = self._clock.seconds()
+        if now >= self._shown.get(reason, 0.0):
+            self._shown[reason] = now + LOG_SECONDS
+            self._log.warn(
+                "StatsD: {count} refused ({reason}), among them {line}", count=count, reason=reason, line=repr(line)[1:]
+            )
+
+    def _forget(self, size: int) -> None:
+        self._log.warn("StatsD: names take {size} bytes; they are forgotten, gauges begin at 0 again", size=size)
+        self._statsd.clear(names=True)
+        self.counts["resets"] += 1
+
+    def _map(self) -> None:
+        """Say which Types there are."""
+        self._kinds = self._agent.kinds()
+        for metric in STATSD_METRICS:
+            name = self._types.get(metric, "")
+            try:
+                self._statsd.map(metric, name, self._kinds.get(name) if name else 0)
+            except ValueError:
+                self._log.error("STATSD_TYPES: {metric} cannot be of Type {name}", metric=metric, name=name)
+                self._statsd.map(metric, name, None)
+
+    def stop(self) -> None:
+        """Apply what was gathered, a last time."""
+        self._stopped = True
+        self.flush()
+
+
