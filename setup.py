@@ -14,6 +14,7 @@ TAKO = ["PyYAML>=6.0"]
 TEST = [
     *TAKO,
     "hypothesis>=6.100", "coverage>=7.4", "prometheus-client>=0.20", "gevent>=24.2", "gunicorn>=22.0", "pytest>=8.0",
+    "statsd>=4.0", "datadog>=0.49",
 ]
 
 setup(

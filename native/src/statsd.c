@@ -173,54 +173,92 @@ static inline const uint8_t *read_metric(const uint8_t *at, const uint8_t *end, 
     }
 }
 
-/* The quick way for nearly all lines: name:NUMBER|metric LF. Returns the byte after the LF, NULL for any other line or one
- * not whole, about which nothing is said. *status is TABA_OK, or TABA_ENOMEM with the line not taken. */
-static const uint8_t *take_quickly(taba_statsd *p, const uint8_t *line, const uint8_t *end, int *status) {
+/* A line read the quick way. */
+typedef struct quick {
+    const uint8_t *line, *next; /* and the byte after its LF */
+    size_t name_length;
     double value;
+    uint64_t hash;
     int metric;
-    uint32_t tab;
+} quick;
+
+/* So many lines are read before the first of them is taken: the memory that they need comes meanwhile. */
+#define GROUP 16
+
+/* The quick way for nearly all lines: name:NUMBER|metric LF. Returns the byte after the LF; NULL for any other line or one
+ * not whole, about which nothing is said. */
+static const uint8_t *read_quickly(const taba_statsd *p, const uint8_t *line, const uint8_t *end, quick *out) {
     const uint8_t *colon = find_colon(line, end), *at = colon + 1;
     if (colon == line || end - colon < 5 || *colon != ':' || *line == '_' || *at == '-')
         return NULL;
     if (at[1] == '|' && (uint8_t)(*at - '0') < 10) {
-        value = *at - '0';
+        out->value = *at - '0';
         at++;
     } else {
-        at = taba_read_number(at, end, &value);
-        if (at == NULL || end - at < 3 || *at != '|' || at - colon > TABA_STATSD_VALUE_MAX || value - value != 0)
+        at = taba_read_number(at, end, &out->value);
+        if (at == NULL || end - at < 3 || *at != '|' || at - colon > TABA_STATSD_VALUE_MAX || out->value - out->value != 0)
             return NULL;
     }
-    const uint8_t *next = read_metric(at + 1, end, &metric);
-    if (next == NULL || p->types[metric].kind < 0 || p->types[metric].length == 0 || next - line > TABA_STATSD_LINE_MAX)
+    const uint8_t *next = read_metric(at + 1, end, &out->metric);
+    if (next == NULL || p->types[out->metric].kind < 0 || p->types[out->metric].length == 0 || next - line > TABA_STATSD_LINE_MAX)
         return NULL;
-    *status = p->count < p->event_room ? TABA_OK : taba_statsd_reserve(p, 1);
-    if (*status == TABA_OK)
-        *status = taba_statsd_find(p, metric, line, (size_t)(colon - line), NULL, 0, &tab);
-    if (*status != TABA_OK)
-        return NULL;
-    if (tab == UINT32_MAX)
-        return NULL;
-    if (metric == TABA_STATSD_G)
-        p->tabs[tab].last = value;
-    p->counts.lines++;
-    taba_statsd_put(p, tab, p->clock.now, value, 1);
+    out->line = line;
+    out->next = next;
+    out->name_length = (size_t)(colon - line);
+    out->hash = taba_statsd_hash(p, out->metric, line, out->name_length, NULL, 0);
+    taba_statsd_soon(p, out->hash);
     return next;
+}
+
+/* Take a line that was read. TABA_OK or TABA_ENOMEM, with nothing of it taken. */
+static int take_quick(taba_statsd *p, const quick *q) {
+    uint32_t tab;
+    const int status = taba_statsd_find(p, q->hash, q->metric, q->line, q->name_length, NULL, 0, &tab);
+    if (status != TABA_OK)
+        return status;
+    if (tab == UINT32_MAX)
+        return taba_statsd_line(p, q->line, (size_t)(q->next - q->line) - 1); /* it says why not */
+    if (q->metric == TABA_STATSD_G)
+        p->tabs[tab].last = q->value;
+    p->counts.lines++;
+    taba_statsd_put(p, q->metric, tab, p->clock.now, q->value, 1);
+    return TABA_OK;
+}
+
+/* Take lines the quick way, up to the first that is another one; *at moves on behind those taken. */
+static int take_group(taba_statsd *p, const uint8_t **at, const uint8_t *end) {
+    quick group[GROUP];
+    size_t n = 0;
+    for (const uint8_t *line = *at, *next; n < GROUP && line < end; line = next, n++) {
+        next = read_quickly(p, line, end, &group[n]);
+        if (next == NULL)
+            break;
+    }
+    int status = p->event_room - p->count >= n ? TABA_OK : taba_statsd_reserve(p, n);
+    for (size_t i = 0; i < n; i++)
+        taba_statsd_sooner(p, group[i].hash);
+    for (size_t i = 0; i < n && status == TABA_OK; i++) {
+        status = take_quick(p, &group[i]);
+        if (status == TABA_OK)
+            *at = group[i].next;
+    }
+    return status;
 }
 
 /* Take the whole lines of [at, end); *rest gets where the one that is not whole begins. TABA_OK or TABA_ENOMEM. */
 static int take_lines(taba_statsd *p, const uint8_t *at, const uint8_t *end, const uint8_t **rest) {
     int status = TABA_OK;
     while (at < end && status == TABA_OK) {
-        const uint8_t *next = take_quickly(p, at, end, &status);
-        if (next == NULL && status == TABA_OK) {
-            next = memchr(at, '\n', (size_t)(end - at));
-            if (next == NULL)
-                break;
-            status = taba_statsd_line(p, at, (size_t)(next - at));
-            next++;
-        }
+        const uint8_t *before = at;
+        status = take_group(p, &at, end);
+        if (status != TABA_OK || at > before)
+            continue;
+        const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
+        if (newline == NULL)
+            break;
+        status = taba_statsd_line(p, at, (size_t)(newline - at));
         if (status == TABA_OK)
-            at = next;
+            at = newline + 1;
     }
     *rest = at;
     return status;

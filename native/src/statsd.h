@@ -13,6 +13,8 @@
 #include "names.h"
 #include "scratch.h"
 
+#define TABA_STATSD_HEAD 32
+
 /* What a line is about, as it came: its bytes are the name and, right behind it, the tags. */
 typedef struct taba_statsd_key {
     uint64_t hash; /* first, as slots.h wants it */
@@ -20,6 +22,7 @@ typedef struct taba_statsd_key {
     uint32_t name_length, length;
     uint32_t tab;  /* its number */
     int32_t metric;
+    uint8_t head[TABA_STATSD_HEAD]; /* the first of its bytes: so most lines need one line of the processor's cache */
 } taba_statsd_key;
 
 /* A tab with its metric: `a:1|c` and `a:1|ms` are two. */
@@ -41,7 +44,9 @@ typedef struct taba_statsd_event {
             uint32_t at, length; /* in taba_statsd.texts */
         } text;
     } value;
-    uint32_t tab, weight;
+    uint32_t tab;
+    uint16_t weight;
+    uint8_t metric;
 } taba_statsd_event;
 
 /* What a metric becomes. */
@@ -106,25 +111,46 @@ void taba_statsd_refuse(taba_statsd *p, int reason, const uint8_t *line, size_t 
 /* Take one line of `length` bytes without its LF, whatever it is. TABA_OK or TABA_ENOMEM, with nothing of it taken. */
 int taba_statsd_line(taba_statsd *p, const uint8_t *line, size_t length);
 
+/* The hash of a key. `tags` are what stands behind the #; tags_length may be 0. */
+uint64_t taba_statsd_hash(const taba_statsd *p, int metric, const uint8_t *name, size_t name_length, const uint8_t *tags,
+                          size_t tags_length);
+
 /* The tab of a name with its tags, which is made if it is new. TABA_OK, TABA_ENOMEM with nothing changed; *tab is
- * UINT32_MAX if the name cannot be one (TABA_STATSD_NAME). `tags` are what stands behind the #. */
-int taba_statsd_find(taba_statsd *p, int metric, const uint8_t *name, size_t name_length, const uint8_t *tags,
+ * UINT32_MAX if the name cannot be one (TABA_STATSD_NAME). */
+int taba_statsd_find(taba_statsd *p, uint64_t hash, int metric, const uint8_t *name, size_t name_length, const uint8_t *tags,
                      size_t tags_length, uint32_t *tab);
 
-/* Make the tab of a key that is new. The rest is as above. */
-int taba_statsd_add(taba_statsd *p, uint64_t hash, int metric, const uint8_t *name, size_t name_length, const uint8_t *tags,
-                    size_t tags_length, uint32_t *tab);
+/* Fetch, into the processor's cache, where a key with this hash is looked for; then, once that is there, the key. */
+static inline void taba_statsd_soon(const taba_statsd *p, uint64_t hash) {
+#ifdef __GNUC__
+    if (p->key_slots.used > 0)
+        __builtin_prefetch(&p->key_slots.slot[(size_t)hash & (p->key_slots.used - 1)]);
+#else
+    (void)p, (void)hash;
+#endif
+}
+
+static inline void taba_statsd_sooner(const taba_statsd *p, uint64_t hash) {
+#ifdef __GNUC__
+    const uint64_t slot = p->key_slots.used > 0 ? p->key_slots.slot[(size_t)hash & (p->key_slots.used - 1)] : 0;
+    if (slot != 0)
+        __builtin_prefetch(&p->keys[(size_t)(slot & 0xffffffffu) - 1]);
+#else
+    (void)p, (void)hash;
+#endif
+}
 
 /* Make room for `more` events in the window. TABA_OK or TABA_ENOMEM. */
 int taba_statsd_reserve(taba_statsd *p, size_t more);
 
 /* Put an event into the window, for which there is room. */
-static inline void taba_statsd_put(taba_statsd *p, uint32_t tab, double time, double number, uint32_t weight) {
+static inline void taba_statsd_put(taba_statsd *p, int metric, uint32_t tab, double time, double number, uint32_t weight) {
     taba_statsd_event *event = &p->events[p->count++];
     event->time = time;
     event->value.number = number;
     event->tab = tab;
-    event->weight = weight;
+    event->weight = (uint16_t)weight;
+    event->metric = (uint8_t)metric;
     p->waiting += weight;
     p->counts.accepted += weight;
 }

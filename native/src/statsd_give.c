@@ -47,7 +47,7 @@ static int count(giving *g, size_t most) {
     taba_statsd *p = g->p;
     for (; g->to < p->count && g->weight < most; g->to++) {
         const taba_statsd_event *event = &p->events[g->to];
-        const int metric = p->tabs[event->tab].metric;
+        const int metric = event->metric;
         g->weight += event->weight;
         if (g->types[metric] < 0)
             return TABA_ETYPE;
@@ -89,7 +89,7 @@ static void scatter(const giving *g) {
     size_t *places = g->p->places;
     for (size_t i = g->from; i < g->to; i++) {
         const taba_statsd_event *event = &g->p->events[i];
-        if (!g->numeric[g->p->tabs[event->tab].metric])
+        if (!g->numeric[event->metric])
             continue;
         size_t at = places[event->tab];
         places[event->tab] = at + event->weight;
@@ -138,7 +138,7 @@ static int add_member(const giving *g, const taba_statsd_event *event) {
 static int add_structured(const giving *g, const taba_statsd_event *event) {
     uint8_t number[TABA_STATSD_NUMBER_MAX];
     int status = begin(g, event->tab);
-    if (g->p->tabs[event->tab].metric == TABA_STATSD_S)
+    if (event->metric == TABA_STATSD_S)
         return status == TABA_OK ? add_member(g, event) : status;
     const size_t length = taba_statsd_write(event->value.number, number);
     for (uint32_t n = event->weight; n > 0 && status == TABA_OK; n--)
@@ -151,7 +151,7 @@ static int add_rest(const giving *g) {
     int status = TABA_OK;
     for (size_t i = g->from; i < g->to && status == TABA_OK; i++) {
         const taba_statsd_event *event = &g->p->events[i];
-        if (!g->numeric[g->p->tabs[event->tab].metric])
+        if (!g->numeric[event->metric])
             status = add_structured(g, event);
     }
     return status;

@@ -129,7 +129,7 @@ static int take_number(taba_statsd *p, const line *l, uint32_t number, const uin
         tab->last = value;
     else if (l->metric != TABA_STATSD_C)
         weight = next_weight(tab, l->rate);
-    taba_statsd_put(p, number, l->time, value, weight);
+    taba_statsd_put(p, l->metric, number, l->time, value, weight);
     return TAKEN;
 }
 
@@ -170,7 +170,7 @@ static int take_member(taba_statsd *p, const line *l, uint32_t tab) {
     if (status != TABA_OK)
         return status;
     memcpy(p->texts + p->text_used, l->values, length);
-    taba_statsd_put(p, tab, l->time, 0, 1);
+    taba_statsd_put(p, l->metric, tab, l->time, 0, 1);
     p->events[p->count - 1].value.text.at = (uint32_t)p->text_used;
     p->events[p->count - 1].value.text.length = (uint32_t)length;
     p->text_used += length;
@@ -206,7 +206,8 @@ static int take(taba_statsd *p, const line *l) {
         taba_statsd_refuse(p, TABA_STATSD_RATE, l->start, l->length);
         return TABA_OK;
     }
-    const int status = taba_statsd_find(p, l->metric, l->name, l->name_length, l->tags, l->tags_length, &tab);
+    const uint64_t hash = taba_statsd_hash(p, l->metric, l->name, l->name_length, l->tags, l->tags_length);
+    const int status = taba_statsd_find(p, hash, l->metric, l->name, l->name_length, l->tags, l->tags_length, &tab);
     if (status != TABA_OK)
         return status;
     if (tab == UINT32_MAX) {

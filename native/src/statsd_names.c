@@ -17,8 +17,8 @@ typedef struct tag {
 /* Numbers by which metrics set hashes apart. */
 #define METRIC_FACTOR UINT64_C(0x9e3779b97f4a7c15)
 
-static uint64_t hash_of(const taba_statsd *p, int metric, const uint8_t *name, size_t name_length, const uint8_t *tags,
-                        size_t tags_length) {
+uint64_t taba_statsd_hash(const taba_statsd *p, int metric, const uint8_t *name, size_t name_length, const uint8_t *tags,
+                          size_t tags_length) {
     uint64_t hash = taba_hash(name, name_length, p->seed);
     if (tags_length > 0)
         hash = taba_hash_join(hash, taba_hash(tags, tags_length, p->seed));
@@ -39,21 +39,6 @@ static inline bool same(const uint8_t *x, const uint8_t *y, size_t length) {
     memcpy(&a, x + length - sizeof a, sizeof a); /* may overlap the one before */
     memcpy(&b, y + length - sizeof b, sizeof b);
     return a == b;
-}
-
-int taba_statsd_find(taba_statsd *p, int metric, const uint8_t *name, size_t name_length, const uint8_t *tags,
-                     size_t tags_length, uint32_t *tab) {
-    const uint64_t hash = hash_of(p, metric, name, name_length, tags, tags_length);
-    for (taba_probe probe = taba_slots_find(&p->key_slots, hash); taba_slots_next(&p->key_slots, &probe);) {
-        const taba_statsd_key *key = &p->keys[probe.number];
-        if (key->hash == hash && key->metric == metric && key->name_length == name_length &&
-            key->length == name_length + tags_length && same(p->key_bytes + key->at, name, name_length) &&
-            (tags_length == 0 || same(p->key_bytes + key->at + name_length, tags, tags_length))) {
-            *tab = key->tab;
-            return TABA_OK;
-        }
-    }
-    return taba_statsd_add(p, hash, metric, name, name_length, tags, tags_length, tab);
 }
 
 /* ------------------------------------------------------------------------------------------- new names */
@@ -162,7 +147,7 @@ static int reserve(taba_statsd *p, size_t length, size_t tab_length) {
 
 /* The number of the tab of a name and metric, which is made if it is new; room was reserved. */
 static uint32_t number_of(taba_statsd *p, int metric, const uint8_t *name, size_t length, uint64_t canonical) {
-    const uint64_t hash = hash_of(p, metric, name, length, NULL, 0);
+    const uint64_t hash = taba_statsd_hash(p, metric, name, length, NULL, 0);
     for (taba_probe probe = taba_slots_find(&p->tab_slots, hash); taba_slots_next(&p->tab_slots, &probe);) {
         const taba_statsd_tab *tab = &p->tabs[probe.number];
         if (tab->hash == hash && tab->metric == metric && tab->length == length && same(p->tab_bytes + tab->at, name, length)) {
@@ -178,8 +163,9 @@ static uint32_t number_of(taba_statsd *p, int metric, const uint8_t *name, size_
     return (uint32_t)p->tab_count++;
 }
 
-int taba_statsd_add(taba_statsd *p, uint64_t hash, int metric, const uint8_t *name, size_t name_length, const uint8_t *tags,
-                    size_t tags_length, uint32_t *tab) {
+/* Make a key that is new, and its tab; as taba_statsd_find. */
+static int add(taba_statsd *p, uint64_t hash, int metric, const uint8_t *name, size_t name_length, const uint8_t *tags,
+               size_t tags_length, uint32_t *tab) {
     uint8_t built[TABA_NAME_MAX];
     uint64_t canonical;
     const size_t length = name_length <= TABA_NAME_MAX ? build(p, name, name_length, tags, tags_length, built, &canonical) : 0;
@@ -190,12 +176,36 @@ int taba_statsd_add(taba_statsd *p, uint64_t hash, int metric, const uint8_t *na
     if (status != TABA_OK)
         return status;
     *tab = number_of(p, metric, built, length, canonical);
-    const taba_statsd_key fresh = {hash, p->key_used, (uint32_t)name_length, (uint32_t)(name_length + tags_length), *tab, metric};
+    taba_statsd_key fresh = {hash, p->key_used, (uint32_t)name_length, (uint32_t)(name_length + tags_length), *tab, metric, {0}};
     memcpy(p->key_bytes + p->key_used, name, name_length);
     if (tags_length > 0)
         memcpy(p->key_bytes + p->key_used + name_length, tags, tags_length);
+    memcpy(fresh.head, p->key_bytes + p->key_used, fresh.length < TABA_STATSD_HEAD ? fresh.length : TABA_STATSD_HEAD);
     taba_slots_add(&p->key_slots, hash, p->key_count);
     p->key_used += name_length + tags_length;
     p->keys[p->key_count++] = fresh;
     return TABA_OK;
+}
+
+/* ------------------------------------------------------------------------------------------- known names */
+
+/* Whether a key, whose hash is right, is of this name and tags. */
+static inline bool is(const taba_statsd *p, const taba_statsd_key *key, const uint8_t *name, size_t name_length,
+                      const uint8_t *tags, size_t tags_length) {
+    if (key->name_length != name_length || key->length != name_length + tags_length)
+        return false;
+    const uint8_t *bytes = key->length <= TABA_STATSD_HEAD ? key->head : p->key_bytes + key->at;
+    return same(bytes, name, name_length) && (tags_length == 0 || same(bytes + name_length, tags, tags_length));
+}
+
+int taba_statsd_find(taba_statsd *p, uint64_t hash, int metric, const uint8_t *name, size_t name_length, const uint8_t *tags,
+                     size_t tags_length, uint32_t *tab) {
+    for (taba_probe probe = taba_slots_find(&p->key_slots, hash); taba_slots_next(&p->key_slots, &probe);) {
+        const taba_statsd_key *key = &p->keys[probe.number];
+        if (key->hash == hash && key->metric == metric && is(p, key, name, name_length, tags, tags_length)) {
+            *tab = key->tab;
+            return TABA_OK;
+        }
+    }
+    return add(p, hash, metric, name, name_length, tags, tags_length, tab);
 }

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from taba.agent.service import Agent
-from taba.errors import LimitReached, SpoolError
+from taba.errors import LimitReached, SpoolError, WrongType
 from taba.native import (
     STATSD_METRICS,
     Received,
@@ -183,7 +183,7 @@ class Gatherer:
             assert isinstance(scratch, StatsdScratch)
             try:
                 self._statsd.give(scratch, GIVEN)
-            except (LimitReached, MemoryError) as problem:
+            except (LimitReached, MemoryError, WrongType) as problem:
                 self._lose(problem)
                 return
             self._held = scratch

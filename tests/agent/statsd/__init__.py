@@ -1,0 +1,1 @@
+"""StatsD on an agent."""
