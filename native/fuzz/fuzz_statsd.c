@@ -8,8 +8,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
-static const char *const TYPES[TABA_STATSD_METRICS] = {"CounterGroup", "Gauge", "PercentileGroup", "Raw", "", "Raw"};
-static const int KINDS[TABA_STATSD_METRICS] = {TABA_COUNTER_GROUP, TABA_GAUGE, TABA_PERCENTILE_GROUP, TABA_RAW, 0, TABA_RAW};
+static const char *const TYPES[TABA_STATSD_METRICS] = {"CounterGroup", "Gauge", "PercentileGroup", "Raw", "", "UniqueGroup"};
+static const int KINDS[TABA_STATSD_METRICS] = {TABA_COUNTER_GROUP, TABA_GAUGE, TABA_PERCENTILE_GROUP, TABA_RAW, 0, TABA_UNIQUE_GROUP};
 
 typedef struct outcome {
     taba_statsd_summary summary;

@@ -365,7 +365,7 @@ void taba_statsd_free(taba_statsd *statsd);
 
 /* Let a metric be events of a Type; `kind` as in taba_scratch_add_type. length 0: the metric is ignored, kind -1: it is
  * refused until a later call says otherwise, as at the beginning. To be called while the window is empty. TABA_EDOMAIN for
- * what cannot be: a metric that is none, a name that is none, an s whose kind is for numbers. */
+ * what cannot be: a metric or name that is none, an s whose kind is for numbers, another metric as TABA_UNIQUE_GROUP. */
 int taba_statsd_map(taba_statsd *statsd, int metric, const char *type, size_t length, int kind);
 
 /* When lines are taken: `now` stands for the time of those that say none; none may be later than `newest`. */

@@ -78,7 +78,8 @@ int taba_statsd_map(taba_statsd *p, int metric, const char *type, size_t length,
     taba_statsd_type *to = &p->types[metric];
     if (length > 0 && !taba_name_valid((const uint8_t *)type, length, TABA_NAME_MAX))
         return TABA_EDOMAIN;
-    if (metric == TABA_STATSD_S && length > 0 && kind >= 0 && (taba_kind_is_numeric(kind) || kind == TABA_RAW_NUMBER))
+    const bool is_set = metric == TABA_STATSD_S, for_numbers = taba_kind_is_numeric(kind) || kind == TABA_RAW_NUMBER;
+    if (length > 0 && kind >= 0 && (is_set ? for_numbers : kind == TABA_UNIQUE_GROUP))
         return TABA_EDOMAIN;
     if (length > 0)
         memcpy(to->name, type, length);

@@ -13,15 +13,15 @@ typedef struct giving {
     size_t from, to, active, numbers;
     uint64_t weight;
     ptrdiff_t types[TABA_STATSD_METRICS]; /* their numbers in the scratch, or -1 */
-    bool numeric[TABA_STATSD_METRICS];
+    bool columns[TABA_STATSD_METRICS]; /* whether their events stand in columns */
 } giving;
 
 static int find_types(giving *g) {
     for (int i = 0; i < TABA_STATSD_METRICS; i++) {
         const taba_statsd_type *type = &g->p->types[i];
         g->types[i] = type->kind >= 0 && type->length > 0 ? taba_scratch_find_type(g->s, type->name, type->length) : -1;
-        g->numeric[i] = type->kind >= 0 && taba_kind_is_numeric(type->kind);
-        if (g->types[i] >= 0 && g->numeric[i] != taba_kind_is_numeric(g->s->types[g->types[i]].kind))
+        g->columns[i] = type->kind >= 0 && taba_kind_has_columns(type->kind);
+        if (g->types[i] >= 0 && g->columns[i] != taba_kind_has_columns(g->s->types[g->types[i]].kind))
             return TABA_ETYPE;
     }
     return TABA_OK;
@@ -51,7 +51,7 @@ static int count(giving *g, size_t most) {
         g->weight += event->weight;
         if (g->types[metric] < 0)
             return TABA_ETYPE;
-        if (!g->numeric[metric])
+        if (!g->columns[metric])
             continue;
         if (p->places[event->tab] == 0)
             p->active[g->active++] = event->tab;
@@ -89,7 +89,7 @@ static void scatter(const giving *g) {
     size_t *places = g->p->places;
     for (size_t i = g->from; i < g->to; i++) {
         const taba_statsd_event *event = &g->p->events[i];
-        if (!g->numeric[event->metric])
+        if (!g->columns[event->metric])
             continue;
         size_t at = places[event->tab];
         places[event->tab] = at + event->weight;
@@ -151,7 +151,7 @@ static int add_rest(const giving *g) {
     int status = TABA_OK;
     for (size_t i = g->from; i < g->to && status == TABA_OK; i++) {
         const taba_statsd_event *event = &g->p->events[i];
-        if (!g->numeric[event->metric])
+        if (!g->columns[event->metric])
             status = add_structured(g, event);
     }
     return status;

@@ -1,4 +1,5 @@
 /* statsd_line.c - one line of StatsD or DogStatsD, whatever it is: name:VALUE[:VALUE ...]|metric[|section ...]. */
+#include "hash64.h"
 #include "statsd.h"
 #include "utf8.h"
 
@@ -159,6 +160,12 @@ static int take_member(taba_statsd *p, const line *l, uint32_t tab) {
     if (length == 0 || !taba_utf8_valid(&utf8)) {
         taba_statsd_refuse(p, TABA_STATSD_VALUE, l->start, l->length);
         return TABA_OK;
+    }
+    if (p->types[TABA_STATSD_S].kind == TABA_UNIQUE_GROUP) {
+        const int reserved = taba_statsd_reserve(p, 1);
+        if (reserved == TABA_OK)
+            taba_statsd_put(p, l->metric, tab, l->time, taba_unique_hash(l->values, length), 1);
+        return reserved;
     }
     void *texts = p->texts;
     int status = p->text_used + length <= UINT32_MAX ? TABA_OK : TABA_ENOMEM;

@@ -20,7 +20,9 @@ TYPES = {
     "ms": ("PercentileGroup", native.PERCENTILE_GROUP), "h": ("Number", native.RAW_NUMBER), "d": ("", 0),
     "s": ("Text", native.RAW),
 }  # fmt: skip
-KINDS = {name: kind for name, kind in TYPES.values() if name}
+SETS = {True: ("UniqueGroup", native.UNIQUE_GROUP), False: TYPES["s"]}
+"""What sets may be: counted, or kept."""
+KINDS = {name: kind for name, kind in (*TYPES.values(), *SETS.values()) if name}
 
 NAMES = st.sampled_from(["a", "web.hits", "a b", "a_b", "é", "x" * 40, "x" * 600, "", "_sc", "_e", "a;b=c", "a|b"])
 VALUES = st.one_of(
@@ -57,9 +59,9 @@ TEXTS = st.lists(st.tuples(lines(), st.sampled_from([b"\n", b"\n", b"\r\n"])), m
 )
 
 
-def outcome_of_twin(text: bytes, signed: bool, max_name: int) -> Any:
+def outcome_of_twin(text: bytes, flag: bool, max_name: int) -> Any:
     """Counts and sections by the twin."""
-    twin = statsd.Statsd("host", dict(TYPES), signed, max_name)
+    twin = statsd.Statsd("host", {**TYPES, "s": SETS[flag]}, flag, max_name)
     twin.text(text, statsd.Clock(NOW, NEWEST))
     events = twin.events()
     partials = accumulator.Accumulator()
@@ -68,10 +70,10 @@ def outcome_of_twin(text: bytes, signed: bool, max_name: int) -> Any:
     return counts, stamp, plain(partials.encode(4))
 
 
-def made(signed: bool, max_name: int) -> native.Statsd:
-    """A native one that knows the Types."""
-    gatherer = native.Statsd("host", max_name=max_name, signed_gauges=signed)
-    for metric, (name, kind) in TYPES.items():
+def made(flag: bool, max_name: int) -> native.Statsd:
+    """A native one that knows the Types. With the flag sets are counted, and signs are changes of gauges."""
+    gatherer = native.Statsd("host", max_name=max_name, signed_gauges=flag)
+    for metric, (name, kind) in {**TYPES, "s": SETS[flag]}.items():
         gatherer.map(metric, name, kind)
     gatherer.at(NOW, NEWEST)
     return gatherer
@@ -94,11 +96,11 @@ class StatsdTwinTests(SynchronousTestCase):
     @law(TEXTS, st.booleans(), st.sampled_from([512, 20]), examples=200)
     @example(b"a:1|c\na:1:2|ms|@0.3\na:+1|g\na:-2|g\n", True, 512)
     @example(b"a:1|c|#b:1,a:2\na:1|c|#a:2,b:1\na:1|c|#a:2;,b:1\n", True, 512)
-    def test_datagrams_read_alike(self, text: bytes, signed: bool, max_name: int) -> None:
+    def test_datagrams_read_alike(self, text: bytes, flag: bool, max_name: int) -> None:
         """One datagram."""
-        gatherer = made(signed, max_name)
+        gatherer = made(flag, max_name)
         gatherer.datagram(text)
-        self.assertEqual(outcome_of(gatherer), outcome_of_twin(text, signed, max_name))
+        self.assertEqual(outcome_of(gatherer), outcome_of_twin(text, flag, max_name))
 
     @law(TEXTS, st.lists(st.integers(1, 300), min_size=1, max_size=5), st.booleans(), examples=100)
     def test_streams_read_alike(self, text: bytes, cuts: list[int], closed: bool) -> None:
@@ -159,3 +161,4 @@ class StatsdTwinTests(SynchronousTestCase):
         self.assertEqual(gatherer.waiting(), 1)
         self.assertEqual(outcome_of(gatherer)[0][1], 1)
         self.assertRaises(ValueError, gatherer.map, "s", "CounterGroup", native.COUNTER_GROUP)
+        self.assertRaises(ValueError, gatherer.map, "c", "UniqueGroup", native.UNIQUE_GROUP)

@@ -13,7 +13,8 @@ from collections import Counter
 
 from attrs import Factory, define, frozen
 
-from tests.twin.blobs import COUNTER_GROUP, PERCENTILE_GROUP
+from tests.twin.blobs import COUNTER_GROUP, PERCENTILE_GROUP, UNIQUE_GROUP
+from tests.twin.hll import unique_hash
 from tests.twin.protocol1 import NAME, YEAR_10000, Event
 
 METRICS = ("c", "g", "ms", "h", "d", "s")
@@ -22,6 +23,7 @@ LINE_MAX, VALUE_MAX, TAGS_MAX, WEIGHT_MAX, NAME_MAX = 65535, 128, 128, 1000, 512
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 ORIGIN = re.compile(r"[a-z]+:.*", re.DOTALL)
 NUMERIC = (COUNTER_GROUP, PERCENTILE_GROUP)
+COLUMNS = (*NUMERIC, UNIQUE_GROUP)
 
 
 class Refused(Exception):
@@ -112,7 +114,9 @@ class Statsd:
             raise Refused("rate")
         tab = self._tab(name, tags, metric)
         if metric == "s":
-            self._put(tab, type_name, kind, time, self._member(values))
+            member = self._member(values)
+            value = unique_hash(member.encode()) if kind == UNIQUE_GROUP else quoted(member).encode()
+            self._put(tab, type_name, kind, time, value)
             return
         for value in values.split(":"):
             try:
@@ -182,7 +186,7 @@ class Statsd:
         tab.due = due - weight
         return value, weight
 
-    def _member(self, values: str) -> bytes:
+    def _member(self, values: str) -> str:
         data = values.encode("latin-1")
         try:
             text = data.decode("utf-8")
@@ -190,15 +194,15 @@ class Statsd:
             raise Refused("value")
         if not text:
             raise Refused("value")
-        return quoted(text).encode()
+        return text
 
     def events(self) -> list[Event]:
         """The window, as it is given."""
         order: dict[tuple[str, str], list[Event]] = {}
         for event in self.taken:
-            if event.kind in NUMERIC:
+            if event.kind in COLUMNS:
                 order.setdefault((event.tab, event.type_name), []).append(event)
-        rest = [event for event in self.taken if event.kind not in NUMERIC]
+        rest = [event for event in self.taken if event.kind not in COLUMNS]
         return [*(event for events in order.values() for event in events), *rest]
 
 

@@ -40,7 +40,7 @@ LOG_SECONDS = 60.0
 """A refused line is shown once in so long, for each reason."""
 DATAGRAMS_A_TURN = 256
 NAMES_PART = 4
-"""Names may take this part of AGENT_MEMORY_BYTES, and are all forgotten when they take more."""
+"""Names may take this part of what the intake may, and are all forgotten when they take more."""
 LEAST_NAMES_BYTES = 4 << 20
 
 
@@ -221,7 +221,7 @@ class Gatherer:
             self._show(reason, counts.refused[reason], line)
         if "type" in counts.refused:
             self._agent.types.missed()
-        most = max(LEAST_NAMES_BYTES, self._agent.settings.max_memory_bytes // NAMES_PART)
+        most = max(LEAST_NAMES_BYTES, self._agent.budget.intake // NAMES_PART)
         if counts.names > most and not self._statsd.waiting():
             self._forget(counts.names)
 

@@ -199,9 +199,9 @@ class OverloadTests(GatheringCase):
 
     def test_names(self) -> None:
         """Names that take too much memory are forgotten; counting goes on."""
-        self.begin(max_memory_bytes=4 << 20)
+        self.begin()
         self.patch(gathering, "LEAST_NAMES_BYTES", 100_000)
-        self.agent.settings = self.agent.settings.__class__(max_memory_bytes=1 << 20)
+        self.patch(gathering, "NAMES_PART", 1 << 30)
         self.gatherer.datagram(b"".join(b"name.%06d:1|c\n" % number for number in range(20_000)))
         self.pass_time(0.5)
         self.gatherer.datagram(b"name.000001:1|c\n")
