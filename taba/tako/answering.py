@@ -96,7 +96,8 @@ class Answering(Protocol):
             answering = [self._read(row) for row in wire.rows(header["read"], "read")]
             self._answer_rows(number, answering, sum(map(len, message.blobs)))
         elif "write" in header:
-            answering = [self._write(row, message.blobs) for row in wire.rows(header["write"], "write")]
+            limit = self._replica.clock.limit_by(wire.whole(header.get("now", 0), "now"))
+            answering = [self._write(row, message.blobs, limit) for row in wire.rows(header["write"], "write")]
             self._answer_rows(number, answering, sum(map(len, message.blobs)))
         else:
             self._answer(number, header, message.blobs)
@@ -125,7 +126,7 @@ class Answering(Protocol):
         key, body = wire.row(row, "read", 2)
         return self._replica.read(wire.key_bytes(key), bool(body))
 
-    def _write(self, row: Any, blobs: tuple[bytes, ...]) -> Deferred[Any]:
+    def _write(self, row: Any, blobs: tuple[bytes, ...], limit: int) -> Deferred[Any]:
         key, stamp, tombstone, size, checksum, value = wire.row(row, "write", 6)
         version = version_from([stamp, tombstone, size, checksum])
         body, upload = None, None
@@ -133,7 +134,7 @@ class Answering(Protocol):
             body = blobs[wire.whole(value, "value", 0, len(blobs) - 1)]
         elif value is not None:
             upload = wire.string(value, "upload", 100)
-        return self._replica.write(Write(wire.key_bytes(key), version, body, upload))
+        return self._replica.write(Write(wire.key_bytes(key), version, body, upload, limit))
 
     def _answer_rows(self, number: int, answering: list[Deferred[Any]], size: int) -> None:
         def answer(results: list[tuple[bool, Any]]) -> None:

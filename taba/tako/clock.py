@@ -30,13 +30,22 @@ class HybridClock:
     """Seconds that a stamp may be ahead of the wall clock."""
     behind: Callable[[], float] = lambda: 0.0
     """Seconds that the wall clock here is behind those of most others, as far as that is known; never negative."""
+    others: Callable[[], float | None] = lambda: None
+    """Seconds that the most advanced clock of the others is ahead of the one here; None when none is known."""
     refused: int = field(default=0, init=False)
     """How many stamps were refused as too far ahead."""
     _last: int = field(default=0, init=False)
+    """The last stamp that was given here."""
+    _seen: int = field(default=0, init=False)
+    """The greatest stamp that others are known to accept."""
 
     def now(self) -> int:
-        """A stamp later than every one given or observed before."""
-        self._last = max(self.wall_stamp(), self._last + 1)
+        """A stamp later than every one observed before, and than those given before, unless these are too far ahead by
+        now: then the clock here was wrong, nobody took them, and it was put right.
+        """
+        wall = self.wall_stamp()
+        last = self._last if self._last <= wall + int(self.max_ahead * 1e6) else 0
+        self._last = max(wall, last + 1, self._seen + 1)
         return self._last
 
     def wall_stamp(self) -> int:
@@ -47,12 +56,25 @@ class HybridClock:
         """The latest stamp that is accepted now."""
         return self.wall_stamp() + int(self.max_ahead * 1e6)
 
+    def limit_by(self, wall: float | None) -> int:
+        """The latest stamp that a clock which shows `wall`, in microseconds, would accept; of no clock MAX_STAMP."""
+        return MAX_STAMP if wall is None else int(wall + self.max_ahead * 1e6)
+
+    def limit_of_others(self) -> int:
+        """The latest stamp that some other process's clock accepts, as far as any is known."""
+        ahead = self.others()
+        return self.limit_by(None if ahead is None else (self.wall() + ahead) * 1e6)
+
     def observe(self, stamp: int) -> None:
         """Let all later readings be above `stamp`. Raises ClockAhead, and counts, when it is too far ahead."""
         if stamp > self.limit():
             self.refused += 1
             raise ClockAhead(stamp, self.wall_stamp(), self.max_ahead)
-        self._last = max(self._last, stamp)
+        self._seen = max(self._seen, stamp)
+
+    def accepted(self, stamp: int) -> None:
+        """Others have accepted a stamp that was given here."""
+        self._seen = max(self._seen, stamp)
 
 
 def parse_stamp(text: str) -> int:

@@ -1,14 +1,16 @@
 """Background healing: what a node does, by itself, so that all holders of a key come to hold the same.
 
-A cycle has two parts. The node walks through its own records: one whose value is damaged is dropped, so that it comes
-back from a replica; one that does not belong here is handed to those it belongs to, and removed once every one of them
-has confirmed it; a tombstone older than the longest partition is removed once every holder of the key has it, or has
-nothing. Then it compares trees with each node that it shares keys with, and both get what they lack.
+A cycle has two parts. The node walks through its own records: one whose value is damaged is replaced by that of a
+replica, and stays where no replica has it, so that nobody takes an older version for the newest; one that does not
+belong here is handed to those it belongs to, and removed once every one of them has confirmed it; a tombstone older
+than the longest partition is removed once every holder of the key has it, or has nothing. Then it compares trees with
+each node that it shares keys with, and both get what they lack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
@@ -176,21 +178,31 @@ class Healing:
 
     async def _look_at(self, rows: Sequence[Row], placement: Placement) -> None:
         now = self.clock.limit()
-        for row in rows:
-            if not row.sound:
-                self.progress.damaged += 1
-                await self.records.drop(row.key, row.version)
-        whole = [row for row in rows if row.sound and row.version.stamp <= now]
+        own = [row for row in rows if placement.owns(self.node, row.slot)]
         await self._each(
             self._hand_over(row.key, row.version, placement)
-            for row in whole
-            if not placement.owns(self.node, row.slot)
+            for row in rows
+            if not placement.owns(self.node, row.slot) and row.version.stamp <= now
         )
+        await self._each(self._mend(row, placement) for row in own if not row.sound)
         await self._each(
             self._retire(row.key, row.version, placement.replicas(row.slot).nodes)
-            for row in whole
-            if placement.owns(self.node, row.slot) and self._is_old(row.version)
+            for row in own
+            if row.sound and self._is_old(row.version)
         )
+
+    async def _mend(self, row: Row, placement: Placement) -> None:
+        """Replace a damaged record by what a replica holds, if that is not older."""
+        self.progress.damaged += 1
+        for holder in placement.replicas(row.slot).nodes:
+            if holder == self.node:
+                continue
+            peer = self.peers.get(holder)
+            with suppress(TakoError):
+                found = await peer.read(row.key, False)
+                if found is not None and found.version.rank >= row.version.rank:
+                    await copy(row.key, peer, self.records, self.new_id, replaces=row.version)
+                    return
 
     async def _rest(self, records: int) -> None:
         """Keep to the rate that the configuration allows."""
@@ -213,20 +225,24 @@ class Healing:
 
     def _is_old(self, version: Version) -> bool:
         """Whether a tombstone has outlived the longest partition."""
-        longest = self.placement().configuration.active.longest_partition + 2 * MAX_AHEAD
-        return version.tombstone and version.stamp < int((self.clock.wall() - longest) * 1e6)
+        configuration = self.placement().configuration
+        longest = max(configuration.active.longest_partition, configuration.target.longest_partition)
+        return version.tombstone and version.stamp < int((self.clock.wall() - longest - 2 * MAX_AHEAD) * 1e6)
 
     async def _hand_over(self, key: bytes, version: Version, placement: Placement) -> None:
-        """Give a record to those it belongs to, and remove it when all of them hold it, or something newer."""
+        """Give a record to those it belongs to, and remove it when all of them hold it, or something newer; or nothing,
+        where it is an old tombstone.
+        """
         self.progress.kept += 1
-        if not self._is_old(version):
-            for owner in placement.replicas(slot_of(key)).nodes:
-                peer = self.peers.get(owner)
-                found = await peer.read(key, False)
-                if found is None or found.version.rank < version.rank:
-                    held = await copy(key, self.records, peer, self.new_id)
-                    if held is None or held.rank < version.rank:
-                        return
+        for owner in placement.replicas(slot_of(key)).nodes:
+            peer = self.peers.get(owner)
+            found = await peer.read(key, False)
+            if found is None and self._is_old(version):
+                continue
+            if found is None or found.version.rank < version.rank:
+                held = await copy(key, self.records, peer, self.new_id)
+                if held is None or held.rank < version.rank:
+                    return
         if self.placement() is not placement:
             return  # it may belong here by now
         if await self.records.drop(key, version):
@@ -297,7 +313,7 @@ class Healing:
         }
 
     async def _copy(self, key: bytes, source: Any, sink: Any, fetch: bool) -> None:
-        if await copy(key, source, sink, self.new_id) is not None:
+        if await copy(key, source, sink, self.new_id, self.clock.limit_of_others()) is not None:
             if fetch:
                 self.progress.fetched += 1
             else:

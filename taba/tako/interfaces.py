@@ -11,6 +11,7 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from taba.tako.clock import MAX_STAMP
 from taba.tako.merkle import Leaves
 from taba.tako.records import Version
 
@@ -34,6 +35,12 @@ class Write:
     """The value; for a tombstone, and where the value was staged, None."""
     upload: str | None = None
     """The upload under which the pieces of the value were staged."""
+    limit: int = MAX_STAMP
+    """The latest stamp that a clock other than that of the node believes. What the node holds with a stamp above this,
+    and above its own limit, is from the future and gives way; one clock alone makes nothing give way.
+    """
+    replaces: Version | None = None
+    """A version that gives way whatever its stamp, because its value is damaged."""
 
 
 @frozen
@@ -81,8 +88,8 @@ class IRecords(Interface):
         """Forget the pieces of an upload. Idempotent."""
 
     def write(write: Write) -> Deferred[Version]:
-        """Store a version unless a newer one is held; the version that is held now. Damaged when the value is not that
-        of the version, Gone when its upload is not known; DiskFull.
+        """Store a version unless a newer one is held that is not from the future (see `Write.limit`); the version that
+        is held now. Damaged when the value is not that of the version, Gone when its upload is not known; DiskFull.
         """
 
     def drop(key: bytes, version: Version) -> Deferred[bool]:
@@ -128,6 +135,9 @@ class IPeer(Interface):
 
     def stage(upload: str, number: int, body: bytes) -> Deferred[None]:
         """See `IRecords.stage`."""
+
+    def unstage(upload: str) -> Deferred[None]:
+        """See `IRecords.unstage`."""
 
     def write(write: Write) -> Deferred[Version]:
         """See `IRecords.write`."""

@@ -91,8 +91,13 @@ class Link(Protocol):
 
     _log = Logger()
 
-    def __init__(self, greeting: Greeting, clock: IReactorTime, version: Callable[[], int], patience: float) -> None:
-        """`version` is that of the configuration in force here, `patience` the seconds that an answer may take."""
+    def __init__(
+        self, greeting: Greeting, clock: IReactorTime, version: Callable[[], int], patience: float,
+        wall: Callable[[], float],
+    ) -> None:  # fmt: skip
+        """`version` is that of the configuration in force here, `patience` the seconds that an answer may take, `wall`
+        the wall time here.
+        """
         self.up: Deferred[Link] = Deferred()
         self.lost: Callable[[], object] = lambda: None
         """Called when the connection has ended, for whatever reason."""
@@ -101,6 +106,7 @@ class Link(Protocol):
         self.told_time: Callable[[int], object] = lambda _: None
         """Called with the node's clock, in microseconds, with each of its messages."""
         self._greeting, self._clock, self._version, self._patience = greeting, clock, version, patience
+        self._wall = wall
         self._messages = wire.Messages()
         self._greeted = False
         self._number = 0
@@ -156,7 +162,9 @@ class Link(Protocol):
     def _send_batch(self, batch: Batch) -> None:
         number = self._next()
         self._asked[number] = batch.waiting
-        header = {"id": number, "v": self._version(), batch.kind: batch.rows}
+        header: dict[str, Any] = {"id": number, "v": self._version(), batch.kind: batch.rows}
+        if batch.kind == "write":
+            header["now"] = int(self._wall() * 1e6)
         self._send(number, wire.encode_message(header, batch.blobs))
 
     def _send(self, number: int, message: bytes) -> None:

@@ -89,6 +89,7 @@ class Member(Service):
             settings.update_seconds,
             self.token_to_show,
             lambda node: self.peers.get(node).ask("configuration", {}),
+            say=process.say,
         )
         tls = TLSMaker(settings.security)
         around = Surroundings(
@@ -102,7 +103,7 @@ class Member(Service):
             self.token_to_show,
         )
         self.peers = Peers(around)
-        self.clock.behind = self.peers.behind
+        self.clock.behind, self.clock.others = self.peers.behind, self.peers.other_clock
         self.router = Router(self.peers, self.clock, self.source.placement, self.source.renewed)
         self.values = Values(self.router, process.new_id)
         self.listening: Listening | None = None

@@ -48,7 +48,7 @@ class TakoNode(Member):
         self.notes = Notes(self.records, self.peers, reactor, self._knows, process.new_id)
         self.replica = Replica(
             settings.name, self.records, self.clock, reactor.seconds, self.source.placement, self.source.heard,
-            self.notes.wake,
+            self.notes.add,
         )  # fmt: skip
         self.peers.own = self.replica
         self.router.prefer = settings.name

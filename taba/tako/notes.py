@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -34,6 +34,8 @@ class Notes:
     sent: int = field(default=0, init=False)
     """Records that were sent."""
     _sending: dict[str, Deferred[Any]] = field(factory=dict, init=False)
+    _came: dict[str, set[bytes]] = field(factory=dict, init=False)
+    """Node -> keys that were noted since the page under way was read: what was sent of these may be outdated."""
     _again: set[str] = field(factory=set, init=False)
     _timer: Any = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
@@ -47,6 +49,11 @@ class Notes:
         self._timer = self.clock.callLater(RETRY_SECONDS, self._tick)
         for node in sorted(self.records.noted()):
             self.wake(node)
+
+    def add(self, node: str, keys: Sequence[bytes]) -> Deferred[None]:
+        """Note, durably, that a node lacks what is held here of some keys; they are sent as soon as may be."""
+        self._came.setdefault(node, set()).update(keys)
+        return self.records.note(node, keys).addCallback(lambda _: self.wake(node))
 
     def wake(self, node: str) -> None:
         """There is something for a node."""
@@ -68,13 +75,15 @@ class Notes:
 
     async def _send(self, node: str) -> None:
         while not self._stopped:
+            came = self._came[node] = set()
             keys = await self.records.notes(node, PAGE)
             if not keys:
+                del self._came[node]
                 return
             if self.known(node):
                 for key in keys:
                     await self._copy(key, self.peers.get(node))
-            await self.records.forget(node, keys)
+            await self.records.forget(node, [key for key in keys if key not in came])
 
     async def _copy(self, key: bytes, peer: Any) -> None:
         try:

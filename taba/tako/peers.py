@@ -29,8 +29,8 @@ PATIENCE = 5.0
 """Seconds that an answer, or a connection, may take."""
 FIRST_PAUSE = 0.2  # seconds
 LONGEST_PAUSE = 5.0
-LEAST_CLOCKS = 3
-"""Of so many nodes the middle clock is believed rather than the one here, where that is behind."""
+LEAST_CLOCKS = 2
+"""So many nodes' clocks have to be known before the one here may be called behind: with it that makes three."""
 
 
 class _OneLink(Factory):
@@ -99,7 +99,7 @@ class RemotePeer:
 
     def _up(self) -> Deferred[Link]:
         if self._closed:
-            return fail(Unreachable(self.node, "this process stops"))
+            return fail(Unreachable(self.node, self._why))
         if self.away:
             return fail(Unreachable(self.node, self._why))
         waiting: Deferred[Link] = Deferred()
@@ -111,7 +111,7 @@ class RemotePeer:
     def _connect(self) -> None:
         around = self._around
         greeting = Greeting(around.sender, self.node, around.token())
-        link = Link(greeting, around.clock, around.version, around.patience)
+        link = Link(greeting, around.clock, around.version, around.patience, around.wall)
         link.refused = self._heard
         link.told_time = self._told_time
         connecting: Deferred[Any] = around.endpoint(self.address).connect(_OneLink(link))
@@ -123,7 +123,7 @@ class RemotePeer:
     def _connected(self, link: Link) -> None:
         self._connecting = None
         if self._closed:
-            link.abort("this process stops")
+            link.abort(self._why)
             return
         link.lost = self._lost
         self._link, self._pause = link, 0.0
@@ -134,7 +134,8 @@ class RemotePeer:
     def _failed(self, failure: Failure) -> None:
         self._connecting = None
         problem = failure.value
-        self._rest(problem.reason if isinstance(problem, Unreachable) else failure.getErrorMessage())
+        if not self._closed:
+            self._rest(problem.reason if isinstance(problem, Unreachable) else failure.getErrorMessage())
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.errback(Unreachable(self.node, self._why))
@@ -144,7 +145,8 @@ class RemotePeer:
 
     def _lost(self) -> None:
         self._link = None
-        self._rest("the connection was lost")
+        if not self._closed:
+            self._rest("the connection was lost")
         if self._ended is not None:
             ended, self._ended = self._ended, None
             ended.callback(None)
@@ -155,8 +157,12 @@ class RemotePeer:
         self._away_until = self._around.clock.seconds() + self._pause * (0.5 + self._around.random.random() / 2)
 
     def close(self) -> Deferred[None]:
+        """See `leave`; because this process stops."""
+        return self.leave("this process stops")
+
+    def leave(self, why: str) -> Deferred[None]:
         """End the connection; all later questions fail. Fires when it has ended."""
-        self._closed = True
+        self._closed, self._why = True, why
         if self._connecting is not None:
             self._connecting.cancel()
         if self._link is None:
@@ -164,7 +170,7 @@ class RemotePeer:
         if self._ended is None:
             self._ended = Deferred()
         ended = self._ended
-        self._link.abort("this process stops")
+        self._link.abort(why)
         return ended
 
     def retry(self) -> None:
@@ -209,6 +215,10 @@ class RemotePeer:
         """See `IPeer`."""
         return self._one("stage", {"upload": upload, "number": number}, body).addCallback(lambda _: None)
 
+    def unstage(self, upload: str) -> Deferred[None]:
+        """See `IPeer`."""
+        return self.ask("unstage", {"upload": upload}).addCallback(lambda _: None)
+
     def ask(self, question: str, arguments: Mapping[str, Any]) -> Deferred[Any]:
         """See `IPeer`."""
         return self._one(question, arguments).addCallback(lambda answer: answer[0])
@@ -251,13 +261,17 @@ class Peers:
         for node, peer in list(self._peers.items()):
             if addresses.get(node) != peer.address:
                 del self._peers[node]
-                peer.close()
+                peer.leave("the configuration has changed")
 
     def get(self, node: str) -> Any:
-        """The IPeer of a node; KeyError when the configuration does not know it."""
+        """The IPeer of a node; one that is always Unreachable when the configuration does not know the node."""
         if self.own is not None and node == self.own.node:
             return self.own
         peer = self._peers.get(node)
+        if peer is None and node not in self._addresses:
+            peer = RemotePeer(node, Address("", 0, 0), self.around)
+            peer.leave("the configuration does not know it")
+            return peer
         if peer is None:
             peer = self._peers[node] = RemotePeer(node, self._addresses[node], self.around)
             if self._closed:
@@ -269,16 +283,29 @@ class Peers:
         peer = self._peers.get(node)
         return peer is not None and peer.away
 
+    def _offsets(self) -> list[float]:
+        """Seconds that the clocks of the nodes that are connected are ahead of the one here."""
+        return [each.offset for each in self._peers.values() if each.offset is not None and each.connected]
+
     def behind(self) -> float:
-        """Seconds that the clock here is behind those of most nodes; 0 when it is not, or fewer than LEAST_CLOCKS are
-        known. Found out once a second.
+        """Seconds that the clock here is behind the middle one, its own among them; 0 when it is not, or fewer than
+        LEAST_CLOCKS others are known. Found out once a second.
         """
         now = self.around.clock.seconds()
         if now >= self._behind_until:
-            offsets = sorted(each.offset for each in self._peers.values() if each.offset is not None and each.connected)
-            middle = offsets[(len(offsets) - 1) // 2] if len(offsets) >= LEAST_CLOCKS else 0.0
+            offsets = sorted([0.0, *self._offsets()])
+            middle = offsets[(len(offsets) - 1) // 2] if len(offsets) > LEAST_CLOCKS else 0.0
             self._behind, self._behind_until = max(0.0, middle), now + 1.0
         return self._behind
+
+    def other_clock(self) -> float | None:
+        """Seconds that the most advanced clock of another node is ahead of the one here; None when none is known, and
+        there are others.
+        """
+        offsets = self._offsets()
+        if not offsets and set(self._addresses) <= {self.own.node if self.own is not None else ""}:
+            return 0.0
+        return max(offsets, default=None)
 
     def states(self) -> dict[str, str]:
         """Node -> up, away or idle, of all nodes that were asked."""

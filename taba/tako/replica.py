@@ -42,8 +42,8 @@ class Replica:
     """The placement in force."""
     newer_elsewhere: Callable[[int, str], object]
     """Told the version of a configuration that is newer than the one in force, and of whom it was heard."""
-    noted: Callable[[str], object]
-    """Told the node for which something was noted."""
+    keep_notes: Callable[[str, list[bytes]], Deferred[None]]
+    """Keeps, durably, that a node lacks what is held here of some keys."""
     counts: dict[str, int] = field(factory=dict, init=False)
     """How often what was asked."""
     _uploads: dict[str, float] = field(factory=dict, init=False)
@@ -79,6 +79,11 @@ class Replica:
         """See `IPeer`."""
         self._uploads[upload] = self.seconds()
         return self.records.stage(upload, number, body)
+
+    def unstage(self, upload: str) -> Deferred[None]:
+        """See `IPeer`."""
+        self._uploads.pop(upload, None)
+        return self.records.unstage(upload)
 
     def write(self, write: Write) -> Deferred[Version]:
         """See `IPeer`."""
@@ -136,21 +141,14 @@ class Replica:
 
     def _note(self, arguments: Mapping[str, Any]) -> Deferred[Any]:
         node = wire.string(arguments.get("node"), "node")
-        texts = wire.rows(arguments.get("keys"), "keys")[:MAX_NOTED]
-
-        def told(_: object) -> bool:
-            self.noted(node)
-            return True
-
-        return self.records.note(node, [wire.key_bytes(text) for text in texts]).addCallback(told)
+        keys = [wire.key_bytes(text) for text in wire.rows(arguments.get("keys"), "keys")[:MAX_NOTED]]
+        return self.keep_notes(node, keys).addCallback(lambda _: True)
 
     def _configuration(self, arguments: Mapping[str, Any]) -> Any:
         return as_object(self.placement().configuration)
 
     def _unstage(self, arguments: Mapping[str, Any]) -> Deferred[Any]:
-        upload = wire.string(arguments.get("upload"), "upload", 100)
-        self._uploads.pop(upload, None)
-        return self.records.unstage(upload).addCallback(lambda _: True)
+        return self.unstage(wire.string(arguments.get("upload"), "upload", 100)).addCallback(lambda _: True)
 
     def _version(self, arguments: Mapping[str, Any]) -> Any:
         return {"version": self.placement().configuration.version, "store": self.records.store_id}

@@ -2,7 +2,8 @@
 tell when the level is reached, when it cannot be reached, and what is to be repaired.
 
 Versions with stamps above `limit`, the latest that the clock here accepts, count as if they were not there: they come
-from a clock that is wrong, and must not hide what came after.
+from a clock that is wrong, and must not hide what came after. But one that two nodes hold, or the only one that there
+is, was accepted by another clock than the one that stamped it: then the clock here is behind, and the version counts.
 """
 
 from __future__ import annotations
@@ -63,10 +64,13 @@ class WriteRound(Round):
     """Whether a newer version may win: the client chose the stamp. Else the write has to be stamped again."""
     newer: Version | None = field(default=None, init=False)
     """The newest version that some node held before."""
+    met_future: bool = field(default=False, init=False)
+    """Whether some node holds a version that the clock here does not accept."""
 
     def holds(self, node: str, version: Version) -> None:
         """A node answered with the version that it holds now."""
         if version.stamp > self.limit and version != self.version:
+            self.met_future = True
             self.failed(node, "it holds a version from the future")
             return
         if is_newer(version, self.version) and is_newer(version, self.newer):
@@ -90,14 +94,27 @@ class ReadRound(Round):
 
     versions: dict[str, Version | None] = field(factory=dict, init=False)
     _newest: Version | None = field(default=None, init=False)
+    _ahead: dict[str, Version] = field(factory=dict, init=False)
 
     def found(self, node: str, version: Version | None) -> None:
         """A node answered with what it holds, None for nothing."""
-        if version is not None and version.stamp > self.limit:
-            version = None
         self.answered.add(node)
         self.versions[node] = version
-        if version is not None and is_newer(version, self._newest):
+        if version is None:
+            return
+        if version.stamp > self.limit:
+            self._found_ahead(node, version)
+        elif is_newer(version, self._newest):
+            self._newest = version
+
+    def _found_ahead(self, node: str, version: Version) -> None:
+        """Hide a version from the future until a second node has it, too."""
+        self._ahead[node] = version
+        alike = [each for each, other in self._ahead.items() if other == version]
+        believed = len(alike) >= min(2, len(self.replicas.nodes))
+        for each in alike:
+            self.versions[each] = version if believed else None
+        if believed and is_newer(version, self._newest):
             self._newest = version
 
     def newest(self) -> Version | None:

@@ -33,14 +33,16 @@ from taba.tako.errors import (
 )
 from taba.tako.interfaces import Found, Write
 from taba.tako.levels import Level, Replicas
+from taba.tako.offering import Offer, Under
 from taba.tako.peers import Peers
 from taba.tako.placement import Placement
 from taba.tako.records import Version, check_key, slot_of, tombstone, version_of
-from taba.tako.rounds import ReadRound, Round, Verdict, WriteRound
+from taba.tako.rounds import ReadRound, Verdict, WriteRound
 from taba.tako.wire import key_text
 
 ATTEMPTS = 4
 """How often a read or write is tried, when a newer configuration or a newer version comes between."""
+SECOND = 1_000_000
 MAX_REPAIRS = 10_000
 """Repairs under way at a time; more are left to healing."""
 
@@ -69,37 +71,6 @@ class Value:
     """Who gave the body."""
     answered: int
     nodes: int
-
-
-@define(eq=False)
-class _Under:
-    """A round under way: fires `done` once, and calls `after` when every node has answered or failed."""
-
-    round: Round
-    after: Callable[[], object]
-    done: Deferred[Verdict] = field(factory=Deferred)
-    problems: list[Exception] = field(factory=list)
-    stale: bool = False
-
-    def failed(self, failure: Failure, node: str) -> None:
-        """A node did not do it."""
-        problem = failure.value
-        if isinstance(problem, Refused) and problem.code == "stale":
-            self.stale = True
-        if isinstance(problem, Exception):
-            self.problems.append(problem)
-        reason = problem.reason if isinstance(problem, Unreachable) else failure.getErrorMessage()
-        self.round.failed(node, f"{node}: {reason}")
-        self.look()
-
-    def look(self) -> None:
-        """Something has changed."""
-        if not self.done.called:
-            verdict = self.round.verdict()
-            if verdict is not Verdict.WAITING or self.round.complete:
-                self.done.callback(Verdict.FAILED if verdict is Verdict.WAITING else verdict)
-        if self.round.complete:
-            self.after()
 
 
 @define(eq=False)
@@ -151,7 +122,7 @@ class Router:
         chosen = version(self.clock.now() if stamp is None else stamp)
         for _ in range(ATTEMPTS):
             placement = self.placement()
-            offered = Write(key, chosen, body)
+            offered = Write(key, chosen, body, None, self.clock.limit_of_others())
             under = self.offer(key, chosen, lambda _, offered=offered: offered, level, stamp)  # type: ignore[misc]
             verdict = await under.done
             round = under.round
@@ -159,6 +130,7 @@ class Router:
             if verdict is Verdict.REACHED:
                 if self.placement() is not placement:
                     continue  # who was asked may not be who holds the key by now; the node in here did not check
+                self.clock.accepted(chosen.stamp)
                 return Receipt(chosen, len(round.answered), len(round.replicas.nodes))
             if verdict is Verdict.SUPERSEDED:
                 assert round.newer is not None
@@ -167,33 +139,23 @@ class Router:
                 chosen = version(self.clock.now())
             elif under.stale:
                 await self.renewed()
+            elif round.met_future and stamp is None and self.clock.limit() - round.limit > SECOND:
+                chosen = version(self.clock.now())  # the nodes' answers have shown that the clock here is behind
             else:
                 break
         raise self._not_enough("stored on", under)
 
     def offer(
         self, key: bytes, version: Version, write: Callable[[str], Write | None], level: Level | None, stamp: int | None
-    ) -> _Under:
+    ) -> Under:
         """Offer a version to the nodes of a key; `write` says what each is told, None where it is known to fail."""
         placement = self.placement()
         chosen = level or placement.configuration.active.write_level
         round = WriteRound(
             placement.replicas(slot_of(key)), chosen, self.clock.limit(), version=version, may_lose=stamp is not None
         )
-        under = _Under(round, lambda: self._written(key, round))
-
-        def holds(version: Version, node: str) -> None:
-            round.holds(node, version)
-            under.look()
-
-        for node in round.replicas.nodes:
-            asked = write(node)
-            if asked is None:
-                under.failed(Failure(Unreachable(node, "it missed a part of the value")), node)
-                continue
-            done = self.peers.get(node).write(asked)
-            done.addCallbacks(holds, under.failed, callbackArgs=(node,), errbackArgs=(node,))
-            done.addErrback(self._defect)
+        under = Under(round, lambda: self._written(key, round))
+        Offer(under, self.peers, self.prefer, write, self._defect).begin()
         return under
 
     def _written(self, key: bytes, round: WriteRound) -> None:
@@ -284,7 +246,7 @@ class Router:
                 problem = failed if isinstance(failed, TakoError) else problem
         raise problem
 
-    def _not_enough(self, what: str, under: _Under) -> Exception:
+    def _not_enough(self, what: str, under: Under) -> Exception:
         """What to tell whoever asked, when the level was not reached."""
         round = under.round
         for kind in (BadKey, ClockAhead):
@@ -309,7 +271,7 @@ class _Reading:
         replicas = placement.replicas(slot_of(key))
         self._router, self._key, self._body = router, key, body
         self.round = ReadRound(replicas, level or deployment.read_level, router.clock.limit())
-        self.under = _Under(self.round, lambda: router.read_done(key, self.round))
+        self.under = Under(self.round, lambda: router.read_done(key, self.round))
         self._bodies: dict[str, bytes] = {}
         self._left = router.order(replicas.nodes)
         asked: set[str] = set()

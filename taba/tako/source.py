@@ -29,8 +29,8 @@ from taba.wire.frame import decode_object
 CACHE = "configuration.json"
 MAX_BYTES = 16 * 1024 * 1024
 ASK_SECONDS = 5.0
-START_SECONDS = 30.0
-"""How long a start waits for a coordinator, when there is no copy on disk."""
+PATIENT_SECONDS = 10.0
+"""How long a start waits for a coordinator in silence, when there is no copy on disk; it waits on, and says so."""
 RENEWAL_SECONDS = 2.0
 """How long a read or write waits for a newer configuration."""
 
@@ -93,6 +93,10 @@ class ConfigurationSource:
     token: Callable[[], str | None] = lambda: None
     ask_node: Callable[[str], Deferred[Any]] | None = None
     """Asks a node for its configuration."""
+    place: Callable[[Configuration], Placement] = Placement
+    """Makes the placement of a configuration."""
+    say: Callable[[str], object] = lambda _: None
+    """Tells the operator."""
     _placement: Placement | None = field(default=None, init=False)
     _listeners: list[Callable[[Placement], object]] = field(factory=list, init=False)
     _renewals: list[Deferred[object]] = field(factory=list, init=False)
@@ -100,6 +104,8 @@ class ConfigurationSource:
     _asking: bool = field(default=False, init=False)
     _written: int = field(default=-1, init=False)
     """The highest version that was given to the disk, so that none is written over by an older one."""
+    _file: Configuration | None = field(default=None, init=False)
+    """What was in the file when it was read last: only a change of the file is a change."""
     _timer: Any = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     problem: str | None = field(default=None, init=False)
@@ -123,7 +129,9 @@ class ConfigurationSource:
     # ----------------------------------------------------------------------------------------------- start and stop
 
     async def start(self) -> Placement:
-        """Find a configuration; StartError, or ConfigurationError, when there is none."""
+        """Find a configuration: in the file, in the copy, or, however long that takes, at a coordinator. StartError, or
+        ConfigurationError, when the file or the copy has none.
+        """
         if self.read_file is not None:
             await self._adopt(self._from_file())
         else:
@@ -135,13 +143,14 @@ class ConfigurationSource:
         return self.placement()
 
     async def _first_answer(self) -> None:
-        until = self.reactor.seconds() + START_SECONDS
+        until = self.reactor.seconds() + PATIENT_SECONDS
         while not self._stopped:
             await self.refresh()
             if self._placement is not None:
                 return
             if self.reactor.seconds() >= until:
-                raise StartError(f"No coordinator gives a configuration, and there is no copy: {self.problem}.")
+                self.say(f"No coordinator gives a configuration, and there is no copy: {self.problem}. Waiting.")
+                until += 6 * PATIENT_SECONDS
             pause: Deferred[None] = Deferred()
             self.reactor.callLater(0.5, pause.callback, None)
             await pause
@@ -230,21 +239,23 @@ class ConfigurationSource:
         self.problem = problem
 
     def _from_file(self) -> Configuration:
+        """What the file says; under a version above that in force if the file has changed since it was read last."""
         assert self.read_file is not None
         try:
-            return read_text(self.read_file(), "the configuration")
+            read = read_text(self.read_file(), "the configuration")
         except OSError as problem:
             raise StartError(f"The configuration cannot be read: {problem.strerror}: {problem.filename}.")
+        last, self._file = self._file, read
+        if last is None or last == read or self._placement is None:
+            return read
+        own = self._placement.configuration
+        same = evolve(read, version=own.version) == own
+        return read if same else evolve(read, version=max(read.version, own.version + 1))
 
     async def _adopt(self, configuration: Configuration) -> None:
-        """Take a configuration that is newer; of a file also one that is only another one."""
-        if self._placement is not None:
-            own = self._placement.configuration
-            changed = self.read_file is not None and evolve(configuration, version=own.version) != own
-            if changed and configuration.version <= own.version:
-                configuration = evolve(configuration, version=own.version + 1)
-            if configuration.version <= own.version:
-                return
+        """Take a configuration that is newer."""
+        if self._placement is not None and configuration.version <= self.version:
+            return
         if configuration.version <= self._written:
             return
         before, self._written = self._written, configuration.version
@@ -260,7 +271,7 @@ class ConfigurationSource:
     def _put_in_force(self, configuration: Configuration) -> None:
         if self._stopped or (self._placement is not None and configuration.version <= self.version):
             return
-        self._placement = Placement(configuration)
+        self._placement = self.place(configuration)
         for listener in self._listeners:
             listener(self._placement)
         self._fire_renewals()

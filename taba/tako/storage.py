@@ -126,8 +126,8 @@ class SqliteRecords(Service):
         writer: Worker, reader: Worker, soon: Callable[[Callable[[], object]], object],
         cache_bytes: int = 0,
     ) -> None:  # fmt: skip
-        """`limit` gives the latest stamp that is accepted now; versions above it give way to others. `soon` calls a
-        function at the next turn of the reactor.
+        """`limit` gives the latest stamp that the clock here accepts (see `Write.limit`); `soon` calls a function at
+        the next turn of the reactor.
         """
         self.cache = RecordCache(cache_bytes)
         self.leaves = Leaves()
@@ -266,9 +266,9 @@ class SqliteRecords(Service):
             if body is None or len(body) != version.size or checksum_of(body) != version.checksum:
                 return fail(Damaged("the value is not the one that was announced"))
             value = self._take_value()
-        limit, size = self._limit(), len(body or b"")
+        limit, size, replaces = max(self._limit(), write.limit), len(body or b""), write.replaces
         self.cache.change_begins(key)
-        stored = self._change(lambda database: tables.write(database, key, version, value, body, limit), size)
+        stored = self._change(lambda database: tables.write(database, key, version, value, body, limit, replaces), size)
         known = Found(version, body) if size <= PIECE and write.upload is None else None
         return stored.addCallbacks(self._stored, self._unchanged, callbackArgs=(key, known), errbackArgs=(key,))
 

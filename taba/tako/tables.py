@@ -237,14 +237,16 @@ def unstage(database: sqlite3.Connection, value: int) -> None:
 
 
 def write(
-    database: sqlite3.Connection, key: bytes, version: Version, value: int, body: bytes | None, limit: int
-) -> Stored:
-    """Store a version, unless what is held is newer and not from the future, that is, not above `limit`. `body` is None
-    where the pieces of `value` are stored already.
+    database: sqlite3.Connection, key: bytes, version: Version, value: int, body: bytes | None, limit: int,
+    replaces: Version | None = None,
+) -> Stored:  # fmt: skip
+    """Store a version, unless what is held is newer, not from the future, that is, not above `limit`, and not what the
+    version replaces. `body` is None where the pieces of `value` are stored already.
     """
     slot = slot_of(key)
     held = _record(database, slot, key)
-    if held is not None and (held[0].stamp <= limit or version.stamp > limit) and not is_newer(version, held[0]):
+    kept = held is not None and (held[0].stamp <= limit or version.stamp > limit) and held[0] != replaces
+    if held is not None and kept and not is_newer(version, held[0]):
         if body is None and not version.tombstone:
             unstage(database, value)
         return Stored(held[0])

@@ -71,9 +71,10 @@ class Upload:
             if stamp is not None:
                 router.clock.observe(stamp)
             else:
-                # What was acknowledged before has to be older: a staged value cannot be stamped a second time.
-                known = await router.stat(self.key, None)
-                if known is not None:
+                # What was acknowledged before has to be older: a staged value cannot be stamped a second time. What the
+                # level of the write acknowledged, the same level finds.
+                known = await router.stat(self.key, level or router.placement().configuration.active.write_level)
+                if known is not None and known.version.stamp <= router.clock.limit():
                     router.clock.observe(known.version.stamp)
         except TakoError:
             self._remove()
@@ -85,6 +86,7 @@ class Upload:
         round = under.round
         assert isinstance(round, WriteRound)
         if verdict is Verdict.REACHED and router.placement() is placement:
+            router.clock.accepted(at)
             return Receipt(version, len(round.answered), len(round.replicas.nodes))
         problems = [*under.problems, *self._lost.values()]
         if any(isinstance(problem, DiskFull) for problem in problems):
@@ -96,7 +98,7 @@ class Upload:
     def _write(self, node: str, version: Version) -> Write | None:
         if node in self._lost or node not in self.replicas.nodes:
             return None
-        return Write(self.key, version, None, self.name)
+        return Write(self.key, version, None, self.name, self.router.clock.limit_of_others())
 
     def abort(self) -> None:
         """Forget it."""
@@ -107,5 +109,4 @@ class Upload:
     def _remove(self) -> None:
         for node in self.replicas.nodes:
             if node not in self._lost:
-                asked = self.router.peers.get(node).ask("unstage", {"upload": self.name})
-                asked.addErrback(lambda _: None)
+                self.router.peers.get(node).unstage(self.name).addErrback(lambda _: None)

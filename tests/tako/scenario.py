@@ -2,8 +2,9 @@
 
 Fourteen nodes: ten of them are the deployment `main` (five buckets), all of them `wide` (seven buckets). Writers and
 readers go through two proxies and through nodes. Meanwhile nodes crash and come back, are cut off, lose their disk
-(never two at a time before healing), have their disk full, their clocks step; a proxy's clock goes an hour ahead. A
-migration from `main` to `wide` runs through it, is promoted when its proof is complete, or rolled back.
+(never two at a time before healing), have their disk full, their clocks step; one at a time has a clock that is an hour
+ahead or ten minutes behind. A migration from `main` to `wide` runs through it, is promoted when its proof is complete,
+or rolled back.
 """
 
 from __future__ import annotations
@@ -139,11 +140,16 @@ class Scenario:
 
     def _step_clock(self) -> None:
         node = self.tako.world.nodes[self.random.choice([*self.tako.nodes, *self.tako.proxy_members])]
-        node.step_wall(self.random.uniform(-20, 20) - node.wall_offset)
+        if abs(node.wall_offset) < 100:
+            node.step_wall(self.random.uniform(-20, 20) - node.wall_offset)
 
-    def _far_ahead(self) -> None:
-        node = self.tako.world.nodes["p2"]
-        node.step_wall(3600.0 if node.wall_offset < 1000 else -node.wall_offset)
+    def _wrong_clock(self) -> None:
+        """One clock at a time is an hour ahead or ten minutes behind: that of a proxy or of any node."""
+        for node in self.tako.world.nodes.values():
+            if abs(node.wall_offset) > 100:
+                node.step_wall(-node.wall_offset)
+        node = self.tako.world.nodes[self.random.choice(["p2", *self.tako.nodes])]
+        node.step_wall(self.random.choice([3600.0, -600.0]) - node.wall_offset)
 
     def _fill_disk(self) -> None:
         disk = self.tako.world.nodes[self.random.choice(list(self.tako.nodes))].disk
@@ -177,7 +183,7 @@ class Scenario:
     def _faults(self) -> list[Callable[[], None]]:
         return [
             self._crash, self._crash, self._start_one, self._start_one, self._start_one, self._cut,
-            self._heal_network, self._heal_network, self._drop, self._step_clock, self._far_ahead, self._fill_disk,
+            self._heal_network, self._heal_network, self._drop, self._step_clock, self._wrong_clock, self._fill_disk,
         ]  # fmt: skip
 
     def _disturb(self, seconds: float) -> None:

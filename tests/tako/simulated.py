@@ -23,9 +23,11 @@ from twisted.internet.defer import Deferred
 
 from taba.process import Process as Machine
 from taba.running import Running
+from taba.tako.configuration import Configuration
 from taba.tako.coordinator import TakoCoordinator, make_coordinator
 from taba.tako.levels import Level
 from taba.tako.node import TakoNode, make_node
+from taba.tako.placement import Placement
 from taba.tako.proxy import TakoProxy, make_proxy
 from taba.tako.router import Receipt, Value
 from taba.tako.settings import CoordinatorSettings, NodeSettings, ProxySettings, Security
@@ -107,6 +109,7 @@ class MemoryTako:
     nodes: dict[str, Member] = field(factory=dict, init=False)
     proxy_members: dict[str, Member] = field(factory=dict, init=False)
     coordinator: Member = field(init=False)
+    _placements: dict[int, Placement] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.world = World(self.seed, keep_trace=self.keep_trace)
@@ -139,15 +142,26 @@ class MemoryTako:
             name, "var", (("c1", COORDINATOR),), update_seconds=self.update_seconds, max_ahead=self.max_ahead,
             security=INSECURE,
         )  # fmt: skip
-        make: Callable[[Machine], Any] = lambda process: self.make_node(settings, process)  # noqa: E731
+        make: Callable[[Machine], Any] = lambda process: self._placed(self.make_node(settings, process))  # noqa: E731
         self.nodes[name] = Member(self.world.node(name), running(make))
+
+    def _placed(self, service: Any) -> Any:
+        """Let all machines share the placements, which are the same on all of them, and take a while to make."""
+        service.source.place = self._place
+        return service
+
+    def _place(self, configuration: Configuration) -> Placement:
+        if configuration.version not in self._placements:
+            self._placements[configuration.version] = Placement(configuration)
+        placement = self._placements[configuration.version]
+        return placement if placement.configuration == configuration else Placement(configuration)
 
     def _add_proxy(self, name: str) -> None:
         settings = ProxySettings(
             name, "var", (("c1", COORDINATOR),), update_seconds=self.update_seconds, max_ahead=self.max_ahead,
             security=INSECURE, ports=(PROXY,), interface="0.0.0.0",
         )  # fmt: skip
-        make: Callable[[Machine], Any] = lambda process: make_proxy(settings, process)  # noqa: E731
+        make: Callable[[Machine], Any] = lambda process: self._placed(make_proxy(settings, process))  # noqa: E731
         self.proxy_members[name] = Member(self.world.node(name), running(make))
 
     def __enter__(self) -> MemoryTako:

@@ -54,10 +54,28 @@ class ClockTests(SynchronousTestCase):
     def test_never_repeats_when_the_wall_steps_back(self) -> None:
         """Every stamp is later than the last one, whatever the wall clock does."""
         stamps = [self.clock.now()]
-        for wall in (1_000.0, 990.0, 1_000.5, 3.0):
+        for wall in (1_000.0, 995.0, 1_000.5, 993.0):
             self.wall = wall
             stamps.append(self.clock.now())
         self.assertEqual(stamps, sorted(set(stamps)))
+
+    def test_a_clock_that_is_put_right_is_right_at_once(self) -> None:
+        """What nobody took, because the clock was far ahead, does not hold back what comes after it was put right; what
+        others accepted does, also when the clock falls behind.
+        """
+        self.wall = 5_000.0
+        self.clock.now()
+        self.wall = 1_000.0
+        self.assertEqual(self.clock.now(), 1_000_000_000)
+        self.clock.accepted(1_000_000_000)
+        self.wall = 900.0
+        self.assertEqual(self.clock.now(), 1_000_000_001)
+
+    def test_two_clocks_say_what_is_from_the_future(self) -> None:
+        """The limit of others is that of the most advanced one, and none where none is known."""
+        self.assertEqual(self.clock.limit_of_others(), MAX_STAMP)
+        self.clock.others = lambda: 100.0
+        self.assertEqual(self.clock.limit_of_others(), 1_110_000_000)
 
     def test_later_than_what_was_seen(self) -> None:
         """A stamp that was observed is left behind."""
@@ -217,7 +235,17 @@ class RoundTests(SynchronousTestCase):
         read = ReadRound(self.REPLICAS, Level.QUORUM, 20)
         read.found("a", version_of(21, b"y"))
         read.found("b", version_of(10, b"x"))
-        self.assertEqual(read.newest(), version_of(10, b"x"))
+        self.assertEqual((read.newest(), read.holders(), read.outdated()), (version_of(10, b"x"), ["b"], ["a"]))
+
+    def test_what_two_nodes_hold_is_not_from_the_future(self) -> None:
+        """A second node accepted it, so the clock here is behind: the version counts."""
+        read = ReadRound(self.REPLICAS, Level.ALL, 20)
+        for node, version in (("a", version_of(21, b"y")), ("b", version_of(10, b"x")), ("c", version_of(21, b"y"))):
+            read.found(node, version)
+        self.assertEqual((read.holders(), read.outdated()), (["a", "c"], ["b"]))
+        alone = ReadRound(Replicas.of(["a"], ["a"]), Level.QUORUM, 20)
+        alone.found("a", version_of(21, b"y"))
+        self.assertEqual(alone.newest(), version_of(21, b"y"))
 
     def test_a_read_tells_who_is_outdated(self) -> None:
         """The newest wins; those that had less, or nothing, are to be repaired."""

@@ -56,7 +56,7 @@ def unfenced(settings: NodeSettings, process: Machine) -> TakoNode:
     replica = node.replica
     node.replica = node.peers.own = node.answering.replica = UnfencedReplica(
         replica.node, replica.records, replica.clock, replica.seconds, replica.placement, replica.newer_elsewhere,
-        replica.noted,
+        replica.keep_notes,
     )  # fmt: skip
     return node
 

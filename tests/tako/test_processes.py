@@ -168,7 +168,9 @@ class WalkthroughTests(StageCase):
         cluster = self.tako("cluster", "tako-cluster", path, "-p", str(port), "-u", "2")
         cluster.start()
         self.ports = [where[1] for b in document["deployments"]["five"]["buckets"].values() for where in b.values()]
-        until(lambda: all(map(healthy, [*self.ports, port])), 120, "the cluster is up")
+        cluster.wait_for(
+            lambda: all(map(healthy, [*self.ports, port])), partial(self._why_not_up, cluster, [*self.ports, port]), 300
+        )
         wget, curl, fetch = blocks()
         killer = Killer(cluster, chance, self.ports)
         killer.start()
@@ -187,6 +189,14 @@ class WalkthroughTests(StageCase):
         self._all_agree()
         self.assertIn(cluster.stop(60), (0, -signal.SIGTERM))
         self.assertEqual(node_pids(os.getpid()), [])
+
+    def _why_not_up(self, cluster: RealProcess, ports: list[int]) -> str:
+        """Which ports do not answer, and the end of each process's log."""
+        logs = [
+            f"{log.parent.name}: {log.read_text(errors='replace')[-400:]}"
+            for log in sorted((cluster.folder / "tako-var").glob("*/log"))
+        ]
+        return "\n".join(["the cluster is up", f"no answer: {[p for p in ports if not healthy(p)]}", *logs])
 
     def _begin(self, path: str) -> int:
         status, text = self.cli("migrate", "begin", "-cfg", path, "seven")
