@@ -16,6 +16,7 @@ from twisted.application.service import IService
 from twisted.logger import FileLogObserver, formatEventAsClassicLogText, globalLogPublisher
 from twisted.python.usage import Options, UsageError
 
+from taba.binding import EndpointString, check_endpoints
 from taba.errors import SettingsError
 from taba.tako.clock import MAX_AHEAD
 from taba.tako.settings import DEFAULT_VAR, UPDATE_SECONDS, Security
@@ -45,6 +46,22 @@ def translate(arguments: Sequence[str]) -> list[str]:
         else:
             made.append(_LONG.get(word, word))
     return made + first
+
+
+class ListenOptions(Options):
+    """What commands with ports for clients take, mixed in."""
+
+    def opt_listen(self, value: str) -> None:
+        """Endpoint string of one more port for clients, such as ssl:8443:privateKey=KEY.pem:certKey=CERTIFICATE.pem;
+        may be given several times
+        """
+        self.setdefault("listened", []).append(str(EndpointString.parse(value).with_absolute_paths()))
+
+    def listened(self, security: Security) -> tuple[str, ...]:
+        """What was given; SettingsError for what cannot be listened on."""
+        endpoints = tuple(self.get("listened", ()))
+        check_endpoints(endpoints, token=security.token_file is not None, insecure=security.insecure)
+        return endpoints
 
 
 class MemberOptions(Options):

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.application.service import IService
 
-from taba.tako.command_line import MemberOptions, run_twistd, service_of
+from taba.tako.command_line import ListenOptions, MemberOptions, run_twistd, service_of
 from taba.tako.member import TLSMaker, own_address
 from taba.tako.node import make_node
 from taba.tako.placement import Placement
@@ -16,7 +16,7 @@ from taba.tako.reading import read_text
 from taba.tako.settings import NodeSettings
 
 
-class Options(MemberOptions):
+class Options(ListenOptions, MemberOptions):
     """Command line of a node."""
 
     synopsis = "-id n1 [-c HOST PORT]... [-cfg FILE] [-f DBFILE] [-v VARDIR] [-l LOG] [-u SECONDS]"
@@ -43,6 +43,7 @@ class Options(MemberOptions):
             self["update"],
             self["max-ahead"],
             self.security(),
+            self.listened(self.security()),
             database=name,
             database_folder=folder,
             cache_bytes=max(0, self["cache"]) * 1024 * 1024,

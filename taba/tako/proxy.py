@@ -18,6 +18,7 @@ class TakoProxy(Member):
     async def open(self, placement: Placement) -> None:
         """Open the ports."""
         endpoints = [tcp_endpoint(self.settings.interface, port) for port in self.settings.ports]
+        endpoints += self.settings.listen
         await self.serve(endpoints, proxy_tree(self))
         assert self.listening is not None
         self.process.say(f"Tako proxy {self.settings.name}: clients on {', '.join(self.listening.urls())}. Ready.")

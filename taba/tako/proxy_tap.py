@@ -9,7 +9,7 @@ from twisted.application.service import IService
 from twisted.python.usage import UsageError
 
 from taba.binding import check_endpoints, tcp_endpoint
-from taba.tako.command_line import MemberOptions, port_of, run_twistd, service_of
+from taba.tako.command_line import ListenOptions, MemberOptions, port_of, run_twistd, service_of
 from taba.tako.member import TLSMaker
 from taba.tako.node_tap import raise_missing
 from taba.tako.proxy import make_proxy
@@ -17,7 +17,7 @@ from taba.tako.reading import read_text
 from taba.tako.settings import ProxySettings
 
 
-class Options(MemberOptions):
+class Options(ListenOptions, MemberOptions):
     """Command line of a proxy."""
 
     synopsis = "-id p1 -p 8080 [-c HOST PORT]... [-cfg FILE] [-v VARDIR] [-l LOG] [-u SECONDS]"
@@ -44,9 +44,10 @@ class Options(MemberOptions):
             read_text(text, self["cfg"])
         elif not self["coordinators"]:
             raise_missing()
-        if not self["ports"]:
-            raise UsageError("-p is missing: on which port?")
         security = self.security()
+        listen = self.listened(security)
+        if not self["ports"] and not listen:
+            raise UsageError("-p is missing: on which port?")
         TLSMaker(security)
         check_endpoints(
             [tcp_endpoint(self["interface"], port) for port in self["ports"]],
@@ -61,6 +62,7 @@ class Options(MemberOptions):
             self["update"],
             self["max-ahead"],
             security,
+            listen,
             ports=tuple(self["ports"]),
             interface=self["interface"],
         )

@@ -38,6 +38,8 @@ class MemberSettings:
     update_seconds: float = UPDATE_SECONDS
     max_ahead: float = MAX_AHEAD
     security: Security = Security()
+    listen: tuple[str, ...] = ()
+    """Endpoint strings of more ports for clients, TLS ones for example."""
 
 
 @frozen

@@ -14,14 +14,8 @@ SUITES = {
     "sim": ("-m", "twisted.trial", "--temp-directory=_trial_sim", "tests.cluster", "tests.mutants"),
     "redis": ("-m", "tests.redis"),
     "processes": ("-m", "tests.processes"),
-    "tako": (
-        "-m", "twisted.trial", "--temp-directory=_trial_tako",
-        *(f"tests.tako.test_{name}" for name in (
-            "cli", "cluster", "core", "http", "mutants", "reading", "replicas", "seeds", "storage",
-        )),
-    ),
-}  # fmt: skip
-"""Of tako all but its cluster of real processes, which wants the machine for itself: `tox -e tako` has it."""
+    "tako": ("-m", "twisted.trial", "--temp-directory=_trial_tako", "tests.tako"),
+}
 
 
 def main(names: Sequence[str]) -> int:

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from taba.tako.coordinator import make_coordinator
 from taba.tako.errors import ConfigurationError, Unreachable
 from taba.tako.levels import Level
-from taba.tako.settings import CoordinatorSettings
+from taba.tako.node import make_node
+from taba.tako.settings import CoordinatorSettings, NodeSettings
 from taba.testing.machine import running
 from tests.tako.case import LARGE, ClusterCase
 from tests.tako.contracts.peer import PeerContract
@@ -70,6 +71,40 @@ class ConfigurationTests(ClusterCase):
         self.assertEqual(self.tako.node("n1").source.version, newest)
 
 
+class FileTests(SynchronousTestCase):
+    """Nodes that read a file each, without a coordinator."""
+
+    def test_files_may_change_one_after_the_other(self) -> None:
+        """The node whose file was changed first tells the other, which does not go back to its own file."""
+        with MemoryTako(1, document(main=deployment(1))) as tako:
+            files = {name: json.dumps(tako.configuration) for name in ("n1", "n2")}
+            for name in files:
+                tako.nodes[name] = from_file(tako, name, files)
+            for name in files:
+                tako.nodes[name].start()
+            tako.world.run_until(lambda: len(tako.up()) == 2, 60.0)
+            tako.world.advance(8.0)
+            changed = {**tako.configuration, "deployments": {"main": deployment(1, healing_rate=77)}}
+            files["n1"] = json.dumps(changed)
+            tako.world.advance(8.0)
+            tako.world.result_of(tako.node("n1").router.put(b"k", b"1", None, Level.ONE))
+            tako.world.advance(30.0)
+            rates = [tako.node(name).source.placement().configuration.active.healing_rate for name in files]
+            self.assertEqual(rates, [77.0, 77.0])
+            files["n2"] = files["n1"]
+            before = tako.node("n1").source.version
+            tako.world.advance(30.0)
+            self.assertEqual({tako.node(name).source.version for name in files}, {before})
+
+
+def from_file(tako: MemoryTako, name: str, files: dict[str, str]) -> Member:
+    """A node that reads its own file."""
+    settings = NodeSettings(
+        name, "var", read_file=lambda: files[name], update_seconds=5.0, security=INSECURE
+    )  # fmt: skip
+    return Member(tako.world.nodes[name], running(lambda process: make_node(settings, process)))
+
+
 class CoordinatorsTests(SynchronousTestCase):
     """More than one coordinator."""
 
@@ -116,6 +151,12 @@ class LinkTests(ClusterCase):
         world.network.heal()
         world.advance(8.0)
         self.assertIsNone(world.result_of(peer.read(b"k", True)))
+
+    def test_a_node_that_the_configuration_does_not_know(self) -> None:
+        """It cannot be reached, and says why."""
+        unknown = self.tako.proxy().peers.get("n99")
+        failed = self.assertRaises(Unreachable, self.tako.world.result_of, unknown.read(b"k", True))
+        self.assertEqual(failed.reason, "the configuration does not know it")
 
     def test_garbage_ends_the_connection_and_is_counted(self) -> None:
         """Who speaks something else is told so; the node goes on."""
@@ -169,7 +210,17 @@ class RemotePeerTests(OwnPeerTests):
 
 
 class StartTests(SynchronousTestCase):
-    """Starts that fail."""
+    """Starts that fail, or wait."""
+
+    def test_a_start_waits_for_a_coordinator(self) -> None:
+        """However late it comes: the node says what it waits for, and begins when it can."""
+        with MemoryTako(1, document(main=deployment(1)), keep_trace=True) as tako:
+            tako.nodes["n1"].start()
+            tako.world.advance(300.0)
+            self.assertTrue(tako.nodes["n1"].up)
+            self.assertEqual(tako.up(), [])
+            tako.coordinator.start()
+            tako.world.run_until(lambda: tako.up() == ["n1"], 10.0)
 
     def _start_one(self, tako: MemoryTako, name: str) -> str:
         """Start a node that cannot; what it says."""

@@ -6,6 +6,7 @@ REAL: subprocesses, sockets and real time. TABA_TAKO_FILES says how many files g
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
@@ -16,6 +17,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import urllib.request
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,21 +33,36 @@ FILES = int(os.environ.get("TABA_TAKO_FILES", "300"))
 LARGEST = 100 * 1024 * 1024
 """Bytes of all files together, in CI."""
 SEED = int(os.environ.get("TABA_TAKO_SEED", "1000"))
-KILL_SECONDS = 2.5
+KILL_SECONDS = 3.0
+KILLS = max(6, FILES // 30)
+"""At most."""
 _RUN = "import sys; from taba.tako.command_line import run_twistd; run_twistd(sys.argv[1], sys.argv[2:])"
+_HEEDFUL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+"""Ctrl-C counts, though the test run may have been started with it ignored, as shells do with what runs behind them."""
 _CLI = "import sys; from taba.tako.cli import run; run()"
 
 
-def ten_nodes() -> dict[str, Any]:
-    """Ten nodes on free ports: five buckets of two, and seven buckets of one or two for the migration."""
-    nodes = {f"n{n}": ["localhost", free_port(), free_port()] for n in range(1, 11)}
+def free_ports(count: int) -> list[int]:
+    """So many different ports."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return sorted(ports)
+
+
+def ten_nodes() -> tuple[dict[str, Any], int]:
+    """Ten nodes on free ports, five buckets of two, and seven buckets of one or two for the migration; and a port for
+    the proxy.
+    """
+    proxy, master, *ports = free_ports(22)
+    nodes = {f"n{n}": ["localhost", *ports[2 * n - 2 : 2 * n]] for n in range(1, 11)}
 
     def deployment(spread: list[list[int]]) -> dict[str, Any]:
         buckets = {f"b{b}": {f"n{n}": nodes[f"n{n}"] for n in each} for b, each in enumerate(spread, 1)}
         return {"read_repair": True, "background_healing": True, "background_healing_interval": "0:00:20",
                 "hash": {"buckets_per_key": 2}, "buckets": buckets}  # fmt: skip
 
-    return {
+    document = {
         "active_deployment": "five",
         "target_deployment": "five",
         "deployments": {
@@ -53,8 +70,9 @@ def ten_nodes() -> dict[str, Any]:
             "seven": deployment([[1, 2], [3, 4], [5, 6], [7], [8], [9], [10]]),
         },
         "master_coordinator": "c1",
-        "coordinators": {"c1": ["localhost", free_port()]},
+        "coordinators": {"c1": ["localhost", master]},
     }
+    return document, proxy
 
 
 def make_files(folder: Path, count: int, chance: random.Random) -> int:
@@ -122,7 +140,7 @@ class Killer(threading.Thread):
         """See `threading.Thread`."""
         while not self._told.wait(KILL_SECONDS):
             pids = node_pids(self._cluster.pid)
-            if pids and all(map(healthy, self._ports)):
+            if pids and self.killed < KILLS and all(map(healthy, self._ports)):
                 os.kill(self._chance.choice(pids), signal.SIGKILL)
                 self.killed += 1
 
@@ -132,16 +150,21 @@ class Killer(threading.Thread):
         self.join()
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started, and that run."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def node_pids(cluster: int) -> list[int]:
     """The nodes that a tako-cluster has running."""
     found = []
-    for pid in Path(f"/proc/{cluster}/task/{cluster}/children").read_text().split():
+    for pid in children_of(cluster):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         if b"tako-node" in words:
-            found.append(int(pid))
+            found.append(pid)
     return found
 
 
@@ -158,19 +181,20 @@ class WalkthroughTests(StageCase):
 
     def test_files_go_in_and_come_out(self) -> None:
         """Every file comes back byte for byte, while nodes are killed and keys move from five buckets to seven."""
-        chance, document = random.Random(SEED), ten_nodes()
+        chance, (document, port) = random.Random(SEED), ten_nodes()
         folder = self.stage.place("files")
         total = make_files(folder, FILES, chance)
         if FILES <= 300:
             self.assertLess(total, LARGEST)
-        path, port = self.settings("cluster", document), free_port()
+        path = self.settings("cluster", document)
         self.proxy = port
-        cluster = self.tako("cluster", "tako-cluster", path, "-p", str(port), "-u", "2")
+        cluster: RealProcess = self.stage.command(
+            "cluster", "-c", _HEEDFUL + _RUN, "tako-cluster", path, "-p", str(port), "-u", "2"
+        )
         cluster.start()
         self.ports = [where[1] for b in document["deployments"]["five"]["buckets"].values() for where in b.values()]
-        cluster.wait_for(
-            lambda: all(map(healthy, [*self.ports, port])), partial(self._why_not_up, cluster, [*self.ports, port]), 300
-        )
+        for each in (port, *self.ports):
+            cluster.wait_for(partial(healthy, each), partial(self._why_not_up, cluster, [*self.ports, port]), 300)
         wget, curl, fetch = blocks()
         killer = Killer(cluster, chance, self.ports)
         killer.start()
@@ -183,12 +207,20 @@ class WalkthroughTests(StageCase):
         until(lambda: all(map(healthy, self.ports)), 60, "all nodes are up again")
         status, text = self.cli("migrate", "promote", "-cfg", path, "--wait", "240")
         self.assertEqual(status, 0, text)
-        self._shell(fetch, folder)
+        self._compare(folder)
         print(f"{FILES} files of {total:,} bytes, {killer.killed} nodes killed", file=sys.stderr)
         self.assertGreater(killer.killed, 0)
         self._all_agree()
-        self.assertIn(cluster.stop(60), (0, -signal.SIGTERM))
-        self.assertEqual(node_pids(os.getpid()), [])
+        self._interrupt(cluster)
+
+    def _interrupt(self, cluster: RealProcess) -> None:
+        """Ctrl-C, which reaches all processes, ends all of them."""
+        pids = [cluster.pid, *children_of(cluster.pid)]
+        self.assertEqual(len(pids), 13)
+        for pid in pids:
+            os.kill(pid, signal.SIGINT)
+        self.assertIn(cluster.ended(60), (0, -signal.SIGINT))
+        self.assertEqual([pid for pid in pids if Path(f"/proc/{pid}").exists()], [])
 
     def _why_not_up(self, cluster: RealProcess, ports: list[int]) -> str:
         """Which ports do not answer, and the end of each process's log."""
@@ -215,6 +247,18 @@ class WalkthroughTests(StageCase):
         # curl tells of errors that it tries again after.
         wrong = [line for line in said if "not stored" in line or "differ" in line or "EOF" in line or "cmp" in line]
         self.assertEqual((done.returncode, wrong), (0, []), "\n".join(said[-20:]))
+
+    def _compare(self, folder: Path) -> None:
+        """Every file is what the proxy gives under its name."""
+        proxy = http.client.HTTPConnection("localhost", self.proxy, timeout=60)
+        wrong = []
+        for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+            proxy.request("GET", f"/values/{path.relative_to(folder)}")
+            answer = proxy.getresponse()
+            if (answer.status, answer.read()) != (200, path.read_bytes()):
+                wrong.append((path.name, answer.status))
+        proxy.close()
+        self.assertEqual(wrong, [])
 
     def _all_agree(self) -> None:
         """After healing no node has anything that is not its own, or lacks anything."""
@@ -274,7 +318,7 @@ class StartTests(StageCase):
 
     def test_a_coordinator_reads_its_file_again(self) -> None:
         """SIGUSR1 hands out a change under a higher version; a mistake changes nothing."""
-        document = {**ten_nodes()}
+        document, _ = ten_nodes()
         path = Path(self.settings("coordinated", document))
         port = document["coordinators"]["c1"][1]
         coordinator = self.tako("c1", "tako-coordinator", "-id", "c1", "-cfg", str(path))
@@ -301,7 +345,8 @@ class StartTests(StageCase):
     def test_tokens_and_tls_between_nodes(self) -> None:
         """With a token and certificates nodes replicate over TLS; who shows no token gets nothing."""
         certificate, authority, token = self._secrets()
-        http, internal = [free_port(), free_port()], [free_port(), free_port()]
+        *ports, secure = free_ports(5)
+        http, internal = ports[:2], ports[2:]
         nodes = {f"n{n + 1}": ["localhost", http[n], internal[n]] for n in range(2)}
         deployment = {"write_level": "all", "buckets": {"b1": nodes}}
         path = self.settings("secret", {"active_deployment": "s", "deployments": {"s": deployment}})
@@ -309,6 +354,7 @@ class StartTests(StageCase):
             self.tako(
                 name, "tako-node", "-id", name, "-cfg", path, "-v", "var", "--token-file", str(token),
                 "--tls-key", str(certificate), "--tls-ca", str(authority),
+                *(("--listen", f"ssl:{secure}:privateKey={certificate}:certKey={certificate}") if name == "n1" else ()),
             ).start()  # fmt: skip
         until(lambda: all(map(healthy, http)), 60, "both nodes are up")
         self.assertEqual(ask(http[0], "/values/k", b"1", "localhost").status, 401)
@@ -321,6 +367,9 @@ class StartTests(StageCase):
         with socket.create_connection(("localhost", internal[0]), 10) as plain:
             with context.wrap_socket(plain, server_hostname="localhost") as wrapped:
                 self.assertIn(wrapped.version(), ("TLSv1.2", "TLSv1.3"))
+        asked = urllib.request.Request(f"https://localhost:{secure}/values/k", headers=shown)
+        with urllib.request.urlopen(asked, timeout=20, context=context) as answer:
+            self.assertEqual(answer.read(), b"1")
 
     def _secrets(self) -> tuple[Path, Path, Path]:
         """A certificate for localhost with its key, the authority's, and a token."""

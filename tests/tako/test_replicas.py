@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from taba.tako.errors import DiskFull, NotEnough, Refused
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+
+from taba.tako.copying import copy
+from taba.tako.errors import DiskFull, NotEnough, Refused, Unreachable
 from taba.tako.interfaces import Write
 from taba.tako.levels import Level
-from taba.tako.records import PIECE, version_of
+from taba.tako.records import PIECE, Version, version_of
 from tests.tako.case import LARGE, ClusterCase
 from tests.tako.simulated import HTTP, deployment, document
+
+
+class BreaksOff:
+    """Records whose second piece never comes."""
+
+    def __init__(self, records: Any) -> None:
+        self.read = records.read
+
+    def piece(self, key: bytes, version: Version, number: int) -> Deferred[bytes]:
+        """See `IRecords`."""
+        return fail(Unreachable("n1", "it went away"))
+
+
+def _copied(key: bytes, source: Any, sink: Any) -> Deferred[Any]:
+    return Deferred.fromCoroutine(copy(key, source, sink, lambda: "upload"))
+
+
+def _pieces(database: Any) -> Any:
+    return database.execute("SELECT count(*) FROM pieces").fetchone()[0]
 
 
 class ReplicaTests(ClusterCase):
@@ -28,19 +52,6 @@ class ReplicaTests(ClusterCase):
         self.tako.nodes["n4"].crash()
         self.assertEqual(self.ask(b"GET", "/values/k")[0], 503)
         self.assertEqual(self.ask(b"GET", "/values/k?level=one")[0], 503)
-
-    def test_a_node_that_was_down_gets_what_it_missed(self) -> None:
-        """Writes are noted for it, and handed to it when it is back, without healing."""
-        self.tako.nodes["n2"].crash()
-        for number in range(20):
-            self.tako.put(b"%d" % number, LARGE if number == 7 else b"x")
-        self.tako.delete(b"3")
-        self.tako.nodes["n2"].start()
-        self.tako.world.run_until(self.tako.ready, 60.0)
-        self.tako.world.advance(12.0)
-        self.assertEqual(self.tako.differences(), [])
-        self.assertEqual(sum(self.tako.node("n2").records.leaves.counts), 20)
-        self.assertEqual(sum(sum(self.tako.node(n).records.noted().values()) for n in self.tako.nodes), 0)
 
     def test_read_repair(self) -> None:
         """A get gives the newest, and those that had less come to have it."""
@@ -88,6 +99,47 @@ class ReplicaTests(ClusterCase):
         found = self.tako.world.result_of(self.tako.node("n3").records.read(b"k", True))
         self.assertEqual(found.body if found else None, b"good")
 
+    def test_a_damaged_value_stays_while_nobody_has_it(self) -> None:
+        """Its version goes on hiding older ones: a get fails rather than give what was replaced.
+        """
+        self.tako.put(b"k", b"old", level=Level.ALL)
+        for node in ("n2", "n3", "n4"):
+            self.tako.nodes[node].crash()
+        self.tako.put(b"k", b"new", level=Level.ONE)
+        self._damage("n1")
+        self.tako.node("n1").records.cache.max_bytes = 0
+        self.tako.node("n1").records.cache.change_begins(b"k")
+        self.tako.node("n1").records.cache.change_ended(b"k", None)
+        self.tako.heal()
+        for node in ("n2", "n3"):
+            self.tako.nodes[node].start()
+        self.tako.world.run_until(lambda: {"n2", "n3"} <= set(self.tako.up()), 60.0)
+        self.tako.world.advance(8.0)
+        for asked in ("n1", "n2"):
+            self.assertEqual(self.ask(b"GET", "/values/k", host=asked, port=HTTP)[0], 503)
+        self.assertEqual(self.tako.node("n1").healing.progress.damaged, 1)
+
+    def _damage(self, node: str) -> None:
+        database = self.tako.world.nodes[node].disk.folder("var").database("tako.db")
+        database.execute("UPDATE pieces SET body = x'00'")
+        database.close()
+
+    def test_a_copy_that_breaks_off_leaves_nothing(self) -> None:
+        """A large value whose source goes away is forgotten where it was going."""
+        self._one_has(b"large", LARGE)
+        sink = self.tako.node("n2").records
+        source = BreaksOff(self.tako.node("n1").records)
+        self.assertRaises(Unreachable, self.tako.world.result_of, _copied(b"large", source, sink))
+        self.assertEqual(sink._uploads, {})
+        self.assertEqual(self.tako.world.result_of(sink._query(_pieces)), 0)
+
+    def test_a_large_value_at_level_one(self) -> None:
+        """With one node of four a value of several pieces is stored, as a small one is."""
+        for node in ("n2", "n3", "n4"):
+            self.tako.nodes[node].crash()
+        self.assertEqual(self.ask(b"POST", "/values/large?level=one", LARGE)[0], 200)
+        self.assertEqual(self.ask(b"GET", "/values/large?level=one")[1], LARGE)
+
     def test_deleted_keys_do_not_return(self) -> None:
         """A node that missed a delete, and comes back within the longest partition, does not bring the key back."""
         self.tako.put(b"k", b"1", level=Level.ALL)
@@ -113,6 +165,25 @@ class ReplicaTests(ClusterCase):
         for node in self.tako.nodes:
             self.tako.world.nodes[node].disk.fill(False)
         self.assertEqual(self.ask(b"POST", "/values/other", bytes(100_000))[0], 200)
+
+
+class HintTests(ClusterCase):
+    """Hints, where nothing else repairs."""
+
+    configuration = document(main=deployment(2, background_healing=False))
+
+    def test_a_node_that_was_down_gets_what_it_missed(self) -> None:
+        """Writes are noted for it, and handed to it when it is back, without healing."""
+        self.tako.nodes["n2"].crash()
+        for number in range(20):
+            self.tako.put(b"%d" % number, LARGE if number == 7 else b"x")
+        self.tako.delete(b"3")
+        self.tako.nodes["n2"].start()
+        self.tako.world.run_until(self.tako.ready, 60.0)
+        self.tako.world.advance(12.0)
+        self.assertEqual(self.tako.differences(), [])
+        self.assertEqual(sum(self.tako.node("n2").records.leaves.counts), 20)
+        self.assertEqual(sum(sum(self.tako.node(n).records.noted().values()) for n in self.tako.nodes), 0)
 
 
 class ThriftyTests(ClusterCase):
@@ -187,6 +258,23 @@ class TombstoneTests(ClusterCase):
         return sum(sum(self.tako.node(name).records.leaves.counts) for name in self.tako.up())
 
 
+class SmallClockTests(ClusterCase):
+    """A wrong clock among three nodes, which know two others each."""
+
+    configuration = document(main=deployment(1, {"b1": ["n1", "n2", "n3"]}))
+
+    def test_a_clock_far_behind_goes_by_the_other_two(self) -> None:
+        """A node ten minutes behind reads and writes as the others do, and takes nothing of its own for the future."""
+        self.tako.put(b"k", b"1", level=Level.ALL)
+        self.tako.world.nodes["n3"].step_wall(-600.0)
+        self.assertEqual(self.ask(b"GET", "/values/k", host="n3", port=HTTP)[1], b"1")
+        self.tako.world.advance(5.0)
+        self.assertEqual(self.ask(b"POST", "/values/k", b"2", host="n3", port=HTTP)[0], 200)
+        self.tako.heal()
+        self.assertEqual((self.tako.get(b"k", level=Level.ALL) or self).body, b"2")  # type: ignore[union-attr]
+        self.assertEqual(self.tako.differences(), [])
+
+
 class ClockTests(ClusterCase):
     """Clocks that are wrong."""
 
@@ -224,15 +312,22 @@ class ClockTests(ClusterCase):
         self.assertEqual(found.body if found else None, b"now")
 
     def test_a_nodes_clock_far_ahead_hides_nothing(self) -> None:
-        """A record that a node an hour ahead stamped for itself is not seen by others, and the next write replaces it.
+        """What a node an hour ahead stamps is refused by the others, replaces nothing on it, and is seen nowhere; where
+        it was enough alone, it is not seen by others, and the next write replaces it.
         """
         self.tako.put(b"k", b"1", level=Level.ALL)
         self.tako.world.nodes["n1"].step_wall(3600.0)
         failed = self.tako.node("n1").router.put(b"k", b"future")
         self.assertRaises(Refused, self.tako.world.result_of, failed)
+        kept = self.tako.world.result_of(self.tako.node("n1").records.read(b"k", True))
+        self.assertEqual(kept.body if kept else None, b"1")
         found = self.tako.get(b"k", level=Level.ALL)
         self.assertEqual(found.body if found else None, b"1")
+        version = version_of(self.tako.node("n1").clock.now(), b"future")
+        self.tako.world.result_of(self.tako.node("n1").records.write(Write(b"k", version, b"future")))
         self.tako.world.nodes["n1"].step_wall(-3600.0)
+        seen = self.tako.get(b"k", level=Level.ALL)
+        self.assertEqual(seen.body if seen else None, b"1")
         self.tako.put(b"k", b"2", level=Level.ALL)
         self.tako.heal()
         self.assertEqual(self.tako.differences(), [])

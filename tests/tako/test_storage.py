@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -15,10 +17,14 @@ from taba.errors import StartError
 from taba.store.folder import open_folder
 from taba.tako.errors import DiskFull, StorageFailed
 from taba.tako.interfaces import Write
-from taba.tako.records import version_of
+from taba.tako.records import tombstone, version_of
 from taba.tako.storage import SqliteRecords
 from taba.testing.disk import MemoryDisk
 from tests.tako.contracts.records import RecordsContract
+
+
+def _pragma(name: str, database: sqlite3.Connection) -> object:
+    return database.execute(f"PRAGMA {name}").fetchone()[0]
 
 
 class Inline:
@@ -173,6 +179,20 @@ class MemoryStorageTests(RecordsContract, StorageCase):
         self.result(records.drop(b"k", version_of(2, b"2")))
         self.assertIsNone(self.result(records.read(b"k", True)))
 
+    def test_an_answer_means_that_it_is_on_the_disk(self) -> None:
+        """What was answered is there after a power cut in the moment of the answer; an older value is not there again.
+        """
+        records = self.open()
+        self.result(self._write(records, b"k", 1, b"old"))
+        self.result(self._write(records, b"k", 2, b"new"))
+        self.result(records.write(Write(b"gone", tombstone(3))))
+        self.disk.crash()
+        self.opened.clear()
+        self.turns.clear()
+        again = self.open()
+        self.assertEqual(self.result(again.read(b"k", True)).body, b"new")
+        self.assertEqual(self.result(again.read(b"gone", True)).version, tombstone(3))
+
     def test_many_in_one_commit(self) -> None:
         """All that is asked in one turn is one transaction."""
         records = self.open()
@@ -186,6 +206,14 @@ class MemoryStorageTests(RecordsContract, StorageCase):
 
 class FolderStorageTests(RecordsContract, StorageCase):
     """In a real folder."""
+
+    def test_commits_are_synced(self) -> None:
+        """SQLite writes ahead, and syncs at every commit."""
+        records = self.open()
+        told = [
+            self.result(records._changes.ask(partial(_pragma, name))) for name in ("journal_mode", "synchronous")
+        ]
+        self.assertEqual(told, ["wal", 2])
 
     def folder(self) -> Any:
         """See `StorageCase`."""
