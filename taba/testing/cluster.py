@@ -20,7 +20,7 @@ A process that ends by itself (it cannot start while its disk is full, say) is s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 SERVER_PORT = 8300
 AGENT_PORT = 8279
+ALL_ROLES = "fe,be"
 
 
 @define(eq=False)
@@ -75,6 +76,8 @@ class MemoryCluster:
     keep_trace: bool = False
     server_settings: dict[str, Any] = field(factory=dict)
     """Further fields of the servers' `ServerSettings`."""
+    roles: Sequence[str] = ()
+    """SERVER_ROLES of the first servers; the others have all."""
     world: World = field(init=False)
     servers: list[ServerMember] = field(factory=list, init=False)
     agents: list[AgentMember] = field(factory=list, init=False)
@@ -84,7 +87,7 @@ class MemoryCluster:
         self.world = World(self.seed, keep_trace=self.keep_trace)
         self._add_store()
         for number in range(1, self.server_count + 1):
-            self._add_server(f"server-{number}")
+            self.add_server(f"server-{number}", *self.roles[number - 1 : number])
         for number in range(1, self.agent_count + 1):
             self.add_agent(f"agent-{number}")
         for number in range(1, self.application_count + 1):
@@ -100,8 +103,10 @@ class MemoryCluster:
         """DB_SETTINGS of the servers."""
         return DatabaseSettings(vbuckets=self.vbuckets)
 
-    def _add_server(self, name: str) -> None:
+    def add_server(self, name: str, roles: str = ALL_ROLES) -> ServerMember:
+        """One more server, not started yet."""
         settings = ServerSettings(
+            roles=roles,
             port=SERVER_PORT,
             interface="0.0.0.0",
             agent_port=AGENT_PORT,
@@ -112,7 +117,9 @@ class MemoryCluster:
             insecure=True,
             **self.server_settings,
         )
-        self.servers.append(ServerMember(self.world.node(name), running(partial(make_server, settings))))
+        member = ServerMember(self.world.node(name), running(partial(make_server, settings)), settings=settings)
+        self.servers.append(member)
+        return member
 
     def __enter__(self) -> Self:
         return self
@@ -130,8 +137,8 @@ class MemoryCluster:
         return self.servers[0]
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """SERVER_ENDPOINTS of agents."""
-        return tuple(Endpoint(each.name, SERVER_PORT) for each in self.servers)
+        """SERVER_ENDPOINTS of agents that are added now."""
+        return tuple(Endpoint(each.name, SERVER_PORT) for each in self.servers if "fe" in each.settings.roles)
 
     def add_agent(self, name: str, disk: MemoryDisk | None = None) -> AgentMember:
         """One more standalone agent, not started yet; on `disk`, for a twin of another."""
@@ -143,7 +150,7 @@ class MemoryCluster:
             spool=SPOOL,
             insecure=True,
         )
-        member = AgentMember(self.world.node(name, disk), running(partial(make_agent, settings)))
+        member = AgentMember(self.world.node(name, disk), running(partial(make_agent, settings)), settings=settings)
         self.agents.append(member)
         return member
 

@@ -15,7 +15,6 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 
 from taba.agent.service import Agent
-from taba.agent_tap import StandaloneAgent
 from taba.client.api import Client
 from taba.client.engines.twisted import TwistedEngine
 from taba.client.sender import Answer, Post, Sender, Wait
@@ -78,6 +77,8 @@ class Member(Host):
     """A machine that runs what `make` makes: production code, as twistd would run it."""
 
     make: Callable[[Process], IService]
+    settings: Any = field(default=None, kw_only=True)
+    """What it was made with, if that was settings."""
 
     def _begin(self) -> None:
         self.node.start(self.make)
@@ -97,8 +98,8 @@ class AgentMember(Member):
     @property
     def agent(self) -> Agent | None:
         """The agent itself; None when none runs."""
-        service = self.service
-        return service.agent if isinstance(service, StandaloneAgent) else None
+        agent: Agent | None = getattr(self.service, "agent", None)  # whichever release's it is
+        return agent
 
     @property
     def spool_folder(self) -> str:
@@ -118,8 +119,8 @@ class ServerMember(Member):
     @property
     def server(self) -> EmbeddedServer | None:
         """The service itself; None when none runs."""
-        service = self.service
-        return service if isinstance(service, EmbeddedServer) else None
+        service: EmbeddedServer | None = self.service
+        return service if hasattr(service, "server") else None  # whichever release's it is
 
     @property
     def agent(self) -> Agent | None:

@@ -43,6 +43,8 @@ from taba.testing.transport import MemoryTransport
 _LOOPBACK_NAMES = frozenset(("localhost", LOOPBACK, "::1"))
 _ANY_INTERFACE = frozenset(("", "0.0.0.0", "::"))
 _FIRST_EPHEMERAL_PORT = 32768
+SMALL = 512
+"""Bytes; what is sent and is no longer than this is cut more rarely."""
 _DATE_LINE = re.compile(rb"\r\nDate: [^\r\n]*")
 
 
@@ -346,10 +348,12 @@ class MemoryNetwork:
     # -------------------------------------------------------------------------------- for the ends and their pipes
 
     def chunk_length(self, available: int) -> int:
-        """How many of `available` bytes arrive together: often all, at times any number, now and then very few."""
-        limit = min(available, self.max_chunk)
+        """How many of `available` bytes arrive together: often all, at times any number, now and then very few. What
+        is small is cut more rarely: most of what is sent is small, and what cutting it shows is soon seen.
+        """
+        limit = available if available < self.max_chunk else self.max_chunk
         kind = self.random.random()
-        if kind < 0.6:
+        if kind < (0.6 if limit > SMALL else 0.92):
             return limit
         return self.random.randint(1, limit if kind < 0.9 else min(limit, 16))
 

@@ -335,6 +335,10 @@ class RedisCluster(MemoryCluster):
                 each.sentinel.wake()
         super().heal()
 
+    def has_all(self) -> bool:
+        """Whether the shards are whole, their leases can be had, and all servers are there."""
+        return not self._unrest_of_store() and all(each.ready for each in self.servers)
+
     def unrest(self) -> list[str]:
         """What is not at rest, in words; shards first."""
         return self._unrest_of_store() + super().unrest()

@@ -22,6 +22,8 @@ from tests.cluster.oracle import Oracle
 from tests.cluster.states import state_of
 
 HOUR = 3600.0
+LONGEST = 200.0
+"""Virtual seconds within which what goes wrong has ended by itself; far fewer as a rule."""
 
 
 @define(eq=False)
@@ -36,6 +38,8 @@ class Faults(OperatorVerbs):
     """Is told of applications that a verb adds."""
     operating: Operating = field(init=False)
     _cuts: dict[tuple[str, str], int] = field(factory=dict, init=False)
+    _unfinished: int = field(default=0, init=False)
+    """How many ends of faults are still to come."""
     _children: int = field(default=0, init=False)
     _mid_call: tuple[Member, int] | None = field(default=None, init=False)
     _on_call: Callable[[VirtualCall], None] | None = field(default=None, init=False)
@@ -51,7 +55,20 @@ class Faults(OperatorVerbs):
     # ------------------------------------------------------------------------------------------------ small things
 
     def _later(self, seconds: float, function: Callable[[], object]) -> None:
-        self.cluster.world.clock.callLater(seconds, function)
+        """Do the rest of a fault, most often its end, some time later."""
+        self._unfinished += 1
+
+        def finish() -> None:
+            self._unfinished -= 1
+            function()
+
+        self.cluster.world.clock.callLater(seconds, finish)
+
+    def let_end(self) -> None:
+        """Let what goes on come to its end, and what would begin later begin."""
+        world = self.cluster.world
+        world.run_until(lambda: not self._unfinished, LONGEST, "faults to end")
+        world.advance(1.0)
 
     def _one(self, things: list[Any]) -> Any:
         return self.random.choice(things) if things else None

@@ -27,6 +27,11 @@ PATIENCE = 120.0
 """Virtual seconds within which maintenance has done what it has to, when nothing is wrong any more."""
 
 
+def _of_any_release(error: type[Exception]) -> tuple[str, ...]:
+    """The names of an error of ours, in the present release and in the one before."""
+    return tuple(f"{package}.errors.{error.__name__}" for package in ("taba", "taba_before"))
+
+
 def _server(member: ServerMember) -> Server:
     assert member.server is not None
     return member.server.server
@@ -65,7 +70,7 @@ class Operating:
 
     def _refused(self, failure: Failure) -> None:
         """The agent inside takes nothing now: nothing was done, or is not known to be."""
-        failure.trap(SpoolError)
+        failure.trap(*_of_any_release(SpoolError))
 
     def delete(self, member: ServerMember) -> None:
         """Delete one or more tabs."""
@@ -92,7 +97,7 @@ class Operating:
     def flush_all(self, member: ServerMember) -> None:
         """Drop what waits in the logs."""
         self.oracle.causes["flush"] += 1
-        _server(member).store.flush().addErrback(lambda failure: failure.trap(StoreError))
+        _server(member).store.flush().addErrback(lambda failure: failure.trap(*_of_any_release(StoreError)))
 
     # -------------------------------------------------------------------------------------------------- the end
 

@@ -10,22 +10,30 @@ from attrs import define, field
 from taba.store.redis.store import RedisStore
 from taba.testing.redis_cluster import RedisCluster
 from tests.cluster.events import StoreView
+from tests.cluster.fleet_faults import CALM_VERBS, FLEET_VERBS, FleetFaults
+from tests.cluster.liveness import Liveness
 from tests.cluster.oracle import Oracle
-from tests.cluster.redis_faults import REDIS_VERBS
-from tests.cluster.redis_move_faults import MoveFaults
 from tests.cluster.redis_quiet import free_the_dead
 from tests.cluster.redis_view import read_lanes, view_server, view_shards
-from tests.cluster.run import Result, Run, kept_shortly
+from tests.cluster.run import REST_SECONDS, Result, Run, kept_shortly
+
+ROLES = (("fe", "be", "be"), ("fe,be", "fe", "be"), ("fe,be", "be", "fe,be"), ("fe", "fe,be", "be"))
+"""Of the servers, in runs in which not all are all."""
+CALM = 0.2
+"""The part of the runs in which nothing fails but servers, agents and applications."""
 
 
 @define(eq=False)
 class RedisRun(Run):
-    """One run. The seed draws how many copies shards have, DURABILITY, and `min-replicas-to-write`."""
+    """One run. The seed draws how many copies shards have, DURABILITY, `min-replicas-to-write`, the roles of servers,
+    and whether the run is calm.
+    """
 
-    known_verbs: Mapping[str, float] = field(default=REDIS_VERBS, init=False)
+    known_verbs: Mapping[str, float] = field(default=FLEET_VERBS, init=False)
     cluster: RedisCluster = field(init=False)
     oracle: Oracle = field(init=False)
-    faults: MoveFaults = field(init=False)
+    faults: FleetFaults = field(init=False)
+    liveness: Liveness = field(init=False)
     _lanes: dict[tuple[int, str], int] = field(factory=dict, init=False)
     """Vbucket and incarnation -> the last number that a master was seen to have."""
     _taken_back: int = field(default=0, init=False)
@@ -35,8 +43,11 @@ class RedisRun(Run):
         draw = self.random.random
         embedded, copies = draw() < 0.3, 3 if draw() < 0.3 else 2
         durability, min_replicas = "memory" if draw() < 0.25 else "auto", int(draw() < 0.3)
+        roles = self.random.choice(ROLES) if draw() < 0.4 else ()
+        calm = draw() < CALM and self.verbs is None
         self.cluster = RedisCluster(
             self.seed,
+            roles=roles,
             keep_trace=self.keep_trace,
             embedded_agent=embedded,
             copies=copies,
@@ -45,7 +56,13 @@ class RedisRun(Run):
             server_settings=kept_shortly(merging=draw() < 0.3),
         )
         self.oracle = Oracle(self.cluster, views=self._views)
-        self.faults = MoveFaults(self.cluster, self.oracle, self.random)
+        self.faults = self._make_faults()
+        self.liveness = Liveness(self.cluster, strict=calm)
+        if calm:
+            self.verbs = [verb for verb in CALM_VERBS if draw() < 0.5]
+
+    def _make_faults(self) -> FleetFaults:
+        return FleetFaults(self.cluster, self.oracle, self.random)
 
     def _views(self) -> Sequence[StoreView]:
         """The store as its masters have it, if they run, and what every server that runs has, whatever it is now."""
@@ -58,6 +75,7 @@ class RedisRun(Run):
     def _start(self) -> None:
         self.cluster.start_store()
         super()._start()
+        self.liveness.watch()
 
     def _traffic(self) -> None:
         super()._traffic()
@@ -72,6 +90,9 @@ class RedisRun(Run):
     def _heal(self) -> None:
         super()._heal()
         self.cluster.finish_moves()
+        world = self.cluster.world
+        world.run_until(self.cluster.has_all, REST_SECONDS, "store and servers to be there")
+        self.liveness.check_assigned()
 
     def _check_quiet(self) -> None:
         super()._check_quiet()
@@ -88,6 +109,9 @@ class RedisRun(Run):
             "moves undone": sum(each.undone for each in self.cluster.mover.figures),
             "batches taken back": self._taken_back,
             "faults refused": self.faults.refused,
+            "calm runs": int(self.liveness.strict),
+            "longest pause, ms": round(1000 * self.liveness.longest) if self.liveness.strict else 0,
+            "longest until assigned, ms": round(1000 * self.liveness.settled_after),
         }
 
 

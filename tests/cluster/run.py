@@ -187,7 +187,7 @@ class Run:
         for host in self.cluster.hosts():
             host.node.disk.on_step = None
         self.faults._mid_call = None
-        self.cluster.world.advance(45.0)  # longer than any fault lasts
+        self.faults.let_end()
         for member in self.cluster.members():
             if not member.up and isinstance(member, ApplicationMember):
                 member.start()

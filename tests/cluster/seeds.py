@@ -81,18 +81,24 @@ class Report:
         met = {verb.removeprefix("* ") for verb, _ in self.meetings()}
         return sorted(set(self.verbs) - met)
 
+    def notes(self) -> dict[str, int]:
+        """The figures of all runs: sums, but of what is the longest the longest."""
+        total: Counter[str] = Counter()
+        for each in self.outcomes:
+            for name, figure in each.notes.items():
+                total[name] = max(total[name], figure) if name.startswith("longest") else total[name] + figure
+        return dict(total)
+
     def text(self) -> str:
         """For people."""
         seconds = sum(each.virtual_seconds for each in self.outcomes)
         cpu = sum(each.cpu_seconds for each in self.outcomes)
-        notes: Counter[str] = Counter()
-        for each in self.outcomes:
-            notes.update(each.notes)
+        notes = self.notes()
         lines = [
             met_table(self.meetings()),
             f"{len(self.outcomes)} seeds, {seconds:.0f} virtual seconds, "
             f"{sum(each.events for each in self.outcomes)} events, {cpu:.0f} s of CPU, {len(self.failures)} failures",
-            f"in all: {dict(notes)}",
+            f"in all: {notes}",
         ]
         for each in self.failures:
             lines.append(f"seed {each.seed}: {(each.problem or '')[:1000]}")

@@ -1,0 +1,83 @@
+"""Whether every vbucket is with somebody: the promise of assignment, watched while a run goes on.
+
+While nothing is wrong but that servers come, go and die, a vbucket is never without an owner for more than
+`LONGEST_PAUSE` seconds, as long as a be is there that could take it. And whatever was wrong: once it has ended, every
+vbucket has exactly one owner within `SETTLING` seconds, and is with the be that it prefers.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from taba.testing.members import ServerMember
+from taba.testing.redis_cluster import RedisCluster
+from tests.cluster.events import Violation
+
+LONGEST_PAUSE = 3.0
+SETTLING = 30.0
+LOOK = 0.1
+"""Virtual seconds between two looks."""
+
+
+@define(eq=False)
+class Liveness:
+    """Watches who folds which vbucket."""
+
+    cluster: RedisCluster
+    strict: bool = False
+    """Whether a pause that is too long is a Violation."""
+    longest: float = field(default=0.0, init=False)
+    """The longest pause of a vbucket while a be was there, in seconds."""
+    settled_after: float = field(default=0.0, init=False)
+    """How long it took the last time until all vbuckets were where they belong."""
+    _owned: dict[int, float] = field(factory=dict, init=False)
+    """Vbucket -> when it was last seen with an owner."""
+    _ready: dict[str, float] = field(factory=dict, init=False)
+    """Server -> since when it has been there."""
+
+    def watch(self) -> None:
+        """Look from now on."""
+        now = self.cluster.world.clock.seconds()
+        present = {each.name for each in self.cluster.servers if self._is_be(each)}
+        self._ready = {name: self._ready.get(name, now) for name in sorted(present)}
+        owners = self.owners()
+        for vbucket in range(self.cluster.vbuckets):
+            if owners.get(vbucket) or not present:
+                self._owned[vbucket] = now
+                continue
+            pause = now - max(self._owned.get(vbucket, now), min(self._ready.values()))
+            self.longest = max(self.longest, pause)
+            if self.strict and pause > LONGEST_PAUSE:
+                raise Violation(f"vbucket {vbucket} has been without an owner for {pause:.2f} s; {self.told()}")
+        self.cluster.world.clock.callLater(LOOK, self.watch)
+
+    def _is_be(self, member: ServerMember) -> bool:
+        return member.ready and "be" in member.settings.roles
+
+    def owners(self) -> dict[int, list[str]]:
+        """Vbucket -> the servers that fold it."""
+        found: dict[int, list[str]] = {}
+        for member in self.cluster.servers:
+            if member.server is not None:
+                for vbucket in member.server.server.backend.folding:
+                    found.setdefault(vbucket, []).append(member.name)
+        return found
+
+    def told(self) -> str:
+        """Who has what, in words."""
+        owners = {vbucket: ", ".join(names) for vbucket, names in sorted(self.owners().items())}
+        states = ", ".join(f"{each.name} {'there' if each.ready else 'not there'}" for each in self.cluster.servers)
+        return f"owners {owners}; {states}"
+
+    def check_assigned(self, limit: float = SETTLING) -> None:
+        """Once all that was wrong has ended and all servers are there: every vbucket has one owner soon."""
+        world, vbuckets = self.cluster.world, range(self.cluster.vbuckets)
+        began = world.clock.seconds()
+
+        def assigned() -> bool:
+            owners = self.owners()
+            return all(len(owners.get(vbucket, ())) == 1 for vbucket in vbuckets)
+
+        if not world.clock.run_until(assigned, limit):
+            raise Violation(f"after {limit:g} s of peace not every vbucket has one owner: {self.told()}")
+        self.settled_after = max(self.settled_after, world.clock.seconds() - began)
