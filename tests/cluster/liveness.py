@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from attrs import define, field
 
+from taba.server.backend import Backend
 from taba.testing.members import ServerMember
+from taba.testing.node import Process
 from taba.testing.redis_cluster import RedisCluster
 from tests.cluster.events import Violation
 
@@ -32,6 +34,8 @@ class Liveness:
     """How long it took the last time until all vbuckets were where they belong."""
     _owned: dict[int, float] = field(factory=dict, init=False)
     """Vbucket -> when it was last seen with an owner."""
+    _known: dict[str, tuple[Process, Backend]] = field(factory=dict, init=False)
+    """Server -> its present life, and the be in it."""
     _ready: dict[str, float] = field(factory=dict, init=False)
     """Server -> since when it has been there."""
 
@@ -58,8 +62,12 @@ class Liveness:
         """Vbucket -> the servers that fold it."""
         found: dict[int, list[str]] = {}
         for member in self.cluster.servers:
-            if member.server is not None:
-                for vbucket in member.server.server.backend.folding:
+            process = member.node.process
+            if member.server is not None and process is not None:
+                self._known[member.name] = process, member.server.server.backend
+            known, backend = self._known.get(member.name, (None, None))
+            if backend is not None and known is process:  # one that stops folds on until it has stopped
+                for vbucket in backend.folding:
                     found.setdefault(vbucket, []).append(member.name)
         return found
 

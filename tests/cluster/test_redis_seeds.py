@@ -8,6 +8,7 @@ from tests.cluster.redis_run import run_redis_seed
 from tests.cluster.redis_seeds import redis_seeds_from_environment
 from tests.cluster.test_seeds import production_code
 
+
 class RedisSeedTests(QuietCase):
     """Random runs."""
 
