@@ -172,7 +172,8 @@ def go_on(cluster: MemoryCluster, agent: AgentMember) -> dict[str, Any]:
     """Heal a fleet that was started on an image, let it come to rest, and ask it."""
     cluster.heal()
     cluster.settle()
-    assert agent.agent is not None and not agent.agent.lanes.totals().batches
+    assert agent.agent is not None
+    assert not agent.agent.lanes.totals().batches
     return answers(cluster)
 
 
