@@ -23,12 +23,12 @@ from taba.errors import LocalProtocolError
 from taba.interfaces import IStore, SetAside, Style
 from taba.server.answering import Items, PacedAnswer
 from taba.server.asking import asker_of, refusing, style_of, values_in
-from taba.server.backend import Backend
 from taba.server.checking import Checking, Finding
 from taba.server.notes import cannot_return, graves, is_note
-from taba.server.operations import DELETE, REFOLD, UNDELETE, UPGRADE, Operations, carrier
+from taba.server.operations import DELETE, REBUILD, REFOLD, UNDELETE, UPGRADE, Operations, carrier
 from taba.server.operations import Request as Wanted
 from taba.server.parameters import ParameterError, Parameters
+from taba.server.publishing import Publishing
 from taba.server.status import ServerStatus
 from taba.web.answers import JSON, TEXT, Leaf, Refusal, write_json, write_text
 from taba.web.forwarded import NO_PROXIES, TrustedProxies
@@ -41,14 +41,13 @@ REFOLDED_AT_A_TIME = 500
 
 @frozen
 class Administered:
-    """What the endpoints work on. `collect` lets a pass of the GC begin, on every server."""
+    """What the endpoints work on. `publishing` lets all servers do something."""
 
     store: IStore
-    backend: Backend
     status: ServerStatus
     operations: Operations
     checking: Checking
-    collect: Callable[[], None]
+    publishing: Publishing
     clock: IReactorTime
     wall: Callable[[], float]
     undo_seconds: float = 86_400.0
@@ -187,14 +186,21 @@ class AdminResources:
     async def gc(self, request: Request) -> None:
         """`Started`, or {"started": true}."""
         values_in(request, ())
-        self._over.collect()
+        self._over.publishing.collect()
         self._started(request)
 
     async def recompute(self, request: Request) -> None:
-        """`Started`, or {"started": true}: which vbuckets this server should have is looked at anew."""
-        values_in(request, ())
-        self._over.backend.look()
-        self._started(request)
+        """`Started`, or {"started": true}: every be looks anew which vbuckets it should have, as in the original. With
+        `name` (and `re`) the Aggregates of these tabs are rebuilt from their States: {"started": true, "tabs": n}.
+        """
+        values = values_in(request, ("name", "re"))
+        if "name" not in values:
+            self._over.publishing.recompute()
+            self._started(request)
+            return
+        tabs = await self._chosen(values, required=True)
+        await self._send([Wanted(REBUILD, tab) for tab in tabs], request)
+        self._started(request, tabs=len(tabs))
 
     def _started(self, request: Request, **more: Any) -> None:
         if style_of(request) is Style.TEXT:

@@ -1,9 +1,9 @@
 """be: takes vbuckets by lease, reads their logs, folds, and checkpoints.
 
-One loop reads, one checkpoints, one renews leases; all go on after any failure. Whatever goes wrong with a vbucket
-comes down to one thing: drop what is held of it, and load it again. A checkpoint is made as soon as there is
-something to write, but at most every `checkpoint_seconds`, unless operations wait. Maintenance writes its checkpoints
-by `write_chore`, never while another of the vbucket is under way.
+One loop reads, one checkpoints, one sees to the leases (`Leasing`); all go on after any failure. Whatever goes wrong
+with a vbucket comes down to one thing: drop what is held of it, and load it again. A checkpoint is made as soon as
+there is something to write, but at most every `checkpoint_seconds`, unless operations wait, or another be for it.
+Maintenance writes its checkpoints by `write_chore`, never while another of the vbucket is under way.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from taba.server.chores import Change
 from taba.server.folding import Folding
 from taba.server.holding import Holding, passed_over
 from taba.server.keeping import Keeping
+from taba.server.leasing import Leasing
 from taba.server.measures import FAILED
 from taba.server.observation import Observer
 from taba.server.sleeping import Sleeping
@@ -41,8 +42,8 @@ RETRY_SECONDS = 0.5
 """How long a loop waits after the store failed."""
 STATES_PER_TURN = 2_000
 """How many States one checkpoint call writes: bounds what is held twice, and how long queries wait."""
-LEASE_LOOK = 0.5
-"""Seconds between two looks at the leases, at most: so long a vbucket that was dropped waits."""
+WRITTEN_AT_STOP = 200
+"""How many States one checkpoint call writes, about, while the service stops: what is written is others' at once."""
 
 
 class Backend(Service):
@@ -66,30 +67,34 @@ class Backend(Service):
         max_pending_bytes: int = 64 << 20,
         keeping: Keeping | None = None,
         blacklist: Blacklist | None = None,
+        member: str = "",
+        weight: float = 1.0,
     ) -> None:
+        """`member` is the name by which others know it (see `Publishing`); without one it is alone."""
         self._store = store
         self._registry = registry
         self._clock = clock
         self._wall = wall
-        self._owner = owner
         self._observer = observer
         self._checkpoint_seconds = checkpoint_seconds
-        self._lease_seconds = lease_seconds
         self._max_clock_skew = max_clock_skew
         self._max_pending_bytes = max_pending_bytes
         self._rules = keeping or Keeping(), blacklist or Blacklist.of()
         self.holding = Holding(store, max_cache_bytes)
         self.folding = self.holding.folding
         self.cache = self.holding.cache
+        self.leasing = Leasing(
+            store, clock, owner, observer, self.holding, self._folding_of,
+            seconds=lease_seconds, member=member, weight=weight,
+        )  # fmt: skip
+        self.leasing.begun, self.leasing.ended, self.leasing.hurry = self._read_more, self._fire_room, self._hurry
+        self._drop = self.leasing.drop
         self._pauses = Sleeping(clock)
         self._sleep = self._pauses.sleep
         self._reading: Deferred[list[LogEntry]] | None = None
         self._widening = False
-        self._loading: dict[int, Lease] = {}
-        self._loads: list[Deferred[None]] = []
         self._loops: list[Deferred[None]] = []
         self._last_checkpoint = -checkpoint_seconds
-        self._prune_at = clock.seconds() + PRUNE_SECONDS
         self._more = Deferred[None]()
         """Fires when there is something to checkpoint."""
         self._room = Deferred[None]()
@@ -101,7 +106,9 @@ class Backend(Service):
         """Start the loops."""
         super().startService()
         self._pauses.begin()
-        self._loops = [self._go_on(loop) for loop in (self._lease_loop, self._read_loop, self._checkpoint_loop)]
+        self.leasing.begin()
+        loops = self.leasing.loop, self._read_loop, self._checkpoint_loop, self._prune_loop
+        self._loops = [self._go_on(loop) for loop in loops]
 
     @inlineCallbacks
     def _go_on(self, loop: Callable[[], Deferred[None]]):  # type: ignore[no-untyped-def]
@@ -116,30 +123,42 @@ class Backend(Service):
 
     @inlineCallbacks
     def stopService(self):  # type: ignore[no-untyped-def]
-        """Checkpoint what is folded, give the leases back."""
+        """Checkpoint what is folded, give the leases back: each as soon as it is written."""
         if not self.running:
             return
         super().stopService()
         self._pauses.stop()
+        self.leasing.stop()
         if self._reading is not None:
             self._reading.cancel()
         self._fire_more()
         self._fire_room()
         yield gatherResults(self._loops)
-        yield gatherResults(self._loads)
+        yield self.leasing.settled()
         self._loops.clear()
-        self._loads.clear()
         try:
+            yield self._give(self.folding.values())
             while any(each.dirty for each in self.folding.values()):
                 yield self._checkpoint_all()
-            yield self._store.release([each.lease for each in self.folding.values()])
         except Exception as problem:  # the store is to be closed whatever this was
             self._log.warn("Stopping without a last checkpoint: {problem}", problem=problem)
         self.folding.clear()
 
+    @inlineCallbacks
+    def _give(self, foldings: Iterable[Folding]):  # type: ignore[no-untyped-def]
+        """Give the leases back of what is written."""
+        leases = [each.lease for each in foldings if each.settled and self.holding.holds(each)]
+        if leases:
+            yield self.leasing.give(leases)
+
     def _fire_more(self) -> None:
         fired, self._more = self._more, Deferred()
         fired.callback(None)
+
+    def _hurry(self) -> None:
+        """What is to be handed over is to be written now."""
+        self._fire_more()
+        self._pauses.wake()
 
     def _fire_room(self) -> None:
         fired, self._room = self._room, Deferred()
@@ -147,54 +166,19 @@ class Backend(Service):
 
     # ------------------------------------------------------------------------------------------ leases
 
+    def _folding_of(self, lease: Lease, loaded: Loaded) -> Folding:
+        return Folding.loaded(lease, loaded, self._registry, self._max_clock_skew, *self._rules)
+
     @inlineCallbacks
-    def _lease_loop(self):  # type: ignore[no-untyped-def]
-        """Hold every vbucket that nobody else holds."""
+    def _prune_loop(self):  # type: ignore[no-untyped-def]
+        """Let the store forget what it need not remember."""
         while not self._pauses.stopping:
+            yield self._sleep(PRUNE_SECONDS)
             try:
-                leases = [*self._loading.values(), *(each.lease for each in self.folding.values())]
-                if leases:
-                    held = yield self._store.renew(leases, self._lease_seconds)
-                    lost = [vbucket for vbucket in self.folding if vbucket not in held]
-                    self._observer.measures.leases_lost += len(lost)
-                    self._drop(lost)
-                here = self._loading.keys() | self.folding.keys()
-                missing = [v for v in range(self._store.cluster.vbuckets) if v not in here]
-                if missing:
-                    yield self._acquire(missing)
-                if self._clock.seconds() >= self._prune_at:
-                    self._prune_at = self._clock.seconds() + PRUNE_SECONDS
+                if not self._pauses.stopping:
                     yield self._store.prune(self._wall())
             except StoreError as problem:
-                self._log.warn("Leases: {problem}", problem=problem)
-            yield self._sleep(min(LEASE_LOOK, self._lease_seconds / 4))
-
-    @inlineCallbacks
-    def _acquire(self, vbuckets: Sequence[int]):  # type: ignore[no-untyped-def]
-        """Lease vbuckets, and begin to load them all at once: in a networked store each load is a round trip.
-
-        The loads are not waited for: one that hangs must not keep the leases of the others from being renewed.
-        """
-        leases: dict[int, Lease] = yield self._store.acquire(vbuckets, self._owner, self._lease_seconds)
-        self._loading.update(leases)
-        self._loads = [each for each in self._loads if not each.called]
-        self._loads += [self._load(lease) for lease in leases.values()]
-
-    @inlineCallbacks
-    def _load(self, lease: Lease):  # type: ignore[no-untyped-def]
-        """Load a vbucket, and read it from now on. What fails costs this vbucket only: the next look tries again."""
-        try:
-            loaded: Loaded = yield self._store.load(lease)
-            folding = Folding.loaded(lease, loaded, self._registry, self._max_clock_skew, *self._rules)
-        except StoreError as problem:
-            self._log.warn("Vbucket {v} cannot be loaded: {problem}", v=lease.vbucket, problem=problem)
-        except Exception:  # something that this build cannot read
-            self._log.failure("Vbucket {v} cannot be loaded", v=lease.vbucket)
-        else:
-            self.folding[lease.vbucket] = folding
-            self._read_more()
-        finally:
-            del self._loading[lease.vbucket]
+                self._log.warn("Idle lanes are not forgotten: {problem}", problem=problem)
 
     def _read_more(self) -> None:
         """Let the logs be read anew, with those of vbuckets that were loaded since; once for all of this turn."""
@@ -207,13 +191,6 @@ class Backend(Service):
         if self._reading is not None:
             self._reading.cancel()
 
-    def _drop(self, vbuckets: Iterable[int]) -> None:
-        """Forget what is held of vbuckets; the lease loop takes them again."""
-        for vbucket in vbuckets:
-            if self.holding.drop(vbucket):
-                self._observer.dropped(vbucket)
-        self._fire_room()
-
     # ------------------------------------------------------------------------------------------ reading
 
     @inlineCallbacks
@@ -223,10 +200,10 @@ class Backend(Service):
             if self._pending_bytes() > self._max_pending_bytes:
                 yield self._room
                 continue
-            read = {vbucket: each for vbucket, each in self.folding.items() if not each.blocked}
+            read = {vbucket: each for vbucket, each in self.folding.items() if not each.resting}
             after = {vbucket: each.folded for vbucket, each in read.items()}
             if not after:
-                yield self._sleep(min(LEASE_LOOK, self._lease_seconds / 4) / 2)
+                yield self._sleep(self.leasing.look_seconds / 2)
                 continue
             try:
                 self._reading = self._store.read(after, READ_BYTES, READ_WAIT)
@@ -255,7 +232,7 @@ class Backend(Service):
                     return
             taken += len(entry.body)
             folding = self.folding.get(entry.vbucket)
-            if folding is None or entry.id != folding.folded + 1 or folding.blocked:
+            if folding is None or entry.id != folding.folded + 1 or folding.resting:
                 continue  # dropped, loaded again or blocked while the read was under way
             if entry.lineage != folding.lineage:
                 self._drop([entry.vbucket])  # the store was rolled back: this entry follows others than were folded
@@ -280,7 +257,7 @@ class Backend(Service):
             if not any(each.dirty for each in self.folding.values()):
                 yield self._more
                 continue
-            if not any(each.sealed for each in self.folding.values()):
+            if not any(each.sealed or (each.leaving and each.dirty) for each in self.folding.values()):
                 yield self._sleep(max(0.0, self._last_checkpoint + self._checkpoint_seconds - self._clock.seconds()))
             self._last_checkpoint = self._clock.seconds()
             yield self._checkpoint_all()
@@ -302,7 +279,7 @@ class Backend(Service):
                 continue
             prepared.append(folding)
             states += len(checkpoint.states)
-            if states >= STATES_PER_TURN:
+            if states >= (WRITTEN_AT_STOP if self._pauses.stopping else STATES_PER_TURN):
                 yield self._write(prepared)
                 prepared, states = [], 0
         if prepared:
@@ -375,6 +352,8 @@ class Backend(Service):
                 self._observer.measures.leases_lost += outcome is Written.FENCED
                 self._log.info("Vbucket {v}: checkpoint {what}", v=folding.lease.vbucket, what=outcome.value)
                 self._drop([folding.lease.vbucket])
+        if self._pauses.stopping:
+            yield self._give(prepared)
         self.cache.shrink()
 
     def _not_written(self, prepared: Sequence[Folding]) -> None:
@@ -398,6 +377,6 @@ class Backend(Service):
         """A chore is over: checkpoints are due again."""
         self._fire_more()
 
-    def look(self) -> None:
-        """Look at once for vbuckets that nobody holds."""
-        self._pauses.wake()
+    def recompute(self) -> None:
+        """Look at once, without regard to what was before, which vbuckets this be should have."""
+        self.leasing.recompute()

@@ -84,6 +84,8 @@ class Folding:
     """The id of the last entry in it."""
     blocked: bool = False
     """Whether nothing may be taken: what was set aside is to be folded first, and the store has to be asked for it."""
+    leaving: bool = False
+    """Whether nothing more is taken, since it is to be handed over to another be once all is written."""
     under_way: Checkpoint | None = None
     passed_over: list[tuple[Operation, str]] = field(factory=list)
     """Operations that came to nothing, and why; whoever reads it empties it."""
@@ -120,6 +122,16 @@ class Folding:
     def dirty(self) -> bool:
         """Whether a checkpoint is due: there is something to write, and none is under way."""
         return self.folded > self.stored.folded and self.closed is None
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is to be read of its log now."""
+        return self.blocked or self.leaving
+
+    @property
+    def settled(self) -> bool:
+        """Whether the store has all that was taken, and nothing is being written."""
+        return self.folded == self.stored.folded and self.closed is None
 
     @property
     def held(self) -> int:
@@ -331,7 +343,7 @@ class Folding:
         """Begin a checkpoint that takes nothing from the log; None when there may be none now: one is under way, or
         operations wait. Until it is written, or `end_chore` is called with what this gives, no other is begun.
         """
-        if self.closed is not None or self.sealed:
+        if self.closed is not None or self.sealed or self.leaving:
             return None
         self.closed, self.closed_at = Generation(), self.stored.folded
         return self.closed

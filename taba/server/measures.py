@@ -43,6 +43,14 @@ class ServerMeasures:
     """States written or deleted by checkpoints."""
     leases_lost: int = 0
     """Leases that were held and are no more, though nobody gave them back."""
+    taken_over: int = 0
+    """Vbuckets that were loaded and had been somebody else's, or nobody's."""
+    handed_over: int = 0
+    """Vbuckets that were written and given to others."""
+    takeovers: Histogram = field(factory=Histogram)
+    """Seconds that the oldest batch of a vbucket that was taken over had waited when it was folded."""
+    folded: dict[int, float] = field(factory=dict)
+    """Of the vbuckets that are held: the wall time of the newest checkpoint that folded something."""
     taken_batches: int = 0
     taken_bytes: int = 0
     """What was read of logs, by entries and bytes."""

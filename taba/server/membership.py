@@ -124,9 +124,12 @@ class Membership:
         """How many vbuckets may be on their way to others."""
         return max(LEAST_AT_ONCE, self.vbuckets // PART_AT_ONCE)
 
-    def look(self, now: float, members: Mapping[str, Member], held: Collection[int]) -> Decision:
+    def look(
+        self, now: float, members: Mapping[str, Member], held: Collection[int], dropped: Collection[int] = ()
+    ) -> Decision:
         """What to do, as things are `now`. `members` are those that live (this one is passed over); `held` is what this
-        be has leases of, with what it loads and what it is about to release.
+        be has leases of, with what it loads and what it is about to release; `dropped` what it had, and is to load
+        again: the lease may still be its own, so nobody else could take it.
         """
         others = {name: member for name, member in members.items() if name != self.name}
         self._note(now, others)
@@ -134,7 +137,8 @@ class Membership:
         for vbucket in list(self._given):
             if vbucket in elsewhere or (now - self._given[vbucket] >= PATIENCE_SECONDS and vbucket not in held):
                 del self._given[vbucket]
-        take = [vbucket for vbucket in range(self.vbuckets) if self._takes(vbucket, now, held, elsewhere)]
+        every = range(self.vbuckets)
+        take = [vbucket for vbucket in every if self._takes(vbucket, now, held, elsewhere, dropped)]
         return Decision(take, self._handed_over(now, held))
 
     def failed(self, vbucket: int, now: float) -> None:
@@ -151,9 +155,14 @@ class Membership:
         self._failed.clear()
         self._since = dict.fromkeys(self._since, float("-inf"))
 
-    def prefers(self, vbucket: int) -> str:
-        """The member that a vbucket should be with, as of the last look."""
-        return self._preferred.get(vbucket, self.name)
+    @property
+    def looked(self) -> bool:
+        """Whether there was a look."""
+        return bool(self._preferred)
+
+    def preferring(self, name: str) -> list[int]:
+        """The vbuckets that should be with a member, as of the last look."""
+        return [vbucket for vbucket, wanted in self._preferred.items() if wanted == name]
 
     def _note(self, now: float, others: Mapping[str, Member]) -> None:
         """Who is there, since when, and which vbuckets prefer whom."""
@@ -165,7 +174,9 @@ class Membership:
         self._declined = {v: each for v, each in self._declined.items() if each.by in others}
         self._failed = {v: until for v, until in self._failed.items() if now < until and others}
 
-    def _takes(self, vbucket: int, now: float, held: Collection[int], elsewhere: Collection[int]) -> bool:
+    def _takes(
+        self, vbucket: int, now: float, held: Collection[int], elsewhere: Collection[int], dropped: Collection[int]
+    ) -> bool:
         wanted = self._preferred[vbucket]
         if vbucket in held or vbucket in elsewhere:
             self._free.pop(vbucket, None)
@@ -177,7 +188,7 @@ class Membership:
         since = self._free.setdefault(vbucket, now)
         if vbucket in self._failed:
             return False
-        if wanted != self.name:
+        if wanted != self.name and vbucket not in dropped:
             if now - since < PATIENCE_SECONDS:
                 return False
             self._left_over.add(vbucket)

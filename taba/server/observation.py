@@ -71,6 +71,8 @@ class Observer:
         self._tracker = tracker or LatencyTracker()
         self._monotonic = monotonic
         self._appended: dict[int, deque[tuple[int, float]]] = {}
+        self._fresh: set[int] = set()
+        """Vbuckets that were taken over, and of which nothing was folded yet."""
         self.samples: deque[Refused] = deque(maxlen=SAMPLES)
         self.refusals: Counter[str] = Counter()
         self.dropped_vbuckets = 0
@@ -116,8 +118,14 @@ class Observer:
     def written(self, checkpoint: Checkpoint) -> None:
         """A checkpoint is in the store: its entries are visible to queries."""
         self.measures.written(checkpoint)
-        waiting = self._appended.get(checkpoint.lease.vbucket)
+        vbucket = checkpoint.lease.vbucket
+        waiting = self._appended.get(vbucket)
         now = self._wall()
+        if checkpoint.position.folded > checkpoint.expected.folded:
+            self.measures.folded[vbucket] = now
+            if vbucket in self._fresh and waiting:
+                self._fresh.discard(vbucket)
+                self.measures.takeovers.observe(max(0.0, now - waiting[0][1]))
         while waiting and waiting[0][0] <= checkpoint.position.folded:
             _, appended = waiting.popleft()
             latency = max(0.0, now - appended)
@@ -134,10 +142,25 @@ class Observer:
         self.measures.rounds.observe(seconds)
         self._record.percentile("task_process_time_time", seconds * 1e3)
 
+    def taken_over(self, vbucket: int) -> None:
+        """A vbucket was loaded that this be did not have before."""
+        self.measures.taken_over += 1
+        self._fresh.add(vbucket)
+
+    def handed_over(self, vbucket: int) -> None:
+        """A vbucket was written, and given to whoever takes it."""
+        self.measures.handed_over += 1
+        self._forget(vbucket)
+
     def dropped(self, vbucket: int) -> None:
         """What was held of a vbucket was dropped, to be loaded again."""
         self.dropped_vbuckets += 1
+        self._forget(vbucket)
+
+    def _forget(self, vbucket: int) -> None:
         self._appended.pop(vbucket, None)
+        self._fresh.discard(vbucket)
+        self.measures.folded.pop(vbucket, None)
 
     def passed_over(self, operation: Operation, problem: str) -> None:
         """An operation came to nothing."""

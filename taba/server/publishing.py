@@ -1,18 +1,21 @@
 """What a server says of itself to the others, and what it knows of them: names, roles, latencies, what waits.
 
-Every `PUBLISH_SECONDS` it publishes its facts in the store and reads those of all. They are hints for people, for the
-clock of windows, and to let a pass of the GC begin everywhere; nothing that must be right rests on them. A store that
-does not answer costs a round.
+It publishes its facts in the store, and reads those of all, as often as its `Pace` says. A be that shares its store
+does so twice a second, for as long as leases hold: others learn who lives, and what each holds, from that
+(`Membership`). Beside that the facts are hints for people, for the clock of windows, and to let a pass of the GC, or a
+new look at who should hold what, begin everywhere; nothing that must be right rests on them. A store that does not
+answer costs a round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from attrs import frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -20,16 +23,34 @@ from taba.errors import StoreError
 from taba.interfaces import IStore, LogDepth
 from taba.server.backend import Backend
 from taba.server.latency import ENQUEUE, PROCESSED, Latencies, LatencyTracker
+from taba.server.membership import members_among, packed
 from taba.server.sleeping import Sleeping
 
 Shard = Mapping[str, Any]
 """One row of `Sharded.shard_states`."""
 
-PUBLISH_SECONDS = 15.0
-EXPIRY_SECONDS = 46.5
-"""For how long others believe that a server is there which they do not hear of: the original's figures."""
 
 
+@frozen
+class Pace:
+    """How often a server publishes itself, and for how long others believe that it is there when they do not hear of it
+    again; in seconds.
+    """
+
+    every: float
+    expiry: float
+
+
+ALONE = Pace(15.0, 46.5)
+"""Nobody else reads it: the original's figures."""
+SHARING = Pace(5.0, 16.0)
+"""Of a server that is no be."""
+HOLDING = Pace(0.5, 2.0)
+"""Of a be: it is missed when its leases have run out, and its vbuckets are taken over at the next look."""
+LOOK_SECONDS = 15.0
+"""How often the logs and the shards are looked at."""
+GC, RECOMPUTE = "gc", "recompute"
+"""What one server is asked for and all do."""
 SAY_AGAIN_SECONDS = 60.0
 """How often at most the log says that no be is running."""
 
@@ -60,7 +81,8 @@ def lost_connections(before: Sequence[Shard], after: Sequence[Shard], seconds: f
 
 class Publishing(Service):
     """The facts of one server process. `member` is its name, `roles` its roles, `collect` lets its GC begin. `shards`
-    gives the rows of the store's shards, if it has any; `lost` hears how many of them lost their connection.
+    gives the rows of the store's shards, if it has any; `lost` hears how many of them lost their connection. `weight`
+    is what share of the vbuckets it wants.
     """
 
     _log = Logger()
@@ -77,6 +99,9 @@ class Publishing(Service):
         collect: Callable[[], None],
         shards: Callable[[], Sequence[Shard]] = tuple,
         lost: Callable[[int], None] = lambda count: None,
+        *,
+        pace: Pace = ALONE,
+        weight: float = 1.0,
     ) -> None:
         self._store = store
         self.member = member
@@ -85,59 +110,73 @@ class Publishing(Service):
         self._tracker = tracker
         self._clock = clock
         self._wall = wall
-        self._collect = collect
         self._shards = shards
         self._lost = lost
+        self._pace = pace
+        self._weight = weight
         self._seen: tuple[float, Sequence[Shard]] = (0.0, ())
         """When it looked at the shards, and what it saw."""
         self._say_due = 0.0
-        self._gc_asked = 0.0
-        """Wall time at which somebody asked this server for a pass of the GC."""
-        self._gc_seen: dict[str, float] = {}
+        self._actions = {GC: collect, RECOMPUTE: backend.recompute}
+        self._asked = dict.fromkeys(self._actions, 0.0)
+        """Wall time at which somebody asked this server for each of these."""
+        self._followed: dict[tuple[str, str], float] = {}
         """The same of all servers, as far as it was followed."""
+        self._waits: Mapping[str, Any] = {}
         self._pauses = Sleeping(clock)
-        self._loop: Deferred[None] | None = None
+        self._loops: list[Deferred[None]] = []
         self.latencies = Latencies()
         """As they were a moment ago."""
+        self.problem = ""
+        """What was wrong in the last round with the servers that there are."""
 
     def startService(self) -> None:
         """Publish now, and from time to time."""
         super().startService()
         self._pauses.begin()
-        self._loop = Deferred.fromCoroutine(self._go_on())
+        self._loops = [
+            Deferred.fromCoroutine(self._go_on(self._look, LOOK_SECONDS)),
+            Deferred.fromCoroutine(self._go_on(self._round, self._pace.every)),
+        ]
 
     @inlineCallbacks
     def stopService(self):  # type: ignore[no-untyped-def]
-        """Take back what was published."""
+        """Take back what was published: others may have the vbuckets as soon as they are released."""
         super().stopService()
         self._pauses.stop()
-        yield self._loop
+        self._backend.leasing.resign()
+        yield gatherResults(self._loops)
         with suppress(StoreError):  # then it expires
             yield self._store.publish(self.member, {}, 0.0)
 
-    async def _go_on(self) -> None:
+    async def _go_on(self, turn: Callable[[], Coroutine[Any, Any, None]], every: float) -> None:
         while not self._pauses.stopping:
             try:
-                await self._round()
+                await turn()
             except StoreError as problem:
                 self._log.warn("Nothing is heard of other servers: {problem}", problem=problem)
             except Exception:
                 self._log.failure("A server's facts could not be published")
-            await self._pauses.sleep(PUBLISH_SECONDS)
+            await self._pauses.sleep(every)
 
-    async def _round(self) -> None:
+    async def _look(self) -> None:
+        """Look at what takes the store more: the shards, and what waits in the logs."""
         self._look_at_shards()
-        facts = self.facts()
         depth = await self._store.depth()
         own = [each for each in depth if each.vbucket in self._backend.folding]
-        await self._store.publish(self.member, {**facts, **waiting(own, self._wall())}, EXPIRY_SECONDS)
+        self._waits = waiting(own, self._wall())
+
+    async def _round(self) -> None:
+        await self._store.publish(self.member, {**self.facts(), **self._waits}, self._pace.expiry)
         members = await self._store.members()
         self.latencies = Latencies.of(members.values())
         self._follow(members)
-        problem = without_be(members)
-        if problem and self._clock.seconds() >= self._say_due:
+        if self._pace is HOLDING:
+            self._backend.leasing.heard(members_among(members, self._store.cluster.vbuckets))
+        self.problem = without_be(members)
+        if self.problem and self._clock.seconds() >= self._say_due:
             self._say_due = self._clock.seconds() + SAY_AGAIN_SECONDS
-            self._log.warn("There is {problem}: what comes in waits in the logs (SERVER_ROLES)", problem=problem)
+            self._log.warn("There is {problem}: what comes in waits in the logs (SERVER_ROLES)", problem=self.problem)
 
     def _look_at_shards(self) -> None:
         now, (last, before) = self._clock.seconds(), self._seen
@@ -147,31 +186,41 @@ class Publishing(Service):
             self._lost(lost)
 
     def _follow(self, members: Mapping[str, Mapping[str, Any]]) -> None:
-        """Let the GC begin where another server was asked for it since the last look."""
+        """Do what another server was asked for since the last look."""
         for name, facts in members.items():
-            asked = facts.get("gc")
-            if name == self.member or not isinstance(asked, int | float):
-                continue
-            if asked > self._gc_seen.setdefault(name, float(asked)):
-                self._gc_seen[name] = float(asked)
-                self._collect()
+            for what, action in self._actions.items():
+                asked = facts.get(what)
+                if name == self.member or not isinstance(asked, int | float):
+                    continue
+                if asked > self._followed.setdefault((name, what), float(asked)):
+                    self._followed[name, what] = float(asked)
+                    action()
 
     def facts(self) -> dict[str, Any]:
         """The facts of this server, as JSON can hold them. Latencies are medians in seconds, null where there is none.
         """
         now = self._clock.seconds()
+        shared = {"weight": self._weight, "holds": packed(self._backend.leasing.held)}
         return {
             "roles": list(self._roles),
             "queues": len(self._backend.folding),
             ENQUEUE: self._tracker.median(ENQUEUE, now),
             PROCESSED: self._tracker.median(PROCESSED, now),
-            "gc": self._gc_asked,
+            **self._asked,
+            **(shared if self._pace is HOLDING else {}),
         }
 
     def collect(self) -> None:
         """Let a pass of the GC begin, here now, and elsewhere as soon as the others hear of it."""
-        self._gc_asked = self._wall()
-        self._collect()
+        self._ask(GC)
+
+    def recompute(self) -> None:
+        """Let every be look anew which vbuckets it should have, here now, and elsewhere as with `collect`."""
+        self._ask(RECOMPUTE)
+
+    def _ask(self, what: str) -> None:
+        self._asked[what] = self._wall()
+        self._actions[what]()
         self._pauses.wake()
 
     @inlineCallbacks

@@ -36,7 +36,7 @@ from taba.server.maintenance import Maintenance
 from taba.server.metrics import ServerMetrics
 from taba.server.observation import Observer, Recorder
 from taba.server.operations import Operate, Operations
-from taba.server.publishing import Publishing
+from taba.server.publishing import ALONE, HOLDING, SHARING, Publishing
 from taba.server.query import Query
 from taba.server.status import ServerStatus, Sharded
 from taba.settings import ServerSettings
@@ -138,6 +138,8 @@ class Server(Service):
             max_pending_bytes=self.budget.pending,
             keeping=keeping,
             blacklist=Blacklist.of(settings.name_blacklist, settings.client_blacklist),
+            member=self.own_name if settings.database.redis else "",
+            weight=settings.weight,
         )
 
     def _make_maintenance(self, keeping: Keeping) -> Maintenance:
@@ -166,6 +168,8 @@ class Server(Service):
             self.maintenance.collect,
             self.store.shard_states if isinstance(self.store, Sharded) else tuple,
             self.observer.connections_lost,
+            pace=(HOLDING if self._is("be") else SHARING) if self.settings.database.redis else ALONE,
+            weight=self.settings.weight,
         )
 
     def _make_status(self) -> ServerStatus:
@@ -220,11 +224,10 @@ class Server(Service):
         clock, wall = self._process.reactor, self._process.wall
         return Administered(
             self.store,
-            self.backend,
             self.status,
             self.operations,
             Checking(self.store, self.registry, self.operations, clock, wall),
-            self.publishing.collect,
+            self.publishing,
             clock,
             wall,
             self.settings.undo_hours * HOUR,
@@ -243,9 +246,11 @@ class Server(Service):
         role = asked.decode("latin-1")
         if role and role not in ROLES:
             raise Refusal(400, f"role is one of {', '.join(ROLES)}.")
-        problem = self.status.ready()
+        problem = self.status.ready(role)
         if role and not self._is(role):
             problem = f"This server is no {role} (SERVER_ROLES)."
+            if role == "be" and self.publishing.problem:
+                problem = f"{problem} There is {self.publishing.problem}."
         write_text(request, f"{problem}\n" if problem else "ok\n", 503 if problem else 200)
 
     @property

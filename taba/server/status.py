@@ -166,16 +166,21 @@ class ServerStatus:
         lines += ["  not known"] if ledger is None else [f"  {line}: {ledger[line]}" for line in sorted(ledger)]
         return "\n".join(lines) + "\n"
 
-    def ready(self) -> str | None:
-        """None when the server takes events and answers queries; else what it waits for, or what is wrong."""
+    def ready(self, role: str = "") -> str | None:
+        """None when the server takes events and answers queries, and as a be has its share of the vbuckets; else what
+        it waits for, or what is wrong.
+        """
         if self.sharded is not None:
             problem = self.sharded.problem()
             if problem:
                 return problem
-        if not self._alone:  # others may have the vbuckets that this one does not
+        if self._alone:
+            missing = self._store.cluster.vbuckets - len(self._backend.folding)
+            return f"{missing} vbuckets are not in the hands of a be yet" if missing else None
+        if role != "be":  # others may have the vbuckets that this one does not
             return None
-        missing = self._store.cluster.vbuckets - len(self._backend.folding)
-        return f"{missing} vbuckets are not in the hands of a be yet" if missing else None
+        missing = self._backend.leasing.missing()
+        return f"{missing} vbuckets that this be should have are not in its hands yet" if missing else None
 
 
 def _number(value: float | None, how: str) -> str:

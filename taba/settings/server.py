@@ -47,6 +47,13 @@ class ServerSettings:
         1,
         least=1,
     )
+    weight: float = setting(
+        "WEIGHT",
+        "What share of the vbuckets a be takes, in proportion to those of the others; more than one be needs Redis.",
+        1.0,
+        least=0.01,
+        most=100.0,
+    )
     port: int = setting(
         "BASE_PORT", "TCP port for agents and queries; 0 picks a free one.", 8300, least=0, most=MOST_PORT
     )

@@ -182,8 +182,7 @@ class Served:
         """What the admin endpoints work on."""
         checking = Checking(self.store, self.handlers, self.operations, self.clock, self.wall)
         return Administered(
-            self.store, self.backend, self.status, self.operations, checking, self.publishing.collect, self.clock,
-            self.wall,
+            self.store, self.status, self.operations, checking, self.publishing, self.clock, self.wall,
         )  # fmt: skip
 
     def leaves(self, **options: Any) -> dict[str, Resource]:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from taba.server.inspection import id_of
 from taba.server.latency import ENQUEUE, PROCESSED, SLOT_VALUES, Latencies, LatencyTracker
 from taba.server.operations import vbucket_of
-from taba.server.publishing import Publishing
+from taba.server.publishing import GC, Publishing
 from tests.server.admin_case import AdminCase
 from tests.server.making import NOW, sections
 
@@ -85,7 +85,7 @@ class ServerTests(AdminCase):
     def test_silent_server(self) -> None:
         """A server that was killed is gone after 46.5 seconds."""
         other = self.other()
-        for call in self.clock.getDelayedCalls():  # of the other one only what publishes it is of interest
+        for call in list(self.clock.getDelayedCalls()):  # of the other one only what publishes it is of interest
             if call.func.__qualname__.startswith("Sleeping") and call.getTime() > 10.0:
                 call.cancel()
         self.assertEqual(len(self.json("servers", "GET")), 2)
@@ -99,7 +99,7 @@ class ServerTests(AdminCase):
         other = self.other()
         self.pump(16.0)
         passes = self.served.maintenance.passes
-        other._collect = lambda: None
+        other._actions[GC] = lambda: None
         other.collect()
         self.pump(20.0)
         self.assertEqual(self.served.maintenance.passes, passes + 1)
