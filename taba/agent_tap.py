@@ -29,6 +29,7 @@ from taba.guarding import shared_token
 from taba.handlers.registry import Registry, check_installed, installed
 from taba.options import SettingsOptions, given, located
 from taba.process import Process
+from taba.reloading import Reloading
 from taba.settings import AgentSettings, DoubleAgentSettings, Endpoint, Gathered, gather
 from taba.stopping import stop_in_turn
 from taba.web.listening import Listening, listen
@@ -135,6 +136,14 @@ def check_double(spool: str, double: DoubleAgentSettings) -> None:
 class StandaloneAgent(Service):
     """An agent in a process of its own, in front of servers elsewhere."""
 
+    reloadable = ()
+    """Of its settings only those of the log can change while it runs; token and certificates are read again by
+    themselves.
+    """
+
+    def take_settings(self, settings: AgentSettings) -> None:
+        """See `Reloadable`."""
+
     def __init__(self, settings: AgentSettings, process: Process, registry: Registry) -> None:
         self.settings = settings
         self._process = process
@@ -208,7 +217,9 @@ def makeService(options: Any, process: Process | None = None, reactor: Any = Non
     """Called by twistd. Opens nothing."""
     from taba.real import running_on
 
-    return running_on(make_agent, options["settings"], process, reactor)
+    settings: AgentSettings = options["settings"]
+    reloading = Reloading(settings, options.read_again, options.log) if process is None else None
+    return running_on(make_agent, settings, process, reactor, reloading=reloading)
 
 
 def main() -> None:

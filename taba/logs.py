@@ -206,6 +206,11 @@ class LogObserver:
         self._lock = threading.RLock()
         self._looking = False
 
+    def become(self, line: Callable[[Event], str | None], debug: bool) -> None:
+        """Write like this from now on."""
+        with self._lock:
+            self._line, self._debug = line, debug
+
     def __call__(self, event: Event) -> None:
         """Take an event of twisted.logger."""
         if level_of(event) == "debug" and not self._debug:
@@ -249,12 +254,29 @@ def log_of_twistd(options: Any, log_format: str, debug: bool) -> LogObserver:
         _rotate_when_told(file)
     return LogObserver(
         file,
-        text_line if log_format == "text" else lambda event: json_line(event, os.getpid()),
+        line_of(log_format),
         debug=debug,
         now=time.monotonic,
         wall=time.time,
         later=_later,
     )
+
+
+def line_of(log_format: str) -> Callable[[Event], str | None]:
+    """What writes an event as LOG_FORMAT says."""
+    return text_line if log_format == "text" else lambda event: json_line(event, os.getpid())
+
+
+@define(eq=False)
+class LogOfProcess:
+    """The log of this process, once twistd has asked for it."""
+
+    observer: LogObserver | None = None
+
+    def become(self, log_format: str, debug: bool) -> None:
+        """Write as LOG_FORMAT and DEBUG say from now on."""
+        if self.observer is not None:
+            self.observer.become(line_of(log_format), debug)
 
 
 def _later(seconds: float, call: Callable[[], None]) -> None:
@@ -275,18 +297,24 @@ def _rotate_when_told(file: LogFile) -> None:
     signal.signal(signal.SIGUSR1, rotate)
 
 
-def log_through(options: Any, log_format: str, debug: bool) -> None:
+def log_through(options: Any, log_format: str, debug: bool) -> LogOfProcess:
     """Let twistd, whose options are `options`, write its log by `log_of_twistd`, unless told --logger or --syslog.
 
     Called while the options of a plugin are parsed. twistd has no place for an observer that a plugin makes but its
     option --logger, whose text is turned into a function after that; this goes in between.
     """
+    log = LogOfProcess()
     if options is None or options.get("logger") is not None or options.get("syslog"):
-        return
+        return log
     resolve = options.postOptions
 
     def post_options() -> None:
         resolve()
-        options["logger"] = lambda: log_of_twistd(options, log_format, debug)
+        options["logger"] = make
+
+    def make() -> LogObserver:
+        log.observer = log_of_twistd(options, log_format, debug)
+        return log.observer
 
     options.postOptions = post_options
+    return log

@@ -53,7 +53,7 @@ class Notifying(Service):
 
     def __init__(self, inner: IService, send: Send, reactor: Any, watchdog: float | None) -> None:
         """`watchdog` is the longest pause between two signs of life, in seconds; they are sent twice as often."""
-        self._inner = inner
+        self.inner = inner
         self._send = send
         self._watchdog = watchdog
         self._alive = LoopingCall(self._tell, b"WATCHDOG=1")
@@ -68,7 +68,7 @@ class Notifying(Service):
         if self._watchdog is not None:
             self._alive.start(self._watchdog / 2)
         self._tell(b"STATUS=Starting")
-        yield self._inner.startService()
+        yield self.inner.startService()
         self._tell(b"READY=1\nSTATUS=Ready")
 
     @inlineCallbacks
@@ -77,14 +77,14 @@ class Notifying(Service):
         super().stopService()
         self._tell(b"STOPPING=1\nSTATUS=Stopping")
         try:
-            yield self._inner.stopService()
+            yield self.inner.stopService()
         finally:
             if self._alive.running:
                 self._alive.stop()
 
     def interrupt(self) -> None:
         """End a start that waits."""
-        interrupt = getattr(self._inner, "interrupt", None)
+        interrupt = getattr(self.inner, "interrupt", None)
         if interrupt is not None:
             interrupt()
 

@@ -68,6 +68,7 @@ class SettingsOptions(Options):
         """Read the settings. Raises SettingsError."""
         gathered = self.gathered()
         self["settings"] = gathered.settings
+        self.folder = os.getcwd()
         if self["check-config"]:
             for line in gathered.lines():
                 print(line)
@@ -75,7 +76,18 @@ class SettingsOptions(Options):
                 print(remark)
             print("The settings are in order.")
             raise SystemExit(self.inspected(gathered.settings))
-        log_through(getattr(self, "parent", None), gathered.settings.log_format, gathered.settings.debug)
+        self.log = log_through(getattr(self, "parent", None), gathered.settings.log_format, gathered.settings.debug)
+
+    def read_again(self) -> Any:
+        """The settings as they would be at a start now, in the folder where the command was given. SettingsError for a
+        mistake.
+        """
+        here = os.getcwd()
+        os.chdir(self.folder)  # what names no whole path means that folder; twistd may have changed it
+        try:
+            return self.gathered().settings
+        finally:
+            os.chdir(here)
 
 
 @contextmanager

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from taba.notifying import notifying
 from taba.process import Process
-from taba.running import Running, end_with_failure
+from taba.reloading import Reloading
+from taba.running import Deadline, Running, end_with_failure
 from taba.store.folder import open_folder
 from taba.usage import usage_of_this_process
 
 T = TypeVar("T")
+
+LAST_SECONDS = 1.0
+"""How long an ordinary end may take after the deadline of a stop."""
 
 
 class SingleThread:
@@ -90,19 +98,57 @@ def real_process(reactor: Any) -> Process:
 
 
 def running_on(
-    make: Callable[[Any, Process], IService], settings: Any, process: Process | None = None, reactor: Any = None
+    make: Callable[[Any, Process], IService],
+    settings: Any,
+    process: Process | None = None,
+    reactor: Any = None,
+    *,
+    reloading: Reloading | None = None,
 ) -> Running:
     """What both taps give twistd: a service that `make` makes of settings and machine, once the process has forked.
 
-    Without a `process` it is the machine this runs on, where systemd is told how it goes, if it wants to know.
+    Without a `process` it is the machine this runs on, where systemd is told how it goes, if it wants to know; SIGTERM
+    ends it in good order, within STOP_SECONDS, and SIGHUP lets it take what `reloading` reads.
     """
     if reactor is None:
         from twisted.internet import reactor
-    if process is None:
-        monotonic(reactor)
-        return Running(
-            lambda: notifying(make(settings, real_process(reactor)), os.environ, os.getpid(), reactor),
-            end_with_failure(reactor),
-        )
-    machine = process
-    return Running(lambda: make(settings, machine), end_with_failure(reactor))
+    if process is not None:
+        machine = process
+        return Running(lambda: make(settings, machine), end_with_failure(reactor))
+    monotonic(reactor)
+    running = Running(
+        lambda: notifying(make(settings, real_process(reactor)), os.environ, os.getpid(), reactor),
+        end_with_failure(reactor),
+        Deadline(reactor, settings.stop_seconds, end_at_last),
+    )
+    reactor.callWhenRunning(obey_signals, reactor, running, reloading)
+    return running
+
+
+def obey_signals(reactor: Any, running: Running, reloading: Reloading | None) -> None:
+    """SIGTERM stops the reactor, and with it everything in good order, so that the status of the process is 0; SIGHUP
+    reads the settings again. Called when the reactor runs: it has set handlers of its own before.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        reactor.callFromThread(_stop_once, reactor)
+
+    signal.signal(signal.SIGTERM, stop)
+    if reloading is not None:
+        again = reloading.reload
+        signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(running.reload, again))
+
+
+def _stop_once(reactor: Any) -> None:
+    with suppress(ReactorNotRunning):  # it is stopping already
+        reactor.stop()
+
+
+def end_at_last() -> None:
+    """End the process with status 0, soon, though threads of it may hang: an ordinary end would wait for them."""
+
+    def end() -> None:
+        time.sleep(LAST_SECONDS)
+        os._exit(0)
+
+    threading.Thread(target=end, name="taba-end", daemon=True).start()

@@ -11,18 +11,29 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from attrs import frozen
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from taba.errors import StartError
 
 
+@frozen
+class Deadline:
+    """A stop may take `seconds` by `clock`; then `end` lets the process end, whatever still hangs."""
+
+    clock: IReactorTime
+    seconds: float
+    end: Callable[[], None]
+
+
 class Running(Service):
     """`make` builds the service, in the process that is to run it: twistd forks after makeService. `end` ends the
-    process after a failed start.
+    process after a failed start. Without a `deadline` a stop takes as long as it takes.
 
     A service may have a method `interrupt`: it is called when the process is to end while the service still starts, and
     lets a start that waits for others, such as a database that is down, fail with CancelledError.
@@ -30,9 +41,12 @@ class Running(Service):
 
     _log = Logger()
 
-    def __init__(self, make: Callable[[], IService], end: Callable[[], None]) -> None:
+    def __init__(
+        self, make: Callable[[], IService], end: Callable[[], None], deadline: Deadline | None = None
+    ) -> None:
         self._make = make
         self._end = end
+        self._deadline = deadline
         self.service: IService | None = None
         self._started: Deferred[Any] | None = None
 
@@ -65,7 +79,9 @@ class Running(Service):
         return stopped
 
     def stopService(self) -> Deferred[Any]:
-        """Fires when the service has stopped; a start that is under way is interrupted, or waited for."""
+        """Fires when the service has stopped, or its time is over; a start that is under way is interrupted, or waited
+        for.
+        """
         super().stopService()
         interrupt = getattr(self.service, "interrupt", None)
         if interrupt is not None and self._started is not None and not self._started.called:
@@ -79,7 +95,40 @@ class Running(Service):
             self._stop().addCallback(stopped.callback)
 
         self._started.addBoth(stop)  # whatever becomes of a start, the stop comes to its end
-        return stopped
+        return stopped if self._deadline is None else self._in_time(stopped, self._deadline)
+
+    def _in_time(self, stopped: Deferred[Any], deadline: Deadline) -> Deferred[Any]:
+        over: Deferred[Any] = Deferred()
+
+        def give_up() -> None:
+            self._log.error(
+                "Not everything came to rest within {seconds} s (STOP_SECONDS). What was acknowledged is in spools and"
+                " logs, and goes on from there.",
+                seconds=deadline.seconds,
+            )
+            deadline.end()
+            over.callback(None)
+
+        late = deadline.clock.callLater(deadline.seconds, give_up)
+
+        def done(result: Any) -> None:
+            if late.active():
+                late.cancel()
+                over.callback(result)
+
+        stopped.addBoth(done)
+        return over
+
+    def reload(self, reload: Callable[[Any], object]) -> None:
+        """Let the service take settings that `reload` reads again for it, if it runs."""
+        service = getattr(self.service, "inner", self.service)
+        if not self.running or self._started is None or not self._started.called or service is None:
+            self._log.warn("The settings are not read again while the process starts or stops.")
+            return
+        try:
+            reload(service)
+        except Exception:
+            self._log.failure("The settings could not be read again")
 
 
 def end_with_failure(reactor: Any) -> Callable[[], None]:

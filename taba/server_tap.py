@@ -29,9 +29,10 @@ from taba.interfaces import IStore
 from taba.local_endpoint import LocalEndpoint
 from taba.options import SettingsOptions, given, located
 from taba.process import Process
+from taba.reloading import Reloading
 from taba.server.blacklist import Blacklist, compiled
 from taba.server.budget import ServerBudget
-from taba.server.service import Server
+from taba.server.service import RELOADABLE, Server
 from taba.settings import AgentSettings, Endpoint, Gathered, ServerSettings, gather
 from taba.stopping import stop_in_turn
 from taba.store.embedded import EmbeddedStore
@@ -41,7 +42,7 @@ from taba.store.redis.opening import check_database, open_redis_store
 from taba.store.redis.store import RedisStore
 from taba.web.forwarded import TrustedProxies
 from taba.web.listening import Listening, listen
-from taba.workers import ParentWatch, Workers
+from taba.workers import KILL_SECONDS, ParentWatch, Workers
 
 OWN_FLUSH_SECONDS = 10.0
 """How often the server records its own events."""
@@ -249,6 +250,12 @@ def inside_agent(settings: ServerSettings, process: Process, registry: Registry)
 class EmbeddedServer(Service):
     """A server with its agent and its own instrumentation."""
 
+    reloadable = RELOADABLE
+
+    def take_settings(self, settings: ServerSettings) -> None:
+        """See `Reloadable`."""
+        self.server.take_settings(settings)
+
     def __init__(self, settings: ServerSettings, process: Process, registry: Registry) -> None:
         self.settings = settings
         self._process = process
@@ -344,8 +351,9 @@ def makeService(options: Any, process: Process | None = None, reactor: Any = Non
     from taba.real import running_on
 
     settings: ServerSettings = options["settings"]
+    reloading = Reloading(settings, options.read_again, options.log) if process is None else None
     if settings.workers == 1 or process is not None:
-        service = running_on(make_server, settings, process, reactor)
+        service = running_on(make_server, settings, process, reactor, reloading=reloading)
         if options.get("worker") is not None:
             watch_parent()
         return service
@@ -358,9 +366,12 @@ def makeService(options: Any, process: Process | None = None, reactor: Any = Non
             machine.reactor,
             os.environ,
             folder,
+            stop_seconds=settings.stop_seconds,
+            reloadable=RELOADABLE,
         )
 
-    return running_on(make_parent, settings, process, reactor)
+    longer = evolve(settings, stop_seconds=settings.stop_seconds + 2 * KILL_SECONDS)
+    return running_on(make_parent, longer, reloading=reloading)
 
 
 def watch_parent() -> None:

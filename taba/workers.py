@@ -6,7 +6,7 @@ ending soon. A worker has a pipe to its parent as standard input: when the paren
 ends, and the worker stops in good order.
 
 Invariants: at most one process per worker at any time; after `stopService` none is left, those that did not stop
-within `STOP_SECONDS` are killed.
+within STOP_SECONDS, and some more, are killed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -32,8 +32,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a worker is started again: the first, doubled each time that it ends soon, and the longest."""
 SOUND_SECONDS = 60.0
 """A worker that lived so long is started again without a long pause."""
-STOP_SECONDS = 30.0
-"""How long a worker may take to stop in good order: it seals, checkpoints and gives its leases back."""
+KILL_SECONDS = 5.0
+"""How long after its STOP_SECONDS, within which it ends by itself, a worker is killed."""
 OF_SYSTEMD = ("NOTIFY_", "WATCHDOG_", "LISTEN_")
 LONGEST_LINE = 65_536
 """Bytes of a line that a worker logs; what is longer comes in pieces."""
@@ -108,7 +108,13 @@ class Workers(Service):
         reactor: Any,
         environment: Mapping[str, str],
         folder: str,
+        *,
+        stop_seconds: float,
+        reloadable: Collection[str] = (),
     ) -> None:
+        """`reloadable` are the keys of the settings that a worker takes while it runs."""
+        self._kill_seconds = stop_seconds + KILL_SECONDS
+        self.reloadable = reloadable
         self._command = command
         self._reactor = reactor
         self._environment = {name: value for name, value in environment.items() if not name.startswith(OF_SYSTEMD)}
@@ -179,13 +185,18 @@ class Workers(Service):
             return gone
         worker.gone = gone
         self._signal(worker, signal.SIGTERM)
-        kill = self._reactor.callLater(STOP_SECONDS, self._kill, worker)
+        kill = self._reactor.callLater(self._kill_seconds, self._kill, worker)
         gone.addCallback(lambda _: kill.cancel() if kill.active() else None)
         return gone
 
+    def take_settings(self, settings: Any) -> None:
+        """The settings have changed: every worker is to read them again."""
+        for worker in self.workers:
+            self._signal(worker, signal.SIGHUP)
+
     def _kill(self, worker: Worker) -> None:
         self._log.error("Worker {worker} did not stop in {seconds} s and is killed",
-                        worker=worker.number, seconds=STOP_SECONDS)  # fmt: skip
+                        worker=worker.number, seconds=self._kill_seconds)  # fmt: skip
         self._signal(worker, signal.SIGKILL)
 
     def _signal(self, worker: Worker, number: signal.Signals) -> None:

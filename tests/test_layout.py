@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
     {"interfaces", "errors", "process", "stopping", "running", "logs", "metrics", "notifying", "usage", "workers"},
-    {"native", "wire", "handlers", "settings", "binding", "web"},
+    {"native", "wire", "handlers", "settings", "binding", "web", "reloading"},
     {"store", "client"},
     {"agent", "server"},
     {"local_endpoint", "guarding", "real", "console", "options"},

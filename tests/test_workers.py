@@ -12,7 +12,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from taba.workers import FIRST_PAUSE, LONGEST_PAUSE, SOUND_SECONDS, STOP_SECONDS, ParentWatch, Pauses, Workers
+from taba.workers import FIRST_PAUSE, KILL_SECONDS, LONGEST_PAUSE, SOUND_SECONDS, ParentWatch, Pauses, Workers
 
 
 class Spawned:
@@ -56,7 +56,9 @@ class WorkerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = SpawningClock()
         environment = {"HOME": "/", "NOTIFY_SOCKET": "/run/systemd", "WATCHDOG_USEC": "1"}
-        self.parent = Workers(2, lambda number: ["taba", str(number)], self.reactor, environment, "/srv")
+        self.parent = Workers(
+            2, lambda number: ["taba", str(number)], self.reactor, environment, "/srv", stop_seconds=45.0
+        )
         self.parent.startService()
         self.events: list[Any] = []
         globalLogPublisher.addObserver(self.events.append)
@@ -86,7 +88,7 @@ class WorkerTests(SynchronousTestCase):
         stopped = self.parent.stopService()
         self.assertEqual(first.signals, [signal.SIGTERM])
         self.assertNoResult(stopped)
-        self.reactor.advance(STOP_SECONDS)
+        self.reactor.advance(45.0 + KILL_SECONDS)
         self.assertEqual(first.signals, [signal.SIGTERM, signal.SIGKILL])
         first.end(status=1)
         self.successResultOf(stopped)

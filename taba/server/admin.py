@@ -73,7 +73,7 @@ class AdminResources:
     ) -> None:
         """`open`: no token is asked for. `get`: ADMIN_GET. `trusted`: TRUSTED_PROXIES."""
         self._over = administered
-        self._trusted = trusted
+        self.trusted = trusted
         self._open = open
         self._get = get
 
@@ -110,7 +110,7 @@ class AdminResources:
 
     def _may(self, request: Request) -> None:
         """Refusal for who may not ask this; who may is logged."""
-        who = asker_of(request, self._trusted)
+        who = asker_of(request, self.trusted)
         path = request.path.decode("latin-1")
         if self._open and not who.local:
             raise Refusal(403, "Without a token (TOKEN_FILE) this may be asked from the server's own host only.")
@@ -138,7 +138,7 @@ class AdminResources:
         await self._over.operations.send_all(requests, self._who(request), time)
 
     def _who(self, request: Request) -> str:
-        return str(asker_of(request, self._trusted))
+        return str(asker_of(request, self.trusted))
 
     async def delete(self, request: Request) -> None:
         """`NAME: deleted, can be undone until TIME` per line, or {"deleted": [NAME, ...], "undo_until": seconds}."""

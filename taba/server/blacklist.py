@@ -69,6 +69,10 @@ class Blacklist:
         """The lists of the settings. SettingsError for a pattern that RE2 does not take."""
         return cls(Patterns.of(names, "NAME_BLACKLIST"), Patterns.of(clients, "CLIENT_BLACKLIST"))
 
+    def become(self, other: Blacklist) -> None:
+        """Go by these lists from now on."""
+        self._names, self._clients, self._empty = other._names, other._clients, other._empty
+
     def refuses(self, tab: str, client: str) -> bool:
         """Whether events of a client for a tab are not taken."""
         return not self._empty and (self._names.match(tab) or self._clients.match(client))

@@ -30,6 +30,11 @@ class Keeping:
     _rules: Sequence[tuple[re2._Regexp, str]] = field(converter=_rules, default=())
     _known: dict[str, str] = field(factory=dict, init=False)
 
+    def become(self, other: Keeping) -> None:
+        """Go by these rules from now on."""
+        self._rules = other._rules
+        self._known.clear()
+
     def of(self, tab: str) -> str:
         """KEEP, MERGE, or "" where no rule says anything."""
         if not self._rules:

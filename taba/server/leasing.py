@@ -24,6 +24,8 @@ from taba.server.sleeping import Sleeping
 
 LEASE_LOOK = 0.5
 """Seconds between two looks at the leases, at most: so long a vbucket that was dropped waits."""
+EAGER_LOOK = 0.1
+"""The same while there is something to take that nobody is known to hold: its lease runs out in a moment."""
 WRITTEN_LOOK = 0.05
 """Seconds between two looks whether what is to be handed over is written."""
 HAND_OVER_SECONDS = 5.0
@@ -70,6 +72,8 @@ class Leasing:
         self._membership: Membership | None = None
         self._pauses = Sleeping(clock)
         self._started = 0.0
+        self._renewed = float("-inf")
+        """When the leases were renewed last."""
         self._resigned = False
         self._heard: tuple[float, Mapping[str, Member]] = (float("-inf"), {})
         self.loading: dict[int, Lease] = {}
@@ -104,6 +108,12 @@ class Leasing:
             self._membership.anew()
         self._pauses.wake()
 
+    def weigh(self, weight: float) -> None:
+        """Want another share from now on."""
+        self._weight = weight
+        if self._membership is not None:
+            self._membership.weight = weight
+
     def missing(self) -> int:
         """How many vbuckets this be should have, and has not loaded yet."""
         if self._membership is None or not self._membership.looked:
@@ -132,16 +142,20 @@ class Leasing:
     def loop(self):  # type: ignore[no-untyped-def]
         """Hold what this be should have, until the service stops."""
         while not self._pauses.stopping:
+            eager = False
             try:
                 yield self._renew()
-                yield self._act()
+                eager = yield self._act()
             except StoreError as problem:
                 self._log.warn("Leases: {problem}", problem=problem)
-            yield self._pauses.sleep(self.look_seconds)
+            yield self._pauses.sleep(EAGER_LOOK if eager else self.look_seconds)
 
     @inlineCallbacks
     def _renew(self):  # type: ignore[no-untyped-def]
-        folding = self._holding.folding
+        now, folding = self._clock.seconds(), self._holding.folding
+        if now < self._renewed + self.look_seconds:
+            return
+        self._renewed = now
         leases = [*self.loading.values(), *(each.lease for each in folding.values())]
         if not leases:
             return
@@ -154,20 +168,23 @@ class Leasing:
 
     @inlineCallbacks
     def _act(self):  # type: ignore[no-untyped-def]
-        """Look, take, and begin to hand over."""
+        """Look, take, and begin to hand over; whether there is something to take that will be free in a moment."""
         now, membership = self._clock.seconds(), self._membership
         if membership is None or self._resigned or self._pauses.stopping:
-            return
+            return False
         if self._member and self._heard[0] < self._started and now - self._started < HEARD_SECONDS:
-            return  # what is free may be others': they are heard of in a moment
+            return False  # what is free may be others': they are heard of in a moment
         members, held = self.members(), self.held
         self._had.difference_update(*(each.holds - held for name, each in members.items() if name != self._member))
         decision = membership.look(now, members, held, self._had - held)
         self._working = [each for each in self._working if not each.called]
         if decision.hand_over:
             self._working.append(self._hand_over(decision.hand_over))
-        if decision.take:
-            yield self._acquire(decision.take)
+        if not decision.take:
+            return False
+        yield self._acquire(decision.take)
+        held = self.held.union(*(each.holds for each in members.values()))
+        return bool(members) and not held.issuperset(decision.take)
 
     # ------------------------------------------------------------------------------------------ taking
 

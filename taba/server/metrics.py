@@ -217,12 +217,28 @@ class ServerMetrics:
         into.counter(f"{PREFIX}leases_lost_total", "Leases lost without being given back.", measures.leases_lost)
         meaning = "Vbuckets that were dropped, to be loaded again."
         into.counter(f"{PREFIX}vbuckets_dropped_total", meaning, server.observer.dropped_vbuckets)
+        self._moves(into)
         meaning = "Time in which all vbuckets with something to write were checkpointed."
         into.histogram(f"{PREFIX}checkpoint_seconds", meaning, measures.rounds)
         meaning = "Checkpoints of single vbuckets, by what became of them."
         for outcome in WRITTEN:
             into.counter(f"{PREFIX}checkpoints_total", meaning, measures.checkpoints[outcome], outcome=outcome)
         into.counter(f"{PREFIX}states_written_total", "States written or deleted by checkpoints.", measures.states)
+
+    def _moves(self, into: Exposition) -> None:
+        """Vbuckets that come and go."""
+        leasing, measures = self._server.backend.leasing, self._server.observer.measures
+        into.gauge(f"{PREFIX}members_heard", "Servers of role be that this be hears of.", len(leasing.members()))
+        meaning = "Vbuckets that this be should have, as far as it knows of the others, and does not have."
+        into.gauge(f"{PREFIX}vbuckets_missing", meaning, leasing.missing() if self._server.backend.running else 0)
+        meaning = "Vbuckets taken that this be had not had before."
+        into.counter(f"{PREFIX}vbuckets_taken_over_total", meaning, measures.taken_over)
+        meaning = "Vbuckets written and given to other servers."
+        into.counter(f"{PREFIX}vbuckets_handed_over_total", meaning, measures.handed_over)
+        meaning = "How long the oldest batch of a vbucket had waited that was taken over, when it was folded."
+        into.histogram(f"{PREFIX}takeover_seconds", meaning, measures.takeovers)
+        meaning = "When something of a vbucket that this server holds was folded last, in seconds since 1970."
+        into.gauges(f"{PREFIX}folded_timestamp_seconds", meaning, "vbucket", sorted(measures.folded.items()))
 
     def _maintenance(self, into: Exposition) -> None:
         """GC and chores."""

@@ -1,8 +1,7 @@
 """What a server says of itself to the others, and what it knows of them: names, roles, latencies, what waits.
 
 It publishes its facts in the store, and reads those of all, as often as its `Pace` says. A be that shares its store
-does so twice a second, for as long as leases hold: others learn who lives, and what each holds, from that
-(`Membership`). Beside that the facts are hints for people, for the clock of windows, and to let a pass of the GC, or a
+does so twice a second: others learn who lives, and what each holds, from that (`Membership`). Beside that the facts are hints for people, for the clock of windows, and to let a pass of the GC, or a
 new look at who should hold what, begin everywhere; nothing that must be right rests on them. A store that does not
 answer costs a round.
 """
@@ -45,8 +44,11 @@ ALONE = Pace(15.0, 46.5)
 """Nobody else reads it: the original's figures."""
 SHARING = Pace(5.0, 16.0)
 """Of a server that is no be."""
-HOLDING = Pace(0.5, 2.0)
-"""Of a be: it is missed when its leases have run out, and its vbuckets are taken over at the next look."""
+HOLDING = Pace(0.5, 1.5)
+"""Of a be. A dead one is missed before its leases have run out (SHARED_LEASE_SECONDS in `taba.server.service`), so that
+others know what to take when they do. One that lives and was kept from publishing itself loses nothing: it has its
+leases.
+"""
 LOOK_SECONDS = 15.0
 """How often the logs and the shards are looked at."""
 GC, RECOMPUTE = "gc", "recompute"
@@ -113,7 +115,7 @@ class Publishing(Service):
         self._shards = shards
         self._lost = lost
         self._pace = pace
-        self._weight = weight
+        self.weight = weight
         self._seen: tuple[float, Sequence[Shard]] = (0.0, ())
         """When it looked at the shards, and what it saw."""
         self._say_due = 0.0
@@ -200,7 +202,7 @@ class Publishing(Service):
         """The facts of this server, as JSON can hold them. Latencies are medians in seconds, null where there is none.
         """
         now = self._clock.seconds()
-        shared = {"weight": self._weight, "holds": packed(self._backend.leasing.held)}
+        shared = {"weight": self.weight, "holds": packed(self._backend.leasing.held)}
         return {
             "roles": list(self._roles),
             "queues": len(self._backend.folding),

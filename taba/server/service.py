@@ -57,6 +57,18 @@ many, the others wait so long for the vbuckets of one that died.
 """
 
 
+RELOADABLE = (
+    "WEIGHT",
+    "TRUSTED_PROXIES",
+    "QUEUE_THROTTLE_CAPACITY",
+    "QUEUE_CAPACITY",
+    "NAME_BLACKLIST",
+    "CLIENT_BLACKLIST",
+    "TABS",
+)
+"""The settings that a server takes while it runs."""
+
+
 def _no_agent(body: bytes, types: Iterable[str]) -> Deferred[None]:
     return fail(SpoolError("there is no agent in this server"))
 
@@ -96,9 +108,10 @@ class Server(Service):
         self.tracker = LatencyTracker()
         self.observer = Observer(record, process.wall, self.tracker, process.reactor.seconds)
         self.frontend = self._make_frontend()
-        keeping = Keeping(settings.tabs)
-        self.backend = self._make_backend(keeping)
-        self.maintenance = self._make_maintenance(keeping)
+        self._keeping = Keeping(settings.tabs)
+        self._blacklist = Blacklist.of(settings.name_blacklist, settings.client_blacklist)
+        self.backend = self._make_backend()
+        self.maintenance = self._make_maintenance()
         self.publishing = self._make_publishing()
         self.operations = Operations(operate, self.own_name, process.wall, process.new_id)
         self.status = self._make_status()
@@ -122,7 +135,7 @@ class Server(Service):
             max_body=settings.max_body_bytes,
         )
 
-    def _make_backend(self, keeping: Keeping) -> Backend:
+    def _make_backend(self) -> Backend:
         settings, process = self.settings, self._process
         return Backend(
             self.store,
@@ -136,13 +149,13 @@ class Server(Service):
             max_clock_skew=settings.max_clock_skew,
             max_cache_bytes=self.budget.states,
             max_pending_bytes=self.budget.pending,
-            keeping=keeping,
-            blacklist=Blacklist.of(settings.name_blacklist, settings.client_blacklist),
+            keeping=self._keeping,
+            blacklist=self._blacklist,
             member=self.own_name if settings.database.redis else "",
             weight=settings.weight,
         )
 
-    def _make_maintenance(self, keeping: Keeping) -> Maintenance:
+    def _make_maintenance(self) -> Maintenance:
         settings, process = self.settings, self._process
         return Maintenance(
             self.store,
@@ -150,7 +163,7 @@ class Server(Service):
             self.backend,
             process.reactor,
             process.wall,
-            Pruning(self.registry, keeping, settings.client_ttl),
+            Pruning(self.registry, self._keeping, settings.client_ttl),
             random=process.random.random,
             gc_seconds=settings.gc_seconds,
             undo_seconds=settings.undo_hours * HOUR,
@@ -193,12 +206,7 @@ class Server(Service):
             **QueryResources(self.query, self.status, self._process.reactor).leaves(),
             **self._inspection().leaves(),
             **self._appending(limit),
-            **AdminResources(
-                self._administered(),
-                open=guard is None,
-                get=self.settings.admin_get,
-                trusted=TrustedProxies.of(self.settings.trusted_proxies),
-            ).leaves(),
+            **self._administration(guard is None).leaves(),
             "metrics": Leaf(get=ServerMetrics(self, self._inside, self._process).answer),
             "healthz": Leaf(get=lambda request: write_text(request, "ok\n")),
             "readyz": Leaf(get=self._readyz),
@@ -213,6 +221,11 @@ class Server(Service):
             guard=guard,
             answered=self.observer.measures.http,
         )
+
+    def _administration(self, open: bool) -> AdminResources:
+        trusted = TrustedProxies.of(self.settings.trusted_proxies)
+        self._admin = AdminResources(self._administered(), open=open, get=self.settings.admin_get, trusted=trusted)
+        return self._admin
 
     def _inspection(self) -> InspectionResources:
         undo_seconds = self.settings.undo_hours * HOUR
@@ -252,6 +265,18 @@ class Server(Service):
             if role == "be" and self.publishing.problem:
                 problem = f"{problem} There is {self.publishing.problem}."
         write_text(request, f"{problem}\n" if problem else "ok\n", 503 if problem else 200)
+
+    def take_settings(self, settings: ServerSettings) -> None:
+        """Go on with other settings, of those that are RELOADABLE. What a be has taken of its logs stays as it was
+        decided.
+        """
+        self._blacklist.become(Blacklist.of(settings.name_blacklist, settings.client_blacklist))
+        self._keeping.become(Keeping(settings.tabs))
+        throttle = self.frontend.throttle
+        throttle.soft, throttle.hard = settings.queue_throttle_capacity, settings.queue_capacity
+        self._admin.trusted = TrustedProxies.of(settings.trusted_proxies)
+        self.backend.leasing.weigh(settings.weight)
+        self.publishing.weight = settings.weight
 
     @property
     def port(self) -> int:

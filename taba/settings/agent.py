@@ -22,6 +22,7 @@ from taba.settings.fields import (
     QUEUES_MEANING,
     SECONDS,
     SERVERS_EXAMPLE,
+    STOP_MEANING,
     TOKEN_MEANING,
     section,
     setting,
@@ -139,6 +140,7 @@ class AgentSettings:
         "changes",
         among=("changes", "values"),
     )
+    stop_seconds: float = setting("STOP_SECONDS", STOP_MEANING, 20.0, least=1, most=3600, unit=SECONDS)
     log_format: str = setting("LOG_FORMAT", LOG_MEANING, "text", among=("text", "json"))
     debug: bool = setting("DEBUG", DEBUG_MEANING, False)
     insecure: bool = setting("INSECURE", INSECURE_MEANING, False)

@@ -20,6 +20,10 @@ HANDLERS_MEANING = (
 )
 LOG_MEANING = "How the log is written: text, or json, an object per line."
 DEBUG_MEANING = "Write what only somebody who looks for a mistake wants to know to the log, too."
+STOP_MEANING = (
+    "How long a process that is told to end may take to bring everything to rest; then it ends all the same. Less than"
+    " TimeoutStopSec of its unit."
+)
 INSECURE_MEANING = "Listen on other addresses than loopback without a token or TLS: for everybody."
 QUEUES_MEANING = "Requests under way at a time to one server."
 FLUSH_MEANING = "How often batches are sealed and sent."

@@ -20,6 +20,7 @@ from taba.settings.fields import (
     LOG_MEANING,
     MIB,
     SECONDS,
+    STOP_MEANING,
     TOKEN_MEANING,
     section,
     setting,
@@ -177,6 +178,7 @@ class ServerSettings:
         unit=SECONDS,
     )
     admin_get: bool = setting("ADMIN_GET", "Whether GET does on loopback what POST does, as in the original.", False)
+    stop_seconds: float = setting("STOP_SECONDS", STOP_MEANING, 45.0, least=1, most=3600, unit=SECONDS)
     log_format: str = setting("LOG_FORMAT", LOG_MEANING, "text", among=("text", "json"))
     debug: bool = setting("DEBUG", DEBUG_MEANING, False)
     insecure: bool = setting("INSECURE", INSECURE_MEANING, False)

@@ -353,8 +353,9 @@ class FunctionContract(FunctionSuite):
     # ------------------------------------------------------------------------------------------------------- append
 
     def test_version(self) -> None:
-        """The library says its version."""
+        """The library says its version, and the oldest one that it serves."""
         self.assertEqual(self.server.ask(*call("version", [])), 2)
+        self.assertEqual(self.server.ask(*call("serves", [])), 2)
 
     def test_batches_are_appended(self) -> None:
         """Batches that follow each other are in log, sizes and dedup row."""

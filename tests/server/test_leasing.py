@@ -94,7 +94,7 @@ class SeveralCase(SynchronousTestCase):
 
     def wanted(self) -> dict[int, str]:
         """Where each vbucket belongs."""
-        weights = {name: one.publishing._weight for name, one in self.living.items()}
+        weights = {name: one.publishing.weight for name, one in self.living.items()}
         return assigned(range(VBUCKETS), weights)
 
     def owners(self) -> dict[int, str]:

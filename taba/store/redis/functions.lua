@@ -8,6 +8,9 @@
 -- Checksums, numbers and counts travel as decimal strings; they stay below 2^53, where Lua's numbers are exact.
 
 local VERSION = 2
+-- The oldest version whose servers these functions serve as their own do: nothing that such a server calls is missing,
+-- takes its arguments in another way, or writes what it cannot read.
+local SERVES = 2
 local FORMAT = 1
 local DAY = 86400
 
@@ -47,6 +50,10 @@ end
 
 local function version()
   return VERSION
+end
+
+local function serves()
+  return SERVES
 end
 
 -- One batch, or look where `after` is empty; answers with `verdict last checksum appended reason`.
@@ -345,6 +352,7 @@ local function found(keys, args)
 end
 
 reads('taba_version', version)
+reads('taba_serves', serves)
 redis.register_function('taba_append', append)
 always('taba_prune', prune)
 always('taba_acquire', acquire)

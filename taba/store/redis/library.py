@@ -1,7 +1,9 @@
 """The function library that Taba loads into Redis, and its version.
 
 A library that is there already is used when it is of this version, replaced when it is older, and never replaced when
-it is newer: a newer server put it there, and an older one must not take it away from under it.
+it is newer: a newer server put it there, and an older one must not take it away from under it. Servers of two versions
+run side by side while one after the other is renewed: a newer library says which versions' servers it serves
+(`taba_serves`), and those use it; only the others do not go on.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from taba.store.redis.shard import Shard
 
 VERSION = 2
 """Of functions.lua, which says the same."""
+SERVES = 2
+"""The oldest version whose servers this library serves, as functions.lua has it."""
 FORMAT = 1
 """Of the data, as functions.lua notes it in `meta`."""
 PARTS = ("functions.lua", "aside.lua", "members.lua")
@@ -30,10 +34,22 @@ def source() -> str:
 async def present_version(shard: Shard, link: Link) -> int:
     """The version of the library that the shard's master has, 0 for none.
 
-    Raises StartError when Redis is too old for functions, or has newer ones; StoreUnavailable when it does not say.
+    Raises StartError when Redis is too old for functions, or has newer ones that do not serve this version;
+    StoreUnavailable when it does not say.
     """
+    present = await _answer(shard, link, "taba_version")
+    if present > VERSION and not 0 < await _answer(shard, link, "taba_serves") <= VERSION:
+        raise StartError(
+            f"Shard {shard.name} has the functions of a newer Taba (version {present}; this one has {VERSION}): start"
+            " that version, or a newer one, here too."
+        )
+    return present
+
+
+async def _answer(shard: Shard, link: Link, function: str) -> int:
+    """What a function without arguments answers, 0 where there is none of that name."""
     try:
-        present = await link.call("FCALL", "taba_version", 0)
+        return int(await link.call("FCALL", function, 0))
     except RedisRefused as refused:
         if "unknown command" in refused.sentence.lower():
             raise StartError(
@@ -43,12 +59,6 @@ async def present_version(shard: Shard, link: Link) -> int:
         if "Function not found" not in refused.sentence:
             raise unavailable(shard, link, refused) from refused
         return 0
-    if present > VERSION:
-        raise StartError(
-            f"Shard {shard.name} has the functions of a newer Taba (version {present}; this one has {VERSION}): start"
-            " that version, or a newer one, here too."
-        )
-    return int(present)
 
 
 async def ensure_library(shard: Shard, link: Link) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from taba.interfaces import Append
 from taba.store.judge import is_idle, judge
 from taba.store.redis import rows
-from taba.store.redis.library import FORMAT, VERSION
+from taba.store.redis.library import FORMAT, SERVES, VERSION
 from taba.testing.redis.functions import FunctionCall, FunctionLibrary
 from taba.testing.redis.library_aside import refolded, set_aside
 from taba.testing.redis.library_calls import Arguments
@@ -31,6 +31,10 @@ _BATCH = 10
 
 def _version(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
     return VERSION
+
+
+def _serves(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
+    return SERVES
 
 
 # ------------------------------------------------------------------------------------------------------------ append
@@ -275,6 +279,7 @@ def _found(call: FunctionCall, keys: Arguments, args: Arguments) -> Reply:
 
 _FUNCTIONS = {
     "taba_version": _version,
+    "taba_serves": _serves,
     "taba_append": _append,
     "taba_prune": _prune,
     "taba_acquire": _acquire,
@@ -301,7 +306,7 @@ def taba_library() -> FunctionLibrary:
         "taba",
         _FUNCTIONS,
         read_only=frozenset(
-            {"taba_version", "taba_load", "taba_guard", "taba_depth", "taba_present", "taba_members"}
+            {"taba_version", "taba_serves", "taba_load", "taba_guard", "taba_depth", "taba_present", "taba_members"}
         ),
         allow_oom=frozenset(
             {

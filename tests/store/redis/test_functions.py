@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from taba.store.redis.library import VERSION, source
+from taba.store.redis.library import SERVES, VERSION, source
 from taba.store.redis.moving_library import VERSION as MOVING_VERSION
 from taba.store.redis.moving_library import moving_source
 from taba.testing.redis.library import taba_library
@@ -53,4 +53,5 @@ class LibraryTextTests(SynchronousTestCase):
     def test_same_version(self) -> None:
         """The text says the version that the store expects."""
         self.assertIn(f"local VERSION = {VERSION}\n", source())
+        self.assertIn(f"local SERVES = {SERVES}\n", source())
         self.assertIn(f"local VERSION = {MOVING_VERSION}\n", moving_source())

@@ -58,10 +58,11 @@ class LibraryTests(SynchronousTestCase):
         self.ensure()
         self.assertEqual(self.stage.server.ask("FCALL", "taba_version", 0), VERSION)
 
-    def install(self, version: int) -> None:
-        """Let the server have another version."""
+    def install(self, version: int, serves: int = 0) -> None:
+        """Let the server have another version, which serves those from another one on."""
         library = taba_library()
         functions = {**library.functions, "taba_version": lambda call, keys, args: version}
+        functions["taba_serves"] = lambda call, keys, args: serves or version
         known: Any = self.stage.server.engine.functions.known
         self.stage.server.engine.functions.known = {**known, "taba": evolve(library, functions=functions)}
 
@@ -77,6 +78,15 @@ class LibraryTests(SynchronousTestCase):
         self.install(VERSION + 1)
         with self.assertRaisesRegex(StartError, f"version {VERSION + 1}; this one has {VERSION}"):
             self.ensure()
+
+    def test_newer_library_that_serves_this_version(self) -> None:
+        """While servers are renewed one after another, a newer one's library is there that serves both: it is used,
+        and left alone.
+        """
+        self.install(VERSION + 1, serves=VERSION)
+        self.stage.shard.words()
+        self.ensure()
+        self.assertEqual(self.stage.shard.words(), ["taba_version", "taba_serves"])
 
     def test_old_server(self) -> None:
         """Redis 6 has no functions; it is named, with what to do."""

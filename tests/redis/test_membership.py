@@ -1,0 +1,246 @@
+"""A fleet under load whose servers come, die and are renewed: what each of that costs, and that no event is lost or
+counted twice. The figures are printed.
+
+REAL: a redis-server with a replica, three servers, two agents, two clients that go on posting, kill -9.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import pairwise
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from taba import native
+from tests.processes.asking import body
+from tests.processes.numbered import COUNTER, NumberedSender
+from tests.processes.running import AgentProcess, ServerProcess, Stage, start_all
+from tests.processes.surroundings import until
+from tests.redis.real import Servers, missing
+
+VBUCKETS = 16
+MOST_PAUSE = 3.0
+PAUSE_BETWEEN_LOOKS = 0.25
+LONG = 60.0
+FOLDED = re.compile(r'^taba_server_folded_timestamp_seconds\{vbucket="(\d+)"\} (\S+)$', re.MULTILINE)
+
+
+def tab_of_each() -> list[str]:
+    """A tab in every vbucket."""
+    found: dict[int, str] = {}
+    for number in range(1000):
+        found.setdefault(native.crc32(f"t{number}".encode()) % VBUCKETS, f"t{number}")
+    return [found[vbucket] for vbucket in range(VBUCKETS)]
+
+
+class EverywhereSender(NumberedSender):
+    """One event for a tab of every vbucket in each batch, some batches a second."""
+
+    def _send_batch(self, number: str) -> None:
+        tabs = tab_of_each()
+        content = body(self.client, {tab: [(COUNTER, time.time(), 1)] for tab in tabs})
+        if self._until_answered("/post", content, number):
+            self.batches += 1
+            self.events.update(tabs)
+        self._stopping.wait(0.1)
+
+
+class Watch(threading.Thread):
+    """Asks the servers when each of their vbuckets was folded last, some times a second."""
+
+    def __init__(self, servers: Mapping[str, ServerProcess]) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._servers = servers
+        self._stopping = threading.Event()
+        self.folded: dict[int, set[float]] = defaultdict(set)
+        self.lag = 0.0
+        """By how much this thread was called too late, at most: what the machine itself adds to every pause."""
+
+    def run(self) -> None:
+        """Look until told to end."""
+        while True:
+            called = time.monotonic() + PAUSE_BETWEEN_LOOKS
+            if self._stopping.wait(PAUSE_BETWEEN_LOOKS):
+                return
+            self.lag = max(self.lag, time.monotonic() - called)
+            for server in list(self._servers.values()):
+                try:
+                    text = server.ask("/metrics").text
+                except OSError:
+                    continue  # it is away just now
+                for vbucket, folded in FOLDED.findall(text):
+                    self.folded[int(vbucket)].add(float(folded))
+
+    def finish(self) -> None:
+        """End."""
+        self._stopping.set()
+        self.join()
+
+    def longest_pause(self, since: float, until: float) -> float:
+        """The longest time in which a vbucket was not folded, of all between two wall times."""
+        longest = 0.0
+        for vbucket in range(VBUCKETS):
+            times = sorted(each for each in self.folded[vbucket] if since <= each <= until)
+            longest = max(longest, *(after - before for before, after in pairwise([since, *times, until])))
+        return longest
+
+    def last_back(self, since: float) -> float:
+        """How long after a wall time the last vbucket was folded again."""
+        return max(min(each for each in self.folded[vbucket] if each > since) - since for vbucket in range(VBUCKETS))
+
+
+class MembershipTests(SynchronousTestCase):
+    """The fleet."""
+
+    skip = missing()
+
+    def setUp(self) -> None:
+        redis = Servers()
+        self.addCleanup(redis.close)
+        self.master = redis.server("master").ready()
+        self.replica = redis.server("replica", f"replicaof 127.0.0.1 {self.master.port}")
+        self.wait_for_replica()
+        self.stage = Stage()
+        self.addCleanup(self.stage.close)
+        self.living: dict[str, ServerProcess] = {}
+        self.servers = {name: self.make_server(name) for name in ("a", "b", "c")}
+        first, *others = (each.port for each in self.servers.values())
+        more = [word for port in others for word in ("--server", f"127.0.0.1:{port}")]
+        self.agents: list[AgentProcess] = [self.stage.agent(first, *more, name=f"agent-{n}") for n in (1, 2)]
+
+    def wait_for_replica(self) -> None:
+        """The replica follows."""
+        self.replica.wait_for(
+            lambda: self.replica.fields("INFO", "replication").get("master_link_status") == "up", "follows"
+        )
+
+    def make_server(self, name: str) -> ServerProcess:
+        """A server of the fleet."""
+        url = f"redis://127.0.0.1:{self.master.port}"
+        settings = {"EMBEDDED_AGENT": True, "DB_SETTINGS": {"NUM_VBUCKETS": VBUCKETS, "REDIS_URL": url}}
+        return self.stage.server(name=name, config=settings)
+
+    def start(self, *names: str) -> None:
+        """Start servers; fires when each has its share."""
+        start_all(*(self.servers[name] for name in names))
+        self.living.update({name: self.servers[name] for name in names})
+        until(self.settled, LONG, lambda: f"everybody has its share: {self.held()}")
+
+    def number(self, name: str, metric: str) -> float:
+        """A number of a server."""
+        found = re.search(rf"^taba_server_{metric} (\S+)$", self.living[name].ask("/metrics").text, re.MULTILINE)
+        assert found is not None, f"{metric} is not there"
+        return float(found[1])
+
+    def held(self) -> dict[str, float]:
+        """How many vbuckets each has."""
+        return {name: self.number(name, "vbuckets_held") for name in sorted(self.living)}
+
+    def settled(self) -> bool:
+        """Whether every vbucket is where it belongs."""
+        time.sleep(0.3)  # the processes need the machine more than the answer is needed
+        ready = all(each.ask("/readyz?role=be").status == 200 for each in self.living.values())
+        return ready and sum(self.held().values()) == VBUCKETS
+
+    def moves(self) -> float:
+        """How many vbuckets have been taken by those that live."""
+        return sum(self.number(name, "vbuckets_taken_over_total") for name in self.living)
+
+    def begin_load(self) -> None:
+        """Two clients begin to post, and somebody to look."""
+        self.senders = [EverywhereSender(f"client-{n}", each.port, random.Random(n))
+                        for n, each in enumerate(self.agents)]  # fmt: skip
+        self.watch = Watch(self.servers)
+        for each in (*self.senders, self.watch):
+            each.start()
+
+    def paused(self, what: str, since: float) -> float:
+        """Let two seconds pass, and say what something has cost."""
+        time.sleep(2.0)
+        longest = self.watch.longest_pause(since, time.time() - 1.0)
+        print(f"\n{what}: no vbucket was not folded for more than {longest:.2f} s", end="")
+        return longest
+
+    def assert_short(self, pause: float) -> None:
+        """A pause is as short as is promised on a machine that has time for its processes."""
+        self.assertLessEqual(pause, MOST_PAUSE + 3 * self.watch.lag)
+
+    def test_a_fleet_is_renewed(self) -> None:
+        """A server joins and moves its share only; one is killed, and what it had is folded again within three seconds;
+        then everything is restarted, one after another. No pause is longer than three seconds, and every event that was
+        acknowledged is counted once.
+        """
+        self.start("a", "b")
+        start_all(*self.agents)
+        self.begin_load()
+        time.sleep(2.0)
+        self.join()
+        self.kill()
+        self.roll()
+        for each in self.senders:
+            each.finish(LONG)
+        self.watch.finish()
+        self.check_counts()
+
+    def join(self) -> None:
+        """`c` joins."""
+        before, since = self.moves(), time.time()
+        self.start("c")
+        share = self.held()["c"]
+        moved = self.moves() - before
+        pause = self.paused(f"join: {moved:.0f} of {VBUCKETS} vbuckets moved", since)
+        self.assertEqual(moved, share)
+        self.assert_short(pause)
+
+    def kill(self) -> None:
+        """`b` dies."""
+        lost = self.held()["b"]
+        self.living.pop("b").kill()
+        since, before = time.time(), self.moves()
+        until(self.settled, LONG, "everything is taken over")
+        moved = self.moves() - before
+        self.paused(f"kill -9 of a server with {lost:.0f} vbuckets", since)
+        back = self.watch.last_back(since)
+        print(f", and all were folded again {back:.2f} s after it", end="")
+        self.assertEqual(moved, lost)
+        self.assert_short(back)
+        self.start("b")
+
+    def roll(self) -> None:
+        """Servers, agents and the replica are restarted, one after another."""
+        pauses = []
+        for name in ("a", "b", "c"):
+            since, server = time.time(), self.living.pop(name)
+            self.assertEqual(server.stop(), 0)
+            self.start(name)
+            pauses.append(self.paused(f"restart of server {name}", since))
+        for agent in self.agents:
+            since = time.time()
+            self.assertEqual(agent.stop(), 0)
+            start_all(agent)
+            pauses.append(self.paused("restart of an agent", since))
+        since = time.time()
+        self.replica.restart()
+        self.wait_for_replica()
+        pauses.append(self.paused("restart of the replica", since))
+        self.assert_short(max(pauses))
+
+    def check_counts(self) -> None:
+        """Every acknowledged event is counted, once."""
+        sent = sum(sum(each.events.values()) for each in self.senders)
+        server = self.servers["a"]
+
+        def all_there() -> bool:
+            counts = [server.counts(tab)[0] for tab in tab_of_each()]
+            wanted = [sum(each.events[tab] for each in self.senders) for tab in tab_of_each()]
+            self.assertTrue(all(count <= want for count, want in zip(counts, wanted, strict=True)), (counts, wanted))
+            return counts == wanted
+
+        until(all_there, LONG, lambda: f"{sent} events are counted: {server.ask('/status').text}")
+        print(f"\nexact: {sent} events in {sum(each.batches for each in self.senders)} batches; the machine was late by up to"
+              f" {self.watch.lag:.2f} s", end=" ")
