@@ -1,9 +1,9 @@
 """What a server says of itself to the others, and what it knows of them: names, roles, latencies, what waits.
 
 It publishes its facts in the store, and reads those of all, as often as its `Pace` says. A be that shares its store
-does so twice a second: others learn who lives, and what each holds, from that (`Membership`). Beside that the facts are hints for people, for the clock of windows, and to let a pass of the GC, or a
-new look at who should hold what, begin everywhere; nothing that must be right rests on them. A store that does not
-answer costs a round.
+does so twice a second: others learn who lives, and what each holds, from that (`Membership`). Beside that the facts are
+hints for people, for the clock of windows, and to let a pass of the GC, or a new look at who should hold what, begin
+everywhere; nothing that must be right rests on them. A store that does not answer costs a round.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+import signal
 import threading
 import time
 from collections import defaultdict
@@ -242,5 +243,59 @@ class MembershipTests(SynchronousTestCase):
             return counts == wanted
 
         until(all_there, LONG, lambda: f"{sent} events are counted: {server.ask('/status').text}")
-        print(f"\nexact: {sent} events in {sum(each.batches for each in self.senders)} batches; the machine was late by up to"
-              f" {self.watch.lag:.2f} s", end=" ")
+        batches, late = sum(each.batches for each in self.senders), self.watch.lag
+        print(f"\nexact: {sent} events in {batches} batches; the machine was late by up to {late:.2f} s", end=" ")
+
+
+class StopTests(SynchronousTestCase):
+    """SIGTERM while the store hangs, and SIGHUP."""
+
+    skip = missing()
+
+    def setUp(self) -> None:
+        redis = Servers()
+        self.addCleanup(redis.close)
+        self.redis = redis.server().ready()
+        self.stage = Stage()
+        self.addCleanup(self.stage.close)
+        self.settings = {
+            "EMBEDDED_AGENT": True,
+            "STOP_SECONDS": 3,
+            "DB_SETTINGS": {"NUM_VBUCKETS": VBUCKETS, "REDIS_URL": f"redis://127.0.0.1:{self.redis.port}"},
+        }
+        self.server = self.stage.server(config=self.settings)
+        start_all(self.server)
+
+    def post(self, count: int) -> None:
+        """Events of a tab that is black later on, and of one that is not."""
+        tabs = {tab: [(COUNTER, time.time(), 1)] * count for tab in ("noise", "signal")}
+        self.assertEqual(self.server.post(body("c", tabs)).status, 200)
+
+    def reload(self, expected: str) -> None:
+        """Let the file be read again."""
+        self.server.send(signal.SIGHUP)
+        self.server.wait_for_output(expected)
+
+    def test_reload_and_a_store_that_hangs(self) -> None:
+        """A blacklist is taken over while the server runs, a broken file changes nothing; and the server ends with
+        status 0 though its store hangs, without losing what it acknowledged.
+        """
+        self.post(3)
+        self.server.wait_for_count("noise", 3)
+        config = self.stage.settings("server", {**self.settings, "NAME_BLACKLIST": ["noise"], "MAX_CLOCK_SKEW": 9})
+        self.reload("taken over: NAME_BLACKLIST; after a restart: MAX_CLOCK_SKEW.")
+        config.write_text('{"NAME_BLACKLIST": 7}')
+        self.reload("The settings stay as they are: ")
+        self.stage.settings("server", self.settings)
+        self.post(4)
+        self.server.wait_for_count("signal", 7)
+        self.assertEqual(self.server.counts("noise")[0], 3)
+        self.redis.stop()
+        self.post(5)
+        began = time.monotonic()
+        self.assertEqual(self.server.stop(), 0)
+        print(f"\nSIGTERM with a store that hangs: ended after {time.monotonic() - began:.1f} s", end=" ")
+        self.redis.go_on()
+        start_all(self.server)
+        self.server.wait_for_count("signal", 12)
+        self.server.wait_for_count("noise", 8)
