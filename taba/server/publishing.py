@@ -178,7 +178,7 @@ class Publishing(Service):
         self.problem = without_be(members)
         if self.problem and self._clock.seconds() >= self._say_due:
             self._say_due = self._clock.seconds() + SAY_AGAIN_SECONDS
-            self._log.warn("There is {problem}: what comes in waits in the logs (SERVER_ROLES)", problem=self.problem)
+            self._log.warn("Nothing is folded: {problem}. It waits in the logs (SERVER_ROLES).", problem=self.problem)
 
     def _look_at_shards(self) -> None:
         now, (last, before) = self._clock.seconds(), self._seen

@@ -74,7 +74,7 @@ def _no_agent(body: bytes, types: Iterable[str]) -> Deferred[None]:
 
 
 def _no_fe(request: Any) -> None:
-    raise Refusal(503, "This server is no fe (SERVER_ROLES): give agents the endpoints of those that are.")
+    raise Refusal(503, "This server is no fe (SERVER_ROLES) and takes no events: use the address of one that is.")
 
 
 class Server(Service):
@@ -201,6 +201,8 @@ class Server(Service):
         self, intake: Mapping[str, Resource], bodies: Mapping[bytes, Callable[[], Any]], guard: TokenGuard | None
     ) -> BoundedSite:
         limit = self.settings.max_body_bytes
+        if not self._is("fe"):  # it answers questions; who has events is to go elsewhere
+            intake, bodies = {path: Leaf(get=_no_fe, post=_no_fe) for path in intake}, {}
         leaves = {
             **intake,
             **QueryResources(self.query, self.status, self._process.reactor).leaves(),
@@ -263,7 +265,7 @@ class Server(Service):
         if role and not self._is(role):
             problem = f"This server is no {role} (SERVER_ROLES)."
             if role == "be" and self.publishing.problem:
-                problem = f"{problem} There is {self.publishing.problem}."
+                problem = f"{problem} And {self.publishing.problem}."
         write_text(request, f"{problem}\n" if problem else "ok\n", 503 if problem else 200)
 
     def take_settings(self, settings: ServerSettings) -> None:

@@ -219,8 +219,13 @@ class OtherTests(AdminCase):
         self.assertEqual((self.count("a"), self.successResultOf(self.memory.ledger())["operations"]), (1, 4))
 
     def test_recompute(self) -> None:
-        """It is answered as ever."""
+        """It is answered as ever; of tabs that are named, the Aggregates are made anew from their States."""
         self.assertEqual((self.text("recompute"), self.json("recompute")), ("Started\n", {"started": True}))
+        self.given(("c", "a", "CounterGroup", NOW, "1"), ("c", "b", "CounterGroup", NOW, "1"))
+        self.assertEqual(self.json("recompute?name=a,unknown"), {"started": True, "tabs": 1})
+        self.pump(5.0)
+        self.assertIn("taba.rebuild", self.served.agent.bodies[-1].decode())
+        self.assertEqual(self.count("a"), 1)
 
     def test_flush_all(self) -> None:
         """What waits is dropped, counted, and said; be goes on with what comes after it."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 
 from attrs import define
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba.errors import StoreUnavailable
 from taba.server.assignment import assigned
 from taba.server.backend import Backend
+from taba.server.frontend import Frontend
 from taba.server.latency import LatencyTracker
 from taba.server.observation import Observer
 from taba.server.publishing import HOLDING, Publishing
 from taba.testing.stores import FaultyStore
+from taba.wire.v2 import AppendRequest
 from tests.server.making import NOW, Lanes, Silent, memory_store, registry, sections
 
 VBUCKETS = 32
@@ -225,7 +229,40 @@ class SeveralTests(SeveralCase):
         self.run_for(5.0)
         asked: list[str] = []
         for name, one in self.living.items():
-            one.publishing._actions["recompute"] = lambda name=name: asked.append(name)
+            one.publishing._actions["recompute"] = partial(asked.append, name)
         self.living["a"].publishing.recompute()
         self.run_for(1.0)
         self.assertEqual(asked, ["a", "b"])
+
+
+class NobodyTests(SeveralCase):
+    """No be runs."""
+
+    def test_fe_accepts_until_the_limit(self) -> None:
+        """fe takes events until the logs hold QUEUE_CAPACITY, then says that none of them goes on; as soon as a be is
+        there, what was taken is counted, and fe takes events again.
+        """
+        observer = Observer(Silent(), lambda: NOW)
+        frontend = Frontend(
+            self.memory, registry(), self.clock, lambda: NOW, observer, queue_capacity=20_000, throttle_capacity=20_000
+        )
+        problem = ""
+        while not problem:
+            events = [("c", f"t{number}", "CounterGroup", NOW, "1") for number in range(40)]
+            batches = tuple(self.lanes.appends(sections(events, VBUCKETS)))
+            self.clock.advance(2.0)
+            answer = frontend.append(AppendRequest(self.memory.cluster.id, NOW, batches))
+            if isinstance(getattr(answer, "result", None), Failure):
+                problem = str(self.failureResultOf(answer, StoreUnavailable).value)
+            else:
+                self.successResultOf(answer)
+                self.appended += len(events)
+        self.assertIn("be does not keep up, or no be runs", problem)
+        waiting = sum(each.bytes for each in self.successResultOf(self.memory.depth()))
+        self.assertGreater(waiting, 20_000)
+        self.start("a")
+        self.assert_exact()
+        self.clock.advance(2.0)
+        self.successResultOf(frontend.append(AppendRequest(self.memory.cluster.id, NOW, batches)))
+        self.appended += 40
+        self.assert_exact()

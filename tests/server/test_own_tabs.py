@@ -122,6 +122,25 @@ class ReadyTests(PortCase):
                 self.assertEqual(self.ask(f"/readyz?role={role}"), expected)
             self.assertEqual(self.ask("/readyz?role=bee")[0], 400)
 
+    def test_only_an_fe_takes_events(self) -> None:
+        """A server that is no fe answers questions only; whoever sends it events is told where to go."""
+        for path in ("/post", "/v2/append"):
+            self.open("be,ctrl")
+            status, said = self.ask(path, "POST")
+            self.assertEqual(status, 503)
+            self.assertIn("This server is no fe (SERVER_ROLES)", said)
+        self.assertEqual(self.ask("/tabs")[0], 200)
+        self.open("fe")
+        self.assertEqual(self.ask("/post", "POST")[0], 200)
+
+    def test_no_be_anywhere(self) -> None:
+        """Asked whether it is a be, a server that is none says, too, that there is none at all."""
+        self.open("fe")
+        self.server.status.ready = lambda role="": None  # type: ignore[method-assign]
+        self.server.publishing.problem = "no server of role be is running"
+        expected = "This server is no be (SERVER_ROLES). And no server of role be is running.\n"
+        self.assertEqual(self.ask("/readyz?role=be"), (503, expected))
+
     def test_not_ready(self) -> None:
         """A role is not ready while its process is not."""
         self.open()
