@@ -35,17 +35,15 @@ class HybridClock:
     refused: int = field(default=0, init=False)
     """How many stamps were refused as too far ahead."""
     _last: int = field(default=0, init=False)
-    """The last stamp that was given here."""
-    _seen: int = field(default=0, init=False)
-    """The greatest stamp that others are known to accept."""
+    """The greatest stamp that was given or observed."""
 
     def now(self) -> int:
-        """A stamp later than every one observed before, and than those given before, unless these are too far ahead by
-        now: then the clock here was wrong, nobody took them, and it was put right.
+        """A stamp later than every one given or observed before, unless these are too far ahead by now: then the clock
+        here was wrong, and was put right.
         """
         wall = self.wall_stamp()
         last = self._last if self._last <= wall + int(self.max_ahead * 1e6) else 0
-        self._last = max(wall, last + 1, self._seen + 1)
+        self._last = max(wall, last + 1)
         return self._last
 
     def wall_stamp(self) -> int:
@@ -70,11 +68,7 @@ class HybridClock:
         if stamp > self.limit():
             self.refused += 1
             raise ClockAhead(stamp, self.wall_stamp(), self.max_ahead)
-        self._seen = max(self._seen, stamp)
-
-    def accepted(self, stamp: int) -> None:
-        """Others have accepted a stamp that was given here."""
-        self._seen = max(self._seen, stamp)
+        self._last = max(self._last, stamp)
 
 
 def parse_stamp(text: str) -> int:

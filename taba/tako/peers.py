@@ -74,8 +74,10 @@ class RemotePeer:
     node: str
     address: Address
     _around: Surroundings
-    offset: float | None = field(default=None, init=False)
-    """Seconds that the node's clock is ahead of the one here, by its last message."""
+    wall_ahead: float | None = field(default=None, init=False)
+    """Seconds that the node's wall clock is ahead of the monotonic one here, by its last message: so a step of the wall
+    clock here changes nothing in it.
+    """
     _link: Link | None = field(default=None, init=False)
     _connecting: Deferred[Any] | None = field(default=None, init=False)
     _waiting: list[Deferred[Link]] = field(factory=list, init=False)
@@ -141,7 +143,7 @@ class RemotePeer:
             each.errback(Unreachable(self.node, self._why))
 
     def _told_time(self, now: int) -> None:
-        self.offset = now / 1e6 - self._around.wall()
+        self.wall_ahead = now / 1e6 - self._around.clock.seconds()
 
     def _lost(self) -> None:
         self._link = None
@@ -251,8 +253,10 @@ class Peers:
     own: Any = None
     _peers: dict[str, RemotePeer] = field(factory=dict, init=False)
     _addresses: Mapping[str, Address] = field(factory=dict, init=False)
-    _behind: float = field(default=0.0, init=False)
-    _behind_until: float = field(default=0.0, init=False)
+    _own: float = field(default=0.0, init=False)
+    _middle: float = field(default=0.0, init=False)
+    """What the wall clock here, and the middle one, is ahead of the monotonic one."""
+    _look_again: float = field(default=0.0, init=False)
     _closed: bool = field(default=False, init=False)
 
     def use(self, addresses: Mapping[str, Address]) -> None:
@@ -283,29 +287,32 @@ class Peers:
         peer = self._peers.get(node)
         return peer is not None and peer.away
 
-    def _offsets(self) -> list[float]:
-        """Seconds that the clocks of the nodes that are connected are ahead of the one here."""
-        return [each.offset for each in self._peers.values() if each.offset is not None and each.connected]
+    def _walls(self) -> list[float]:
+        """Seconds that the wall clocks of the nodes that are connected are ahead of the monotonic clock here."""
+        return [each.wall_ahead for each in self._peers.values() if each.wall_ahead is not None and each.connected]
 
     def behind(self) -> float:
         """Seconds that the clock here is behind the middle one, its own among them; 0 when it is not, or fewer than
-        LEAST_CLOCKS others are known. Found out once a second.
+        LEAST_CLOCKS others are known. Others are looked at once a second, the clock here always.
         """
         now = self.around.clock.seconds()
-        if now >= self._behind_until:
-            offsets = sorted([0.0, *self._offsets()])
-            middle = offsets[(len(offsets) - 1) // 2] if len(offsets) > LEAST_CLOCKS else 0.0
-            self._behind, self._behind_until = max(0.0, middle), now + 1.0
-        return self._behind
+        own: float = self.around.wall() - now
+        if now >= self._look_again or abs(own - self._own) > 0.1:
+            walls = sorted([own, *self._walls()])
+            self._middle = walls[(len(walls) - 1) // 2] if len(walls) > LEAST_CLOCKS else own
+            self._own, self._look_again = own, now + 1.0
+        return max(0.0, self._middle - own)
 
     def other_clock(self) -> float | None:
         """Seconds that the most advanced clock of another node is ahead of the one here; None when none is known, and
         there are others.
         """
-        offsets = self._offsets()
-        if not offsets and set(self._addresses) <= {self.own.node if self.own is not None else ""}:
-            return 0.0
-        return max(offsets, default=None)
+        walls = self._walls()
+        if not walls:
+            alone = set(self._addresses) <= {self.own.node if self.own is not None else ""}
+            return 0.0 if alone else None
+        own: float = self.around.wall() - self.around.clock.seconds()
+        return max(walls) - own
 
     def states(self) -> dict[str, str]:
         """Node -> up, away or idle, of all nodes that were asked."""

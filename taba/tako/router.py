@@ -130,7 +130,6 @@ class Router:
             if verdict is Verdict.REACHED:
                 if self.placement() is not placement:
                     continue  # who was asked may not be who holds the key by now; the node in here did not check
-                self.clock.accepted(chosen.stamp)
                 return Receipt(chosen, len(round.answered), len(round.replicas.nodes))
             if verdict is Verdict.SUPERSEDED:
                 assert round.newer is not None

@@ -86,7 +86,6 @@ class Upload:
         round = under.round
         assert isinstance(round, WriteRound)
         if verdict is Verdict.REACHED and router.placement() is placement:
-            router.clock.accepted(at)
             return Receipt(version, len(round.answered), len(round.replicas.nodes))
         problems = [*under.problems, *self._lost.values()]
         if any(isinstance(problem, DiskFull) for problem in problems):
