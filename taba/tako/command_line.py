@@ -17,7 +17,7 @@ from twisted.logger import FileLogObserver, formatEventAsClassicLogText, globalL
 from twisted.python.usage import Options, UsageError
 
 from taba.binding import EndpointString, check_endpoints
-from taba.errors import SettingsError
+from taba.errors import SettingsError, StartError
 from taba.tako.clock import MAX_AHEAD
 from taba.tako.settings import DEFAULT_VAR, UPDATE_SECONDS, Security
 
@@ -86,8 +86,15 @@ class MemberOptions(Options):
         self["coordinators"] = []
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Called by twistd."""
-        super().parseOptions(translate(sys.argv[1:] if options is None else options))
+        """Called by twistd. A mistake ends the process with status 1 and a sentence, not with the whole help."""
+        try:
+            super().parseOptions(translate(sys.argv[1:] if options is None else options))
+        except UsageError as problem:
+            print(f"{problem}\n(--help shows all options.)", file=sys.stderr)
+            raise SystemExit(1)
+        except (SettingsError, StartError) as problem:
+            print(problem, file=sys.stderr)
+            raise SystemExit(1)
 
     def opt_coordinator(self, value: str) -> None:
         """HOST PORT of a coordinator; may be given several times (-c)"""
@@ -103,10 +110,7 @@ class MemberOptions(Options):
         for name in ("update", "max-ahead"):
             if not 0 < self[name] < 1e9:
                 raise UsageError(f"--{name} takes seconds above 0")
-        try:
-            self["settings"] = self.settings()
-        except SettingsError as problem:
-            raise UsageError(str(problem))
+        self["settings"] = self.settings()
 
     def settings(self) -> Any:
         """The settings; SettingsError says what is wrong."""

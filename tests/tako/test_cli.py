@@ -215,7 +215,7 @@ class ProofTests(SynchronousTestCase):
         self.assertTrue(0.5 < planned.moving < 0.8)
         self.assertTrue(all(loss < 0.5 for loss in planned.losses.values()))
 
-    @settings(deadline=None)
+    @settings(deadline=None, max_examples=30)
     @given(st.dictionaries(st.sampled_from(["leaves", "node", "store", "version", "keys"]), st.text(max_size=5)))
     def test_answers_that_are_no_trees(self, answer: dict[str, str]) -> None:
         """Whatever a node answers, the errors are those that are named."""
