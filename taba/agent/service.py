@@ -198,6 +198,11 @@ class Agent(Service):
 
     def refusing(self) -> str | None:
         """Why no events are taken now; None when they are."""
+        behind = "The servers take less than comes in, and are too far behind (BACKLOG_SECONDS)."
+        return self.obstacle() or (behind if self._behind() else None)
+
+    def obstacle(self) -> str | None:
+        """Why none can be taken, not even those that their sender does not keep; None when they can."""
         if self.intake is None:
             return self.committer.problem or "The agent is starting; try again."
         if self.committer.problem is not None:
@@ -206,8 +211,6 @@ class Agent(Service):
             return "The agent's memory is full of events that are not yet on disk (AGENT_MEMORY_BYTES)."
         if self.committer.full:
             return "The spool is full (SPOOL_MAX_BYTES, or the disk): the servers take less than comes in, or are away."
-        if self._behind():
-            return "The servers take less than comes in, and are too far behind (BACKLOG_SECONDS)."
         return None
 
     def _behind(self) -> bool:
@@ -253,7 +256,7 @@ class Agent(Service):
     def apply(self, scratch: Scratch | None, batch: BatchNumber | None, unsent: Unsent) -> Receipt:
         """Take a request: see `Intake.apply`. SpoolFull when there is no room."""
         intake = self._taking()
-        problem = self.refusing()
+        problem = self.refusing() if scratch is None or scratch.kept else self.obstacle()
         if problem is not None and not self._known(intake, batch):
             raise SpoolFull(problem)
         if self._clock.seconds() > self._renewed + self.settings.dedup_days * DAY / 2:

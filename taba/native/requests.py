@@ -51,6 +51,9 @@ class Scratch:
     or dropped.
     """
 
+    kept = True
+    """Whether who sent it keeps it when it is refused, and sends it again."""
+
     def __init__(self, limits: Limits, types: Mapping[str, int]) -> None:
         """`types` maps the names of the Types that events may have to RAW, RAW_NUMBER,
         RAW_EXPIRING, COUNTER_GROUP, PERCENTILE_GROUP, UNIQUE_GROUP or GAUGE.

@@ -56,6 +56,8 @@ class Received:
 class StatsdScratch(Scratch):
     """What a Statsd gives: a scratch that no parser fills."""
 
+    kept = False
+
     def _parser_for(self, limits: Limits) -> Any:
         return None
 

@@ -2,8 +2,9 @@
 has no number.
 
 Invariants: what was taken from a socket is applied, or held until there is room for it, or counted as dropped; while
-the agent refuses events, streams are not read and datagrams are received and dropped, so that memory stays bounded;
-counts of lines enter the ledger with the commit that is open when they are told. Used in the reactor thread only.
+the agent refuses events, streams are not read; while it can take none, datagrams are received and dropped, so that
+memory stays bounded. (While only the servers are behind they are taken: nobody would send them again.) Counts of
+lines enter the ledger with the commit that is open when they are told. Used in the reactor thread only.
 """
 
 from __future__ import annotations
@@ -76,8 +77,12 @@ class Gatherer:
     # ------------------------------------------------------------------------------------------ what comes in
 
     def refusing(self) -> bool:
-        """Whether nothing is taken now."""
+        """Whether senders that can wait should: while the servers are far behind, too."""
         return self._held is not None or self._agent.refusing() is not None
+
+    def dropping(self) -> bool:
+        """Whether nothing can be taken now, not even of senders that keep nothing."""
+        return self._held is not None or self._agent.obstacle() is not None
 
     def _at(self) -> None:
         now, newest = self._agent.times()
@@ -109,7 +114,7 @@ class Gatherer:
     def datagram(self, data: bytes) -> None:
         """A datagram that somebody else received."""
         self.counts["datagrams"] += 1
-        if self.refusing():
+        if self.dropping():
             self._dropped(1)
             return
         self._at()
@@ -117,8 +122,8 @@ class Gatherer:
         self._taken()
 
     def receive(self, socket: int) -> Received:
-        """Take the datagrams that wait at a socket, or drop them while the agent refuses events."""
-        discard = self.refusing()
+        """Take the datagrams that wait at a socket, or drop them while the agent can take none."""
+        discard = self.dropping()
         self._at()
         received = self._statsd.receive(socket, DATAGRAMS_A_TURN, discard)
         self.counts["datagrams"] += received.datagrams

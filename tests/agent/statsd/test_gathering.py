@@ -142,11 +142,11 @@ class OverloadTests(GatheringCase):
 
     def refuse(self) -> None:
         """The disk refuses everything from now on."""
-        self.patch(self.agent, "refusing", lambda: "the disk is broken")
+        self.patch(self.agent, "obstacle", lambda: "the disk is broken")
 
     def accept(self) -> None:
         """It is well again."""
-        del self.agent.refusing
+        del self.agent.obstacle
 
     def test_back_pressure(self) -> None:
         """While the agent refuses events, streams are not read, and what was read is kept until it takes them again."""
@@ -176,6 +176,19 @@ class OverloadTests(GatheringCase):
             self.ledger("received", "dropped.datagrams", "dropped.datagrams.kernel"),
             {"received": 1, "dropped.datagrams": 3, "dropped.datagrams.kernel": 5},
         )
+
+    def test_behind(self) -> None:
+        """While only the servers are behind, streams wait, and datagrams are taken: nobody would send them again."""
+        self.begin()
+        protocol, transport = self.connect()
+        self.patch(self.agent, "refusing", lambda: "the servers are behind")
+        protocol.dataReceived(b"a:1|c\n")
+        self.gatherer.datagram(b"a:2|c")
+        self.pass_time(1)
+        self.assertEqual((transport.producerState, self.total()), ("paused", (2, 3)))
+        del self.agent.refusing
+        self.pass_time(0.2)
+        self.assertEqual(transport.producerState, "producing")
 
     def test_gone_meanwhile(self) -> None:
         """A sender that leaves while it was not read is not woken."""
