@@ -253,6 +253,10 @@ typedef struct taba_scratch_summary {
 taba_scratch *taba_scratch_new(const taba_limits *limits, const taba_allocator *allocator);
 void taba_scratch_free(taba_scratch *scratch);
 
+/* Forget all that a request brought; the Types and the memory stay, for another request, in which times up to `newest` are
+ * taken. What parsed the last one is to be freed before. */
+void taba_scratch_clear(taba_scratch *scratch, double newest);
+
 /* Raw events whose payloads must have a shape; any other is refused alone (TABA_REFUSED_VALUE). They are TABA_RAW in all
  * else: kept, merged and encoded as they came. Kinds of a scratch only, never the first byte of a blob. */
 #define TABA_RAW_NUMBER 0x100    /* what counters take: a number, true, false, or an array that begins with one of these */

@@ -11,16 +11,16 @@ taba_accumulator *taba_accumulator_new(const taba_allocator *allocator) {
     c->custom = allocator != NULL;
     if (c->custom)
         c->allocator = *allocator;
+    taba_arena_init(&c->partials, taba_accumulator_allocator(c));
     /* No result depends on it: it only keeps senders from knowing which names collide. */
     c->seed = taba_hash_join((uint64_t)(uintptr_t)c, (uint64_t)(uintptr_t)&allocator);
     return c;
 }
 
-static void free_partials(taba_accumulator *c) {
-    for (size_t i = 0; i < c->count; i++)
-        taba_partial_free(c->entries[i].partial, taba_accumulator_allocator(c));
+/* Their memory goes, or is kept, without a look at each of them. */
+static void forget_partials(taba_accumulator *c, bool keep) {
+    taba_arena_empty(&c->partials, keep);
     c->count = 0;
-    c->partials_memory = 0;
     c->events = 0;
 }
 
@@ -43,16 +43,17 @@ void taba_accumulator_free(taba_accumulator *c) {
     if (c == NULL)
         return;
     const taba_allocator copy = c->allocator, *a = c->custom ? &copy : NULL;
-    free_partials(c);
+    forget_partials(c, false);
     free_arrays(c);
     taba_release(a, c, sizeof *c);
 }
 
 void taba_accumulator_clear(taba_accumulator *c) {
     const size_t count = c->count, names = c->names.count;
-    free_partials(c);
     /* Room for what came this time is kept, not what some burst took long ago. */
-    if (count < c->room / 8 || names < c->names.room / 8) {
+    const bool kept = count >= c->room / 8 && names >= c->names.room / 8 && c->partials.used >= c->partials.memory / 8;
+    forget_partials(c, kept);
+    if (!kept) {
         free_arrays(c);
         return;
     }
@@ -69,7 +70,7 @@ void taba_accumulator_summary_of(const taba_accumulator *c, taba_accumulator_sum
     out->partials = c->count;
     out->memory = sizeof *c + taba_names_memory(&c->names) + c->room * sizeof *c->entries +
                   c->slots.room * sizeof *c->slots.slot + c->type_room * sizeof *c->types +
-                  c->step_room * sizeof *c->steps + c->type_name_room * sizeof *c->type_names + c->partials_memory;
+                  c->step_room * sizeof *c->steps + c->type_name_room * sizeof *c->type_names + c->partials.memory;
 }
 
 /* ------------------------------------------------------------------------------------------- encoding */

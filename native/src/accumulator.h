@@ -6,6 +6,7 @@
 #ifndef TABA_ACCUMULATOR_H
 #define TABA_ACCUMULATOR_H
 
+#include "arena.h"
 #include "names.h"
 
 /* One (tab, client, Type). */
@@ -14,7 +15,6 @@ typedef struct taba_accumulated {
     uint32_t tab, client, type; /* numbers of names */
     uint32_t crc;               /* of the tab's name, from which its vbucket follows */
     uint32_t last;              /* in a merge: the last block of it so far, plus one; else 0 */
-    bool counted;               /* its Partial's size is in partials_memory; false only in a merge */
     taba_partial *partial;
 } taba_accumulated;
 
@@ -45,7 +45,7 @@ struct taba_accumulator {
     taba_known_type *types;
     size_t type_count, type_room;
     uint64_t events;
-    size_t partials_memory;
+    taba_arena partials;    /* where they have their memory */
     taba_merge_step *steps; /* in a merge: one per block */
     size_t step_room;
     uint32_t *type_names;   /* in a merge: the number of the name of each of the scratch's Types, or TABA_NO_NAME yet */

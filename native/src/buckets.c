@@ -172,21 +172,41 @@ static inline void buckets_count(taba_buckets *b, double value) {
     s->counts[index - s->base]++;
 }
 
+/* Count normal numbers > 0, but for the count, the sum, min and max. Nothing is fetched twice but the counts. */
+static void count_positive(taba_buckets *b, const double *values, size_t n) {
+    const taba_span *s = &b->sign[0];
+    for (size_t i = 0; i < n;) {
+        uint64_t *const counts = s->counts;
+        const int32_t low = s->low, high = s->high, base = s->base;
+        const int shift = b->shift;
+        for (; i < n; i++) {
+            uint64_t bits;
+            memcpy(&bits, &values[i], sizeof bits);
+            const int32_t index = taba_index_of_bits(bits) >> shift;
+            if (index < low || index > high)
+                break;
+            counts[index - base]++;
+        }
+        if (i < n)
+            buckets_count(b, values[i++]); /* that moves what is fetched */
+    }
+}
+
 void taba_buckets_add(taba_buckets *b, const double *values, size_t n) {
-    double sum = b->sum, min = b->min, max = b->max;
-    for (size_t i = 0; i < n; i++) {
-        double value = values[i] + 0.0; /* -0.0 becomes 0.0 */
-        sum = taba_sum(sum, value);
-        if (value < min)
-            min = value;
-        if (value > max)
-            max = value;
-        buckets_count(b, value);
+    double least, most;
+    if (n == 0)
+        return;
+    taba_range_of(values, n, &least, &most);
+    if (least >= DBL_MIN) {
+        count_positive(b, values, n);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            buckets_count(b, values[i]);
     }
     b->count += n;
-    b->sum = sum;
-    b->min = min;
-    b->max = max;
+    b->sum = taba_sum_on(b->sum, values, n) + 0.0; /* -0.0 becomes 0.0 */
+    b->min = least + 0.0 < b->min ? least + 0.0 : b->min;
+    b->max = most + 0.0 > b->max ? most + 0.0 : b->max;
 }
 
 void taba_buckets_add_exact(taba_buckets *b, const double *sorted, size_t n) {

@@ -2,8 +2,10 @@
 #include "extent.h"
 
 #include "dist_index.h"
+#include "number.h"
 
-taba_extent taba_extent_of(const double *values, size_t n) {
+/* The same for values of any signs. */
+static taba_extent extent_of_mixed(const double *values, size_t n) {
     double least_above = INFINITY, most_above = 0, least_below = -INFINITY, most_below = 0; /* above and below 0 */
     for (size_t i = 0; i < n; i++) {
         double value = values[i], above = value > 0 ? value : INFINITY, below = value < 0 ? value : -INFINITY;
@@ -18,6 +20,19 @@ taba_extent taba_extent_of(const double *values, size_t n) {
         taba_extent_take(&x, 0, taba_index_of(least_above), taba_index_of(most_above));
     if (most_below < 0)
         taba_extent_take(&x, 1, taba_index_of(-least_below), taba_index_of(-most_below));
+    return x;
+}
+
+taba_extent taba_extent_of(const double *values, size_t n) {
+    taba_extent x = taba_extent_empty();
+    double least, most;
+    if (n == 0)
+        return x;
+    taba_range_of(values, n, &least, &most);
+    if (!(least > 0))
+        return extent_of_mixed(values, n);
+    x.n = n;
+    taba_extent_take(&x, 0, taba_index_of(least), taba_index_of(most));
     return x;
 }
 

@@ -76,7 +76,7 @@ static int reserve_entry(taba_accumulator *c) {
 static int add_entry(merge *m, const taba_block *block, uint64_t tab_hash, uint32_t type, uint64_t hash) {
     taba_accumulator *c = m->c;
     const taba_allocator *a = taba_accumulator_allocator(c);
-    taba_accumulated fresh = {hash, 0, 0, type, 0, 0, false, NULL};
+    taba_accumulated fresh = {hash, 0, 0, type, 0, 0, NULL};
     int status = reserve_entry(c);
     if (status == TABA_OK)
         status = taba_names_number(&c->names, a, m->s->names + block->tab, block->tab_length, tab_hash, &fresh.tab);
@@ -85,7 +85,7 @@ static int add_entry(merge *m, const taba_block *block, uint64_t tab_hash, uint3
                                    &fresh.client);
     if (status != TABA_OK)
         return status;
-    fresh.partial = taba_partial_new(m->s->types[block->type].kind, a);
+    fresh.partial = taba_partial_new(m->s->types[block->type].kind, &c->partials.allocator);
     if (fresh.partial == NULL)
         return TABA_ENOMEM;
     taba_slots_add(&c->slots, hash, c->count);
@@ -140,9 +140,6 @@ static int prepare(merge *m, size_t i) {
     step->first = entry->last == 0;
     if (!step->first)
         c->steps[entry->last - 1].next = (uint32_t)i;
-    else if (entry->counted) /* from here on its size changes; it is counted again at the end */
-        c->partials_memory -= taba_partial_memory(entry->partial);
-    entry->counted = false;
     entry->last = (uint32_t)i + 1;
     return TABA_OK;
 }
@@ -164,7 +161,7 @@ static int reserve_structured(const merge *m, taba_partial *partial, size_t i) {
         events += block->count;
         i = m->c->steps[i].next;
     } while (i != 0);
-    return taba_partial_reserve_json(partial, taba_accumulator_allocator(m->c), events, bytes);
+    return taba_partial_reserve_json(partial, &m->c->partials.allocator, events, bytes);
 }
 
 /* Whether block i is the first of several of an entry of numbers. */
@@ -216,7 +213,7 @@ static bool is_new(const merge *m, const taba_merge_step *step) {
 
 /* The first step of a merge, second part: if block i is the first of its entry, room for all events of the entry. */
 static int reserve(merge *m, size_t i) {
-    const taba_allocator *a = taba_accumulator_allocator(m->c);
+    const taba_allocator *a = &m->c->partials.allocator;
     const taba_merge_step *step = &m->c->steps[i];
     const taba_block *block = &m->s->blocks[i];
     if (!step->first)
@@ -237,16 +234,11 @@ static int reserve(merge *m, size_t i) {
     return status;
 }
 
-/* The Partials of the blocks prepared have their new sizes. */
-static void count_memory(const merge *m) {
-    taba_accumulator *c = m->c;
+/* The entries of the blocks prepared are as they were between merges. */
+static void unlink_blocks(const merge *m) {
     for (size_t i = 0; i < m->prepared; i++) {
-        if (!c->steps[i].first)
-            continue;
-        taba_accumulated *entry = &c->entries[c->steps[i].entry];
-        c->partials_memory += taba_partial_memory(entry->partial);
-        entry->counted = true;
-        entry->last = 0;
+        if (m->c->steps[i].first)
+            m->c->entries[m->c->steps[i].entry].last = 0;
     }
 }
 
@@ -256,8 +248,7 @@ static void undo(merge *m) {
     while (c->count > m->entries) {
         taba_accumulated *last = &c->entries[--c->count];
         taba_slots_drop(&c->slots, last->hash, c->count);
-        c->partials_memory -= taba_partial_memory(last->partial);
-        taba_partial_free(last->partial, taba_accumulator_allocator(c));
+        taba_partial_free(last->partial, &c->partials.allocator);
     }
     taba_names_cut(&c->names, m->names);
     c->type_count = m->types;
@@ -327,7 +318,7 @@ int taba_accumulator_merge(taba_accumulator *c, const taba_scratch *s, uint64_t 
         status = reserve_columns(&m);
     for (size_t i = 0; i < s->block_count && status == TABA_OK; i++)
         status = reserve(&m, i);
-    count_memory(&m);
+    unlink_blocks(&m);
     for (size_t i = 0; i < s->block_count && status == TABA_OK; i++)
         stamp = fold(&m, i, stamp);
     if (status == TABA_OK)

@@ -10,6 +10,10 @@
 
 #include "internal.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #define TABA_KIND_WHOLE 0
 #define TABA_KIND_THOUSANDTHS 1
 #define TABA_KIND_DOUBLE 2
@@ -25,12 +29,48 @@ static inline double taba_sum(double a, double b) {
     return sum < -DBL_MAX ? -DBL_MAX : sum;
 }
 
-/* The sum of `n` numbers, added in their order to 0.0. */
-static inline double taba_sum_of(const double *values, size_t n) {
-    double sum = 0;
+/* `sum` and `n` numbers, added one by one in their order by taba_sum. What has overflowed once stays infinite, so that it
+ * is enough to look at the end, and to begin again then. */
+static inline double taba_sum_on(double sum, const double *values, size_t n) {
+    double plain = sum;
+    for (size_t i = 0; i < n; i++)
+        plain += values[i];
+    if (plain >= -DBL_MAX && plain <= DBL_MAX)
+        return plain;
     for (size_t i = 0; i < n; i++)
         sum = taba_sum(sum, values[i]);
     return sum;
+}
+
+/* The sum of `n` numbers, added in their order to 0.0. */
+static inline double taba_sum_of(const double *values, size_t n) { return taba_sum_on(0, values, n); }
+
+/* The least and the greatest of `n` numbers, 1 at least, none of them NaN. Of zeros the sign is not told. */
+static inline void taba_range_of(const double *values, size_t n, double *least, double *most) {
+    double low = values[0], high = values[0];
+    size_t i = 0;
+#ifdef __SSE2__
+    if (n >= 4) {
+        __m128d low_a = _mm_loadu_pd(values), low_b = low_a, high_a = low_a, high_b = low_a;
+        for (; n - i >= 4; i += 4) {
+            const __m128d a = _mm_loadu_pd(values + i), b = _mm_loadu_pd(values + i + 2);
+            low_a = _mm_min_pd(a, low_a);
+            low_b = _mm_min_pd(b, low_b);
+            high_a = _mm_max_pd(a, high_a);
+            high_b = _mm_max_pd(b, high_b);
+        }
+        low_a = _mm_min_pd(low_a, low_b);
+        high_a = _mm_max_pd(high_a, high_b);
+        low = _mm_cvtsd_f64(_mm_min_sd(low_a, _mm_unpackhi_pd(low_a, low_a)));
+        high = _mm_cvtsd_f64(_mm_max_sd(high_a, _mm_unpackhi_pd(high_a, high_a)));
+    }
+#endif
+    for (; i < n; i++) {
+        low = values[i] < low ? values[i] : low;
+        high = values[i] > high ? values[i] : high;
+    }
+    *least = low;
+    *most = high;
 }
 
 /* Whether the finite `value` is a whole number (thousandths) within +-2**53 (of them); *m gets it then. */

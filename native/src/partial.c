@@ -161,52 +161,136 @@ static void fold_uniques(taba_series *slots, const double *times, const double *
     }
 }
 
+/* How far times reach: the seconds that the first and the last one lie in. */
+typedef struct reach {
+    int64_t first, last;
+} reach;
+
+static reach reach_of(const double *times, size_t n) {
+    double least, most;
+    taba_range_of(times, n, &least, &most);
+    const reach r = {taba_floor(least), taba_floor(most)};
+    return r;
+}
+
+/* Whether all of it lies in one bucket of `width` seconds; *index gets that. */
+static bool is_in_one(reach r, int64_t width, int64_t *index) {
+    *index = taba_floor_div(r.first, width);
+    return r.last < (*index + 1) * width;
+}
+
+/* Let there be buckets for all seconds of the times, and slots of `width` seconds. */
+static int cover(taba_partial *p, const taba_allocator *a, const double *times, size_t n, reach r, int64_t width) {
+    taba_series *seconds = &p->of.numbers.seconds, *dists = &p->of.numbers.dists;
+    size_t hint = seconds->n;
+    int64_t index;
+    int status = TABA_OK;
+    if (p->type == TABA_COUNTER_GROUP && r.last - r.first > 1) {
+        status = taba_series_cover(seconds, a, sizeof(taba_bucket), times, n, 1);
+    } else if (p->type == TABA_COUNTER_GROUP) {
+        for (int64_t second = r.first; second <= r.last && status == TABA_OK; second++)
+            status = taba_series_place(seconds, a, sizeof(taba_bucket), second, &hint) != NULL ? TABA_OK : TABA_ENOMEM;
+    }
+    if (status != TABA_OK)
+        return status;
+    if (!is_in_one(r, width, &index))
+        return taba_series_cover(dists, a, sizeof(taba_slot), times, n, width);
+    hint = dists->n;
+    return taba_series_place(dists, a, sizeof(taba_slot), index, &hint) != NULL ? TABA_OK : TABA_ENOMEM;
+}
+
 int taba_partial_reserve_valid(taba_partial *p, const taba_allocator *a, const double *times, const double *values,
                                size_t n) {
     if (p->type == TABA_UNIQUE_GROUP)
         return reserve_uniques(&p->of.uniques, a, times, values, n);
-    int64_t width = dist_width(p), index;
+    if (n == 0)
+        return TABA_OK;
+    const int64_t width = dist_width(p);
+    const reach r = reach_of(times, n);
+    int64_t index;
     size_t hint = 0;
-    int status = TABA_OK;
-    if (p->type == TABA_COUNTER_GROUP)
-        status = taba_series_cover(&p->of.numbers.seconds, a, sizeof(taba_bucket), times, n, 1);
-    if (status == TABA_OK)
-        status = taba_series_cover(&p->of.numbers.dists, a, sizeof(taba_slot), times, n, width);
+    int status = cover(p, a, times, n, r, width);
+    const bool in_one = is_in_one(r, width, &index);
     for (size_t i = 0, run; i < n && status == TABA_OK; i += run) {
-        run = taba_run(times + i, n - i, width, &index);
+        run = in_one ? n : taba_run(times + i, n - i, width, &index);
         taba_extent x = taba_extent_of(values + i, run);
         status = taba_dist_reserve(&slot_of(p, index, &hint)->dist, a, &x);
     }
     return status;
 }
 
-static void fold_seconds(taba_series *seconds, const double *times, const double *values, size_t n) {
+/* Add to the bucket of a second; it is there. */
+static void add_second(taba_series *seconds, int64_t second, size_t *hint, const double *values, size_t n) {
+    *hint = taba_series_seek(seconds, sizeof(taba_bucket), second, *hint);
+    taba_bucket *bucket = taba_series_at(seconds, sizeof *bucket, *hint);
+    bucket->total = taba_sum_on(bucket->total, values, n);
+    bucket->count += n;
+}
+
+/* Add to the buckets of `second` and the one after it, in which all times lie, in any order: without a guess for each of
+ * them, which one it is. A zero that is added in its place changes nothing. False, with nothing added, if a total gets
+ * too large for that. */
+static bool add_two_seconds(taba_series *seconds, int64_t second, const double *times, const double *values, size_t n) {
+    const size_t at = taba_series_seek(seconds, sizeof(taba_bucket), second, 0);
+    taba_bucket *bucket = taba_series_at(seconds, sizeof *bucket, at);
+    const double later = (double)(second + 1);
+    double first = bucket[0].total, last = bucket[1].total;
+    uint64_t counted = 0;
+    for (size_t i = 0; i < n; i++) {
+        const bool is_last = times[i] >= later;
+        const uint64_t mask = 0 - (uint64_t)is_last;
+        uint64_t bits, of_first, of_last;
+        double x, y;
+        memcpy(&bits, &values[i], sizeof bits);
+        of_first = bits & ~mask;
+        of_last = bits & mask;
+        memcpy(&x, &of_first, sizeof x);
+        memcpy(&y, &of_last, sizeof y);
+        first += x;
+        last += y;
+        counted += is_last;
+    }
+    if (!(fabs(first) <= DBL_MAX && fabs(last) <= DBL_MAX))
+        return false;
+    bucket[0].total = first;
+    bucket[1].total = last;
+    bucket[0].count += n - counted;
+    bucket[1].count += counted;
+    return true;
+}
+
+static void fold_seconds(taba_series *seconds, const double *times, const double *values, size_t n, reach r) {
     size_t hint = 0;
     int64_t index;
+    if (r.first == r.last) {
+        add_second(seconds, r.first, &hint, values, n);
+        return;
+    }
+    if (r.last - r.first == 1 && n > 4 && add_two_seconds(seconds, r.first, times, values, n))
+        return;
     for (size_t i = 0, run; i < n; i += run) {
         run = taba_run(times + i, n - i, 1, &index);
-        hint = taba_series_seek(seconds, sizeof(taba_bucket), index, hint);
-        taba_bucket *bucket = taba_series_at(seconds, sizeof *bucket, hint);
-        double total = bucket->total;
-        for (size_t j = i; j < i + run; j++)
-            total = taba_sum(total, values[j]);
-        bucket->total = total;
-        bucket->count += run;
+        add_second(seconds, index, &hint, values + i, run);
     }
 }
 
 void taba_partial_fold(taba_partial *p, const double *times, const double *values, size_t n) {
-    int64_t width = dist_width(p), index;
+    const int64_t width = dist_width(p);
+    int64_t index;
     size_t hint = 0;
     p->events += n;
     if (p->type == TABA_UNIQUE_GROUP) {
         fold_uniques(&p->of.uniques, times, values, n);
         return;
     }
+    if (n == 0)
+        return;
+    const reach r = reach_of(times, n);
+    const bool in_one = is_in_one(r, width, &index);
     if (p->type == TABA_COUNTER_GROUP)
-        fold_seconds(&p->of.numbers.seconds, times, values, n);
+        fold_seconds(&p->of.numbers.seconds, times, values, n, r);
     for (size_t i = 0, run; i < n; i += run) {
-        run = taba_run(times + i, n - i, width, &index);
+        run = in_one ? n : taba_run(times + i, n - i, width, &index);
         taba_dist_add(&slot_of(p, index, &hint)->dist, values + i, run);
     }
 }

@@ -47,6 +47,18 @@ void taba_scratch_free(taba_scratch *s) {
     taba_release(a, s, sizeof *s);
 }
 
+void taba_scratch_clear(taba_scratch *s, double newest) {
+    s->limits.newest = newest;
+    s->open = false;
+    s->names_used = 0;
+    for (size_t i = 0; i < s->type_count; i++) /* their names came first */
+        s->names_used += s->types[i].length;
+    s->block_count = s->numbers = s->structured_count = s->raw_count = s->payloads_used = s->row_count = s->samples = 0;
+    memset(s->refused, 0, sizeof s->refused);
+    s->line = 0;
+    s->problem = NULL;
+}
+
 /* Make room for `more` elements of `size` bytes behind `count` in an array that has room for *room. Returns the array,
  * moved perhaps, or NULL with *status set and nothing changed. */
 static void *grow(taba_scratch *s, void *array, size_t *room, size_t count, size_t more, size_t size, int *status) {

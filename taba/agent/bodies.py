@@ -133,7 +133,9 @@ class IntakeBody:
     def _drop(self) -> None:
         """Forget what was parsed."""
         self._hold(0)
-        self._scratch = self._inflator = None
+        scratch, self._scratch, self._inflator = self._scratch, None, None
+        if scratch is not None and self._agent.intake is not None:
+            self._agent.intake.over(scratch)
 
     def _fail(self, problem: Exception) -> None:
         self._drop()

@@ -138,7 +138,8 @@ class AgentResources:
     def _take(  # type: ignore[no-untyped-def]
         self, request: Request, scratch: Scratch | None, batch: BatchNumber | None, dropped: Unsent, errors: Errors
     ):
-        """Apply a request, and answer once it is durable."""
+        """Apply a request, and answer once it is durable. The scratch is another request's once this one is gone."""
+        summary = scratch.summary() if scratch is not None else None
         try:
             receipt = self._agent.apply(scratch, batch, dropped)
             if receipt.applied is Applied.UNKNOWN:
@@ -150,7 +151,7 @@ class AgentResources:
             request.setHeader("Taba-Instance", receipt.instance)
         if receipt.applied is Applied.DUPLICATE:
             request.setHeader("Taba-Duplicate", "1")
-        _write_result(request, scratch.summary() if scratch is not None else None, errors)
+        _write_result(request, summary, errors)
 
     def status(self, request: Request) -> None:
         """The state of the agent, for people or as JSON."""

@@ -21,6 +21,10 @@ from taba.agent.unsent import Unsent, lines_of
 from taba.errors import SpoolFull
 from taba.native import Accumulator, Limits, Scratch
 
+SPARES = 8
+"""So many scratches are kept for later requests,"""
+SPARE_SHARE = 64
+"""each with this part of the memory that the agent may use, or less."""
 MAX_INSTANCES = 100_000
 """So many instances are kept; no more are opened."""
 
@@ -103,6 +107,10 @@ class Intake:
     """Bytes of memory of commits that are cut but not yet durable."""
     receiving: int = 0
     """Bytes that are held of requests which are still coming in."""
+    spares: list[Scratch] = field(factory=list)
+    """Scratches of requests that are over."""
+    spare_accumulator: Accumulator | None = None
+    """The accumulator of a commit that is durable, emptied."""
     unsent_tabs: set[str] = field(factory=set)
     """The tabs of which the ledger tells by name what senders dropped; see `taba.agent.unsent`."""
 
@@ -124,7 +132,18 @@ class Intake:
 
         It may take half of the memory: a body that needs more is refused for good, others wait until there is room.
         """
-        return form(Limits(newest=now + self.max_clock_skew, max_memory=self.max_memory // 2), self.kinds)
+        newest = now + self.max_clock_skew
+        for i, spare in enumerate(self.spares):
+            if type(spare) is form and spare.types is self.kinds:
+                del self.spares[i]
+                spare.renew(newest)
+                return spare
+        return form(Limits(newest=newest, max_memory=self.max_memory // 2), self.kinds)
+
+    def over(self, scratch: Scratch) -> None:
+        """The request of a scratch is over, and nobody will look at it any more."""
+        if scratch.types is self.kinds and scratch.memory() <= self.max_memory // SPARE_SHARE:
+            self.spares = [scratch, *self.spares[: SPARES - 1]]
 
     def memory(self) -> int:
         """Bytes held: the open commit, those on their way to the disk, and bodies that are coming in."""
@@ -195,12 +214,17 @@ class Intake:
         closed.events, _, closed.memory = closed.accumulator.summary()
         self.in_flight += closed.memory
         self.open = OpenCommit(closed.number + 1)
+        if self.spare_accumulator is not None:
+            self.open.accumulator, self.spare_accumulator = self.spare_accumulator, None
         return closed
 
     def committed(self, commit: OpenCommit) -> None:
         """`commit` is durable, and all before it. Called in the order of the cuts."""
         self.in_flight -= commit.memory
         self.durable = commit.number
+        if commit.memory <= self.max_memory // SPARE_SHARE:
+            commit.accumulator.clear()
+            self.spare_accumulator = commit.accumulator
 
     def forget_idle(self, before: float) -> int:
         """Forget instances not used since wall time `before`; answers how many."""

@@ -66,12 +66,24 @@ class Scratch:
         for name, kind in types.items():
             encoded = name.encode()
             verify(lib.taba_scratch_add_type(self._scratch, encoded, len(encoded), kind))
-        self._parser = self._parser_for(limits)
+        self.types = types
+        """As they were given."""
+        self._limits = limits
+        self._parser: Any = self._parser_for(limits)
         self._out = ffi.new("taba_scratch_summary *")
         self._told: ScratchSummary | None = None
 
     def _parser_for(self, limits: Limits) -> Any:
         return owned(lib.taba_parser_new(self._scratch, ffi.NULL), lib.taba_parser_free)
+
+    def renew(self, newest: float) -> None:
+        """Forget the request, and be there for another one, in which times up to `newest` are taken. The memory stays:
+        to have it ready, in place and in the caches, saves a quarter of the time of a large body.
+        """
+        self._parser = None  # the old one goes first
+        lib.taba_scratch_clear(self._scratch, newest)
+        self._parser = self._parser_for(self._limits)
+        self._told = None
 
     def feed(self, data: bytes) -> None:
         """The next bytes of the body. BodySyntaxError, LimitReached and MemoryError end it: the scratch is to be
