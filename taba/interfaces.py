@@ -217,6 +217,10 @@ class Checkpoint:
     position: Position
     states: Mapping[tuple[str, str], bytes | None] = field(factory=dict, repr=False)
     """(tab, client) -> State; the client RETIRED holds the retired State."""
+    known: Sequence[tuple[str, Sequence[tuple[str, bytes]]]] = field(factory=tuple, repr=False)
+    """States that the store has already, in other words: (tab, its (client, State) pairs), each tab once, none of them
+    in `states`. A store need not look for whether they are there.
+    """
     aggregates: Mapping[str, bytes | None] = field(factory=dict, repr=False)
     types: Mapping[str, str | None] = field(factory=dict)
     ledger: Mapping[str, int] = field(factory=dict)
@@ -234,6 +238,11 @@ class Checkpoint:
     """The ids of Partials that this vbucket had set aside and that are not set aside any more; those that are not there
     are passed over.
     """
+
+    @property
+    def changes(self) -> int:
+        """How many States it writes or deletes."""
+        return len(self.states) + sum(len(states) for _, states in self.known)
 
 
 class Written(Enum):

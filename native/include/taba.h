@@ -488,6 +488,79 @@ int taba_batch_index(taba_blob batch, taba_buffer *index);
  * of what it has for the vbucket, as taba_accumulator_encode would have written it. */
 int taba_batch_split(taba_blob batch, uint32_t num_vbuckets, taba_buffer *out, taba_buffer *index);
 
+/* ---------------------------------------------------------------------------------------------- hot States
+ *
+ * What a be keeps in memory of one vbucket: States of native Types by (tab, client), and with an empty client the tabs'
+ * running Aggregates; and the Partials that wait for the next checkpoint of these States. What is wrong with a Partial, and
+ * all that this does not have the State of, is left to the caller.
+ */
+typedef struct taba_hot taba_hot;
+
+taba_hot *taba_hot_new(const taba_allocator *allocator);  /* empty; NULL when out of memory */
+void taba_hot_free(taba_hot *hot);
+size_t taba_hot_memory(const taba_hot *hot);              /* bytes held */
+
+/* Names are numbered from 0 in the order in which they came: how many there are, and the one of a number (TABA_EDOMAIN for
+ * another). Numbers hold until taba_hot_sweep; the blob until the next change. */
+size_t taba_hot_names(const taba_hot *hot);
+int taba_hot_name(const taba_hot *hot, size_t number, taba_blob *out);
+
+/* Keep a State of Type `type`, which is of `kind` (TABA_COUNTER_GROUP ...); `running` is whether the tab's Aggregate is a
+ * fold of its Partials. From now on Partials of this (tab, client, Type) may be taken. TABA_EDOMAIN for a name that is too
+ * long, or another kind. */
+int taba_hot_put(taba_hot *hot, taba_blob tab, taba_blob client, taba_blob type, int kind, int running, taba_blob state);
+
+/* Replace a State that is there, or, with NULL, forget it: no Partial of it may be waiting. `found` gets whether it was
+ * there. */
+int taba_hot_update(taba_hot *hot, taba_blob tab, taba_blob client, const taba_blob *state, int *found);
+
+/* A State; bytes NULL when it is not there. Valid until the next change. */
+int taba_hot_get(const taba_hot *hot, taba_blob tab, taba_blob client, taba_blob *out);
+
+/* Forget what was not used since the last call, or, without `keep`, everything. No Partial may be waiting. */
+int taba_hot_sweep(taba_hot *hot, int keep);
+
+/* Partials that wait, of one taba_hot, which must outlive them, and of batches, which must as well. */
+typedef struct taba_waiting taba_waiting;
+
+taba_waiting *taba_waiting_new(const taba_allocator *allocator);
+void taba_waiting_free(taba_waiting *waiting);
+size_t taba_waiting_count(const taba_waiting *waiting);   /* how many */
+size_t taba_waiting_memory(const taba_waiting *waiting);  /* bytes held */
+
+/* Take what can be taken of a batch: whatever there is a State of, of the same Type, whose number of events is right and
+ * at most 2**53, and which is not newer than `newest`. The others go to `left`, a taba_entry each, in the order of the
+ * batch; `events` gets how many events the taken ones have. Fails as taba_batch_index does, and has taken nothing then. */
+int taba_hot_take(const taba_hot *hot, taba_waiting *waiting, taba_blob batch, double newest, taba_buffer *left,
+                  uint64_t *events);
+
+typedef struct taba_waiting_row {
+    uint32_t tab, client, type;  /* numbers of names */
+    const uint8_t *partial;
+    size_t length;
+    uint64_t events;
+} taba_waiting_row;
+
+/* Append what waits to `out`, a taba_waiting_row each, State by State; with `failed`, of those States only that the last
+ * taba_hot_fold could not fold into. */
+int taba_waiting_rows(const taba_waiting *waiting, const taba_hot *hot, int failed, taba_buffer *out);
+
+/* Append the tabs to `out` whose Aggregate a fold would need, and that is not there: two uint32_t each, the numbers of its
+ * name and of its Type's. To be called before the fold, and these be put. */
+int taba_waiting_tabs(taba_waiting *waiting, const taba_hot *hot, taba_buffer *out);
+
+typedef struct taba_hot_state {
+    uint32_t tab, client;   /* numbers of names */
+    size_t offset, length;  /* within the buffer that was written */
+} taba_hot_state;
+
+/* Fold what waits into the States, tab by tab, or, with `aggregates`, and after that, into the Aggregates of the tabs. The
+ * new States go to `states`, a taba_hot_state each to `index`. A State that cannot be folded into stays as it is (see
+ * taba_waiting_rows); of Aggregates the numbers of their tabs (uint32_t) go to `damaged`. On failure some were folded: hot
+ * and waiting are to be freed. */
+int taba_hot_fold(taba_hot *hot, taba_waiting *waiting, int aggregates, taba_buffer *states, taba_buffer *index,
+                  taba_buffer *damaged);
+
 #ifdef __cplusplus
 }
 #endif

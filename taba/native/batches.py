@@ -57,6 +57,11 @@ def batch_partials(batch: bytes) -> Iterator[tuple[str, str, str, int, bytes, in
     """
     index = new_buffer()
     verify(lib.taba_batch_index(blob_of(batch), index))
+    yield from read_index(batch, index)
+
+
+def read_index(batch: bytes, index: Any) -> Iterator[tuple[str, str, str, int, bytes, int, int, float]]:
+    """The Partials of a batch that an index, a buffer of taba_entry, names: see `batch_partials`."""
     names: dict[int, str] = {}
     rows = ffi.buffer(lib.taba_buffer_bytes(index), lib.taba_buffer_length(index))
     for (

@@ -278,7 +278,7 @@ class Backend(Service):
             if checkpoint is None:
                 continue
             prepared.append(folding)
-            states += len(checkpoint.states)
+            states += checkpoint.changes
             if states >= (WRITTEN_AT_STOP if self._pauses.stopping else STATES_PER_TURN):
                 yield self._write(prepared)
                 prepared, states = [], 0
@@ -354,7 +354,7 @@ class Backend(Service):
                 self._drop([folding.lease.vbucket])
         if self._pauses.stopping:
             yield self._give(prepared)
-        self.cache.shrink()
+        self.holding.shrink()
 
     def _not_written(self, prepared: Sequence[Folding]) -> None:
         for _ in prepared:

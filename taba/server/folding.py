@@ -15,7 +15,7 @@ might fold later is set aside, too.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from sys import intern
 from typing import Final
@@ -25,7 +25,7 @@ from attrs import define, field
 from taba import native
 from taba.errors import CodecError
 from taba.handlers.registry import Registry
-from taba.interfaces import RETIRED, Checkpoint, IHandler, Lease, Loaded, LogEntry, Position, SetAside
+from taba.interfaces import RETIRED, Checkpoint, Lease, Loaded, LogEntry, Position, SetAside
 from taba.server.blacklist import Blacklist
 from taba.server.chores import Change
 from taba.server.generations import (
@@ -38,15 +38,16 @@ from taba.server.generations import (
     Generation,
     Key,
     Refused,
-    fold_aggregates,
-    fold_state,
 )
+from taba.server.hot import HotFold, learn
 from taba.server.keeping import Keeping
 from taba.server.notes import Notes
 from taba.server.operating import Carrying, with_restored
 from taba.server.operations import TYPES, Operation, parse
 
 MAX_EVENTS: Final = 2**53
+HOT_OVERHEAD: Final = 60
+"""Bytes of memory that a Partial which waits for a hot State takes beside its batch, at most, roughly."""
 
 
 @define
@@ -74,6 +75,8 @@ class Folding:
     keeping: Keeping = field(factory=Keeping)
     blacklist: Blacklist = field(factory=Blacklist.of)
     notes: Notes = field(factory=Notes)
+    hot: native.HotStates = field(factory=native.HotStates)
+    """The States in memory that the native core folds into; see `hot`."""
     generation: Generation = field(factory=Generation)
     """What is being taken."""
     sealed: deque[Generation] = field(factory=deque)
@@ -149,13 +152,29 @@ class Folding:
         generation = self.generation
         generation.held += len(entry.body)
         try:
-            partials = list(native.batch_partials(entry.body))
+            partials = self._take_hot(entry)
         except CodecError:
             return [generation.put_aside(UNDECODABLE, ("", "", ""), min(entry.events, MAX_EVENTS), entry.body)]
         refused, operations = self._take_partials(partials, generation, entry.appended)
         if operations:
             self._seal(operations, entry)
         return refused
+
+    def _take_hot(self, entry: LogEntry) -> Sequence[tuple[str, str, str, int, bytes, int, int, float]]:
+        """Let what is for hot States wait for them; the rest. While operations have not been carried out in the store,
+        the States in memory may be of tabs that are no more: then all is the rest.
+        """
+        if self.sealed or (self.closed is not None and self.closed.end):
+            return list(native.batch_partials(entry.body))
+        generation = self.generation
+        waiting = generation.waiting or native.WaitingPartials(self.hot)
+        rest, events = waiting.take(entry.body, entry.appended + self.max_clock_skew)
+        if len(waiting):
+            generation.held += len(waiting) * HOT_OVERHEAD - generation.held_hot
+            generation.held_hot = len(waiting) * HOT_OVERHEAD
+            generation.waiting = waiting
+            generation.ledger["folded"] += events
+        return rest
 
     def _take_partials(
         self,
@@ -225,6 +244,7 @@ class Folding:
         carrying = Carrying(self.types, self.notes)
         carrying.carry_out(operations)
         self.passed_over += carrying.passed_over
+        self.generation.unpack()
         generation, self.generation = self.generation, Generation()
         generation.carried, generation.end, generation.appended = carrying.carried, entry.id, entry.appended
         self.blocked = bool(carrying.carried.refold)
@@ -286,6 +306,8 @@ class Folding:
         closed = self._closed()
         keys = list(closed.keys())
         tabs = dict.fromkeys(key[0] for key in keys if self._runs(closed.pending[key].type))
+        if closed.waiting is not None:
+            tabs.update(dict.fromkeys(tab for tab, _ in closed.waiting.missing()))
         return keys, list(tabs)
 
     def _closed(self) -> Generation:
@@ -300,27 +322,16 @@ class Folding:
         (type, exception) of what a Handler could not fold.
         """
         generation = self._closed()
-        new_states: dict[Key, bytes | None] = {}
-        by_tab: defaultdict[str, list[bytes]] = defaultdict(list)
-        handlers: dict[str, IHandler] = {}
-        for key, pending in generation.pending.items():
-            handler = self.registry.get(pending.type)
-            assert handler is not None, "only Partials of known Types are pending"
-            state, taken = fold_state(handler, states.get(key, b""), key, pending, generation, failed)
-            if taken:
-                new_states[key] = state
-                if handler.running_aggregate:
-                    by_tab[key[0]] += taken
-                    handlers[key[0]] = handler
-        new_aggregates = fold_aggregates(by_tab, handlers, aggregates, generation, failed)
+        prepared = HotFold(self.registry, self.hot, generation, failed).fold(states, aggregates)
         self.ledger.update(generation.ledger)
         self.under_way = Checkpoint(
             lease=self.lease,
             lineage=self.lineage,
             expected=self.stored,
             position=Position(self.closed_at, self.stored.commits + 1),
-            states=new_states,
-            aggregates=new_aggregates,
+            states=prepared.states,
+            known=prepared.known,
+            aggregates=prepared.aggregates,
             types={**generation.types, **generation.carried.types},
             ledger=dict(self.ledger),
             set_aside=generation.set_aside,
@@ -328,6 +339,31 @@ class Folding:
             refolded=generation.refolded,
         )
         return self.under_way
+
+    def remember(self, checkpoint: Checkpoint) -> set[Key]:
+        """Keep what is about to be written among the hot States, where it may be; the (tab, client) of what is. What is
+        to be forgotten of them is forgotten.
+        """
+        if checkpoint.renames or None in checkpoint.states.values():
+            for generation in (self.generation, *self.sealed):
+                generation.unpack()
+        if checkpoint.renames:
+            self.hot.sweep(keep=False)  # States move under other names, all of a tab's at once
+            return set()
+        learnt = learn(self.hot, self.registry, self._closed(), checkpoint)
+        for tab, aggregate in checkpoint.aggregates.items():
+            if self.hot.update(tab, native.AGGREGATE, aggregate):
+                learnt.add((tab, native.AGGREGATE))
+        return learnt
+
+    def cool(self, keep: bool) -> None:
+        """Forget the hot States that nothing came for since the last call, or, without `keep`, all; nothing happens
+        while a checkpoint is under way.
+        """
+        if self.closed is None:
+            for generation in (self.generation, *self.sealed):
+                generation.unpack()
+            self.hot.sweep(keep)
 
     def written(self) -> Checkpoint:
         """The checkpoint under way is in the store."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from taba import native
 from taba.errors import CodecError
 from taba.interfaces import IHandler, SetAside
 from taba.server.operating import Carried
@@ -66,6 +67,8 @@ class Generation:
     set_aside: list[SetAside] = field(factory=list)
     held: int = 0
     """Bytes of memory, roughly."""
+    held_hot: int = 0
+    """Those of them for what waits for hot States, its batches not among them."""
     end: int = 0
     """Of a sealed one: the id of the last entry in it."""
     carried: Carried = field(factory=Carried)
@@ -73,6 +76,8 @@ class Generation:
     """The ids of what was set aside and is folded with this generation."""
     appended: float = 0.0
     """Of a sealed one: the store's time of its last entry."""
+    waiting: native.WaitingPartials | None = None
+    """What waits for hot States; it comes after what is pending for the same."""
 
     def accept(self, key: Key, type: str, events: int, partial: bytes) -> None:
         """A Partial that is to be folded."""
@@ -83,6 +88,13 @@ class Generation:
         pending.partials.append(partial)
         pending.events.append(events)
         self.held += PARTIAL_OVERHEAD
+
+    def unpack(self) -> None:
+        """Let what waits for hot States wait as all else does: they are to be forgotten."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            for tab, client, type, events, partial in waiting.rows():
+                self.accept((tab, client), type, events, partial)
 
     def refuse(self, reason: str, names: Names, events: int) -> Refused:
         """Events that are not folded."""

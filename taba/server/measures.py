@@ -74,7 +74,7 @@ class ServerMeasures:
     def written(self, checkpoint: Checkpoint) -> None:
         """A checkpoint is in the store."""
         self.checkpoints[Written.DONE.value] += 1
-        self.states += len(checkpoint.states)
+        self.states += checkpoint.changes
 
     def not_written(self, outcome: str) -> None:
         """A checkpoint is not in the store, or nothing is known of it: one of WRITTEN."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 
 from attrs import define, field
 
@@ -77,6 +78,7 @@ class _Transaction:
         if written is Written.DONE:
             self._write_types(vbucket, checkpoint.types)
             self._write_states(vbucket, checkpoint.states)
+            self._write_known(vbucket, checkpoint.known)
             self._write_aggregates(vbucket, checkpoint.aggregates)
             self._write_position(checkpoint, last_id)
             self._rename(vbucket, checkpoint.renames)
@@ -118,6 +120,20 @@ class _Transaction:
         gone = [key for key in found if key is not None]
         self._database.executemany("DELETE FROM states WHERE key = ?", [(key,) for key in gone])
         self._emptied.update(key >> STATE_SHIFT for key in gone)
+
+    def _write_known(self, vbucket: int, known: Sequence[tuple[str, Sequence[tuple[str, bytes]]]]) -> None:
+        """Write States that are there: without the trouble of finding out."""
+        ids = self._ids
+        kept = []
+        for tab, states in known:
+            tab_id = ids.find_tab(vbucket, tab)
+            first = -1 if tab_id is None else tab_id << STATE_SHIFT
+            # No State has the key -1, which a name that is not there leads to.
+            kept += [(state, first | (ids.find_client(client) or -1)) for client, state in states]
+        kept.sort(key=itemgetter(1))
+        done = self._database.executemany("UPDATE states SET state = ? WHERE key = ?", kept)
+        if done.rowcount != len(kept) and kept:
+            raise LocalProtocolError(f"of {len(kept)} States that should be there, {done.rowcount} are")
 
     def _write_aggregates(self, vbucket: int, aggregates: Mapping[str, bytes | None]) -> None:
         ids = self._ids

@@ -50,6 +50,8 @@ class Vbucket:
             _put(self.states.setdefault(tab, {}), client, state)
             if not self.states[tab]:
                 del self.states[tab]
+        for tab, states in checkpoint.known:
+            self.states[tab].update(states)
         for tab, aggregate in checkpoint.aggregates.items():
             _put(self.aggregates, tab, aggregate)
         for tab, type_name in checkpoint.types.items():

@@ -206,7 +206,8 @@ def _breaks_rules_of_renames(checkpoint: Checkpoint) -> str:
     """What is wrong with the renames of a checkpoint, as far as it can be seen without the store."""
     if not checkpoint.renames:
         return ""
-    named = {tab for tab, _ in checkpoint.states} | checkpoint.aggregates.keys() | checkpoint.types.keys()
+    named = {tab for tab, _ in (*checkpoint.states, *checkpoint.known)}
+    named |= checkpoint.aggregates.keys() | checkpoint.types.keys()
     freed: set[str] = set()
     taken: set[str] = set()
     for old, new in checkpoint.renames.items():

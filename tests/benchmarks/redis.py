@@ -82,7 +82,8 @@ class Redis:
 
 
 @contextlib.contextmanager
-def _redis() -> Iterator[Redis]:
+def running_redis() -> Iterator[Redis]:
+    """A redis-server that answers."""
     with tempfile.TemporaryDirectory(prefix="taba-bench-") as folder:
         redis = Redis(folder)
         try:
@@ -104,11 +105,11 @@ def run() -> Iterator[Figure]:
     if shutil.which("redis-server") is None:
         print("redis-server is not installed: what fe and be cost with Redis is not measured")
         return
-    with _redis() as redis:
+    with running_redis() as redis:
         yield from _stages(redis)
-    with _redis() as redis:
+    with running_redis() as redis:
         yield from _commands(redis)
-    with _redis() as redis:
+    with running_redis() as redis:
         yield from _wide(redis)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from attrs import define, field
@@ -222,6 +223,7 @@ class Checkpoints:
         vbucket = checkpoint.lease.vbucket
         commands = [
             *self._states(vbucket, checkpoint.states),
+            *self._known_states(vbucket, checkpoint.known),
             *_set_and_delete(self._keys.of(AGGREGATES, vbucket), checkpoint.aggregates),
             *self._types(checkpoint),
             *self._clients(vbucket, checkpoint.states, present),
@@ -240,6 +242,15 @@ class Checkpoints:
             for tab, clients in by_tab.items()
             for command in _set_and_delete(self._keys.states(vbucket, tab), clients)
         ]
+
+    def _known_states(self, vbucket: int, known: Sequence[tuple[str, Sequence[tuple[str, bytes]]]]) -> list[Command]:
+        """HSET, some fields at a time."""
+        commands: list[Command] = []
+        for tab, states in known:
+            key = self._keys.states(vbucket, tab)
+            for start in range(0, len(states), FIELDS_PER_COMMAND):
+                commands.append(("HSET", key, *chain.from_iterable(states[start : start + FIELDS_PER_COMMAND])))
+        return commands
 
     def _types(self, checkpoint: Checkpoint) -> list[Command]:
         """Types, and a row without Type for tabs that have none."""
@@ -312,6 +323,7 @@ def _transactions(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
     for each in checkpoints:
         values = (*each.states.values(), *each.aggregates.values(), *(aside.partial for aside in each.set_aside))
         length = sum(len(value) for value in values if value is not None)
+        length += sum(len(state) for _, states in each.known for _, state in states)
         if not runs or size + length > TRANSACTION_BYTES or each.lease.vbucket in seen:
             runs.append([])
             size = 0
