@@ -190,6 +190,11 @@ int taba_unique_group_summary(taba_blob state, double time, taba_unique_window *
 int taba_unique_group_buckets(taba_blob state, double time, int level, int64_t *first, taba_unique_window *out,
                               taba_buffer *workspace);
 
+/* Append `n` States of CounterGroup or PercentileGroup, rendered as text, to `out`: what docs/reference/endpoints.md shows, in
+ * ASCII, one after the other; and to `ends` where each of them ends (a size_t, counted from where the first begins). One
+ * that cannot be read has no text. TABA_EDOMAIN for a time that is not finite; TABA_ENOMEM; both buffers are unchanged. */
+int taba_render(int type, const taba_blob *states, size_t n, double time, taba_buffer *out, taba_buffer *ends);
+
 /* Gauge: the entry at `*offset` (start with 0) of a State; `*offset` moves to the next. TABA_ELIMIT at the end. */
 typedef struct taba_gauge_entry {
     double time;

@@ -183,8 +183,8 @@ def present(state: bytes, first: int, version: int) -> bytes:
     """The State itself, when its head says that it is of this Type and version; the empty one, too. WrongType and
     UnknownVersion for another head. What follows the head is not looked at.
     """
-    if state:
-        Reader.of_state(state, first, version)
+    if state and (len(state) < 2 or state[0] != first or state[1] != version):
+        Reader.of_state(state, first, version)  # it says what is wrong
     return state
 
 

@@ -26,6 +26,7 @@ from taba.native.hot import AGGREGATE, HotStates, WaitingPartials
 from taba.native.requests import Accumulator, Columns, ColumnsFacts, Limits, Scratch, ScratchSummary
 from taba.native.sketches import Sketch, SketchSummary
 from taba.native.states import (
+    RENDERED,
     GaugeEntry,
     UniqueWindow,
     Window,
@@ -38,6 +39,7 @@ from taba.native.states import (
     percentile_group_summary,
     raw_events,
     reduce,
+    render,
     state_newest,
     unique_group_buckets,
     unique_group_summary,
@@ -58,12 +60,12 @@ from taba.native.statsd import (
 
 __all__ = [
     "AGGREGATE", "COUNTER_GROUP", "COUNTER_GROUP_LEVELS", "GAUGE", "PARTIAL", "PERCENTILE_GROUP", "RAW",
-    "RAW_EXPIRING", "RAW_NUMBER", "REFUSED", "STATSD_IGNORED", "STATSD_LINE_MAX", "STATSD_METRICS",
+    "RAW_EXPIRING", "RAW_NUMBER", "REFUSED", "RENDERED", "STATSD_IGNORED", "STATSD_LINE_MAX", "STATSD_METRICS",
     "STATSD_REASONS", "STATSD_WEIGHT_MAX", "UNIQUE_GROUP", "UNIQUE_GROUP_LEVELS", "VERSION", "Accumulator",
     "Columns", "ColumnsFacts", "Entry", "GaugeEntry", "HotStates", "Limits", "Received", "Scratch",
     "ScratchSummary", "Section", "Sketch", "SketchSummary", "Statsd", "StatsdCounts", "StatsdScratch",
     "StatsdStream", "UniqueWindow", "WaitingPartials", "Window", "batch_entries", "batch_partials",
     "batch_split", "check", "counter_group_buckets", "counter_group_summary", "crc32", "crc32c", "fold",
-    "gauge_entries", "partial_extent", "percentile_group_summary", "raw_events", "reduce", "state_newest",
-    "unique_group_buckets", "unique_group_summary", "unique_hash",
+    "gauge_entries", "partial_extent", "percentile_group_summary", "raw_events", "reduce", "render",
+    "state_newest", "unique_group_buckets", "unique_group_summary", "unique_hash",
 ]  # fmt: skip

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
 from taba.native.core import (
+    COUNTER_GROUP,
     COUNTER_GROUP_LEVELS,
+    PERCENTILE_GROUP,
     UNIQUE_GROUP_LEVELS,
     blob_of,
     blobs,
@@ -141,6 +143,22 @@ def unique_group_buckets(state: bytes, time: float, level: int) -> tuple[int, li
     first = ffi.new("int64_t *")
     verify(lib.taba_unique_group_buckets(blob_of(state), time, level, first, out, new_buffer()))
     return first[0], [UniqueWindow(each.count, each.unique) for each in out]
+
+
+RENDERED: Final = frozenset((COUNTER_GROUP, PERCENTILE_GROUP))
+"""The kinds whose States `render` takes."""
+
+
+def render(kind: int, states: Sequence[bytes], time: float) -> list[str]:
+    """States as text, as they are at `time`; "" for one that cannot be read."""
+    array_of_blobs, _alive = blobs(states)
+    out, ends = new_buffer(), new_buffer()
+    verify(lib.taba_render(kind, array_of_blobs, len(states), time, out, ends))
+    text, shown, start = bytes_of(out).decode("ascii"), [], 0
+    for end in memoryview(bytes_of(ends)).cast("N"):
+        shown.append(text[start:end])
+        start = end
+    return shown
 
 
 def _entries(step: Any, blob: bytes) -> list[GaugeEntry]:

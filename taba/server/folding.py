@@ -46,8 +46,6 @@ from taba.server.operating import Carrying, with_restored
 from taba.server.operations import TYPES, Operation, parse
 
 MAX_EVENTS: Final = 2**53
-HOT_OVERHEAD: Final = 60
-"""Bytes of memory that a Partial which waits for a hot State takes beside its batch, at most, roughly."""
 
 
 @define
@@ -166,15 +164,7 @@ class Folding:
         """
         if self.sealed or (self.closed is not None and self.closed.end):
             return list(native.batch_partials(entry.body))
-        generation = self.generation
-        waiting = generation.waiting or native.WaitingPartials(self.hot)
-        rest, events = waiting.take(entry.body, entry.appended + self.max_clock_skew)
-        if len(waiting):
-            generation.held += len(waiting) * HOT_OVERHEAD - generation.held_hot
-            generation.held_hot = len(waiting) * HOT_OVERHEAD
-            generation.waiting = waiting
-            generation.ledger["folded"] += events
-        return rest
+        return self.generation.take_hot(self.hot, entry.body, entry.appended + self.max_clock_skew)
 
     def _take_partials(
         self,

@@ -26,6 +26,9 @@ KEY_OVERHEAD = 500
 PARTIAL_OVERHEAD = 60
 """Bytes of memory that a waiting (tab, client), and each of its Partials, take beside the Partial's own, roughly."""
 
+HOT_OVERHEAD = 60
+"""The same of a Partial that waits for a State which the native core has: the batch stays as it is."""
+
 Key = tuple[str, str]
 """(tab, client)."""
 Names = tuple[str, str, str]
@@ -67,8 +70,6 @@ class Generation:
     set_aside: list[SetAside] = field(factory=list)
     held: int = 0
     """Bytes of memory, roughly."""
-    held_hot: int = 0
-    """Those of them for what waits for hot States, its batches not among them."""
     end: int = 0
     """Of a sealed one: the id of the last entry in it."""
     carried: Carried = field(factory=Carried)
@@ -88,6 +89,21 @@ class Generation:
         pending.partials.append(partial)
         pending.events.append(events)
         self.held += PARTIAL_OVERHEAD
+
+    def take_hot(
+        self, hot: native.HotStates, batch: bytes, newest: float
+    ) -> Sequence[tuple[str, str, str, int, bytes, int, int, float]]:
+        """Let what a batch has for hot States wait for them, none of it newer than `newest`; the rest, as
+        `native.batch_partials` has it. CodecError when the batch is malformed.
+        """
+        waiting = self.waiting or native.WaitingPartials(hot)
+        before = len(waiting)
+        rest, events = waiting.take(batch, newest)
+        if taken := len(waiting) - before:
+            self.waiting = waiting
+            self.held += taken * HOT_OVERHEAD
+            self.ledger["folded"] += events
+        return rest
 
     def unpack(self) -> None:
         """Let what waits for hot States wait as all else does: they are to be forgotten."""

@@ -122,9 +122,13 @@ class Query:
 
     async def _running(self, selection: Selection, shown: Shown, turns: Turns, emit: Emit) -> None:
         async def page(rows: Sequence[AggregateRow]) -> None:
-            for row in rows:
-                await _given(emit(row.tab, shown.state(row.type, row.aggregate)))
-                await _rested(turns)
+            states = shown.states([(row.type, row.aggregate) for row in rows])
+            for row, state in zip(rows, states, strict=True):
+                waiting = emit(row.tab, state)
+                if waiting is not None:
+                    await waiting
+                if turns.over():
+                    await turns.next()
 
         await self._store.each_aggregate(selection, _consumer(page))
 
@@ -191,10 +195,14 @@ class Query:
 
     async def _states(self, selection: Selection, shown: Shown, turns: Turns, emit: EmitState) -> None:
         async def page(rows: Sequence[StateRow]) -> None:
-            for row in rows:
-                if row.client != RETIRED:
-                    await _given(emit(row.tab, row.client, shown.state(row.type, row.state)))
-                await _rested(turns)
+            some = [row for row in rows if row.client != RETIRED]
+            states = shown.states([(row.type, row.state) for row in some])
+            for row, state in zip(some, states, strict=True):
+                waiting = emit(row.tab, row.client, state)
+                if waiting is not None:
+                    await waiting
+                if turns.over():
+                    await turns.next()
 
         await self._store.each_state(selection, _consumer(page))
 
@@ -232,8 +240,9 @@ class Query:
         await self._store.each_state(Selection(selection.tabs, clients), _consumer(page))
         done = after
         for client, kept in reading.clients():
-            for tab, type, state in kept:
-                await _given(emit(tab, client, shown.state(type, state)))
+            states = shown.states([(type, state) for _, type, state in kept])
+            for (tab, _, _), state in zip(kept, states, strict=True):
+                await _given(emit(tab, client, state))
                 await _rested(turns)
             done = client
         if reading.limit is not None and done == after:

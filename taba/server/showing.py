@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, islice
+from operator import itemgetter
 
 from attrs import define, field
 from twisted.logger import Logger
 
+from taba import native
 from taba.errors import CodecError
+from taba.handlers.counter_group import CounterGroup
+from taba.handlers.percentile_group import PercentileGroup
 from taba.handlers.registry import Registry
-from taba.interfaces import Style
+from taba.interfaces import IHandler, Style
 from taba.server.reducing import Reducing
+
+RENDERED_AT_A_TIME = 100
+"""How many States the native core renders in one call: it cannot be divided into turns."""
+
+
+def renders_natively(handler: IHandler) -> bool:
+    """Whether the native core writes what a Handler does: not that of somebody else, under whatever name."""
+    return type(handler) in (CounterGroup, PercentileGroup)
 
 
 @define
@@ -33,6 +46,19 @@ class Shown:
         if handler is None:
             return _error(f"no Handler for Type {type}")
         return self.attempt(type, lambda: handler.render(handler.upgrade(state), self.time, self.style))
+
+    def states(self, rows: Sequence[tuple[str, bytes]]) -> Iterator[str]:
+        """Several, given as (Type, State): as `state` shows them, by the native core, some at a time, where it can."""
+        for type, group in groupby(rows, key=itemgetter(0)):
+            handler = self.registry.get(type)
+            plain = self.raw or self.style is Style.DETAILED or handler is None or not renders_natively(handler)
+            while some := [state for _, state in islice(group, 1 if plain else RENDERED_AT_A_TIME)]:
+                if plain or handler is None:
+                    yield self.state(type, some[0])
+                    continue
+                texts = native.render(handler.kind, some, self.time)
+                # What has no text cannot be read: `state` says why.
+                yield from (text or self.state(type, state) for text, state in zip(texts, some, strict=True))
 
     def attempt(self, type: str, work: Callable[[], str]) -> str:
         """What `work` gives, or, when a Handler raises in it, what is shown instead."""
