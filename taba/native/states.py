@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -155,7 +156,7 @@ def render(kind: int, states: Sequence[bytes], time: float) -> list[str]:
     out, ends = new_buffer(), new_buffer()
     verify(lib.taba_render(kind, array_of_blobs, len(states), time, out, ends))
     text, shown, start = bytes_of(out).decode("ascii"), [], 0
-    for end in memoryview(bytes_of(ends)).cast("N"):
+    for (end,) in struct.iter_unpack("@N", bytes_of(ends)):
         shown.append(text[start:end])
         start = end
     return shown

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from sys import intern
-from typing import Final
 
 from attrs import define, field
 
@@ -45,7 +44,7 @@ from taba.server.notes import Notes
 from taba.server.operating import Carrying, with_restored
 from taba.server.operations import TYPES, Operation, parse
 
-MAX_EVENTS: Final = 2**53
+MAX_EVENTS = 2**53
 
 
 @define

@@ -21,10 +21,11 @@ from taba.handlers.counter_group import CounterGroup
 from taba.handlers.gauge import Gauge
 from taba.handlers.percentile_group import PercentileGroup
 from taba.handlers.registry import Registry
+from taba.handlers.unique_group import UniqueGroup
 from taba.interfaces import RETIRED, Checkpoint, IHandler
 from taba.server.generations import Failed, Generation, Key, Pending, fold_aggregates, fold_state
 
-NATIVE = frozenset((CounterGroup, PercentileGroup, Gauge))
+NATIVE = frozenset((CounterGroup, PercentileGroup, Gauge, UniqueGroup))
 """The Handlers that do nothing but what the native core does."""
 
 Known = Sequence[tuple[str, Sequence[tuple[str, bytes]]]]

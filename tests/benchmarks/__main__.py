@@ -1,6 +1,6 @@
 """Runs the benchmarks named on the command line, or all: `python -m tests.benchmarks [intake] [queries] [sizes]
-[quantiles] [client] [redis] [tako]`; and those that take long, each by itself: `overload [CASE...]`, `fleet [CLIENTS
-[TABS [SERVERS]]]`.
+[quantiles] [fold] [client] [redis] [tako]`; and those that take long, each by itself: `overload [CASE...]`, `fleet
+[CLIENTS [TABS [SERVERS]]]`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.benchmarks import client, fleet, intake, overload, quantiles, queries, redis, sizes, tako
+from tests.benchmarks import client, fleet, fold, intake, overload, quantiles, queries, redis, sizes, tako
 from tests.benchmarks.report import Figure, write_json
 
 BENCHMARKS = {
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "quantiles": quantiles.run,
     "intake": intake.run,
     "client": client.run,
+    "fold": fold.run,
     "queries": queries.run,
     "redis": redis.run,
     "tako": tako.run,

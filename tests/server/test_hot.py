@@ -14,6 +14,7 @@ from taba.handlers.counter_group import CounterGroup
 from taba.handlers.gauge import Gauge
 from taba.handlers.percentile_group import PercentileGroup
 from taba.handlers.registry import Registry
+from taba.handlers.unique_group import UniqueGroup
 from taba.interfaces import RETIRED, IHandler, Lease, Loaded, LogEntry, Position
 from taba.server.chores import Change
 from taba.server.folding import Folding
@@ -36,8 +37,12 @@ class PlainGauge(Gauge):
     """As above."""
 
 
-NATIVE: Sequence[IHandler] = (CounterGroup(), PercentileGroup(), Gauge())
-PLAIN: Sequence[IHandler] = (PlainCounters(), PlainPercentiles(), PlainGauge())
+class PlainUniques(UniqueGroup):
+    """As above."""
+
+
+NATIVE: Sequence[IHandler] = (CounterGroup(), PercentileGroup(), Gauge(), UniqueGroup())
+PLAIN: Sequence[IHandler] = (PlainCounters(), PlainPercentiles(), PlainGauge(), PlainUniques())
 
 
 @define
@@ -115,13 +120,13 @@ class Be:
         return kept.states, kept.aggregates, kept.types, kept.ledger, kept.position
 
 
-TYPES = {"a": "CounterGroup", "b": "CounterGroup", "p": "PercentileGroup", "g": "Gauge"}
+TYPES = {"a": "CounterGroup", "b": "CounterGroup", "p": "PercentileGroup", "g": "Gauge", "u": "UniqueGroup"}
 
 EVENT = st.builds(
     lambda client, tab, other, ago, value: (
         client, tab, "Gauge" if other == 0 else TYPES[tab], NOW + (300.0 if other == 1 else -ago), str(value)
     ),
-    st.sampled_from("xyz"), st.sampled_from("abpg"), st.integers(0, 30), st.integers(0, 100), st.integers(-5, 5),
+    st.sampled_from("xyz"), st.sampled_from("abpgu"), st.integers(0, 30), st.integers(0, 100), st.integers(-5, 5),
 )  # fmt: skip
 STEP = st.one_of(
     st.tuples(st.just("take"), st.lists(EVENT, min_size=1, max_size=6)),
@@ -129,7 +134,7 @@ STEP = st.one_of(
     st.just(("begin",)),
     st.just(("end",)),
     st.tuples(st.just("cool"), st.booleans()),
-    st.tuples(st.just("forget"), st.sampled_from("abpg"), st.sampled_from("xyz")),
+    st.tuples(st.just("forget"), st.sampled_from("abpgu"), st.sampled_from("xyz")),
     st.builds(lambda tab: ("take", [delete(tab)]), st.sampled_from("abg")),
 )
 
