@@ -93,7 +93,7 @@ def outcome_of(gatherer: native.Statsd) -> Any:
 class StatsdTwinTests(SynchronousTestCase):
     """Native and twin side by side."""
 
-    @law(TEXTS, st.booleans(), st.sampled_from([512, 20]), examples=200)
+    @law(TEXTS, st.booleans(), st.sampled_from([512, 20]), examples=120)
     @example(b"a:1|c\na:1:2|ms|@0.3\na:+1|g\na:-2|g\n", True, 512)
     @example(b"a:1|c|#b:1,a:2\na:1|c|#a:2,b:1\na:1|c|#a:2;,b:1\n", True, 512)
     def test_datagrams_read_alike(self, text: bytes, flag: bool, max_name: int) -> None:
@@ -102,7 +102,7 @@ class StatsdTwinTests(SynchronousTestCase):
         gatherer.datagram(text)
         self.assertEqual(outcome_of(gatherer), outcome_of_twin(text, flag, max_name))
 
-    @law(TEXTS, st.lists(st.integers(1, 300), min_size=1, max_size=5), st.booleans(), examples=100)
+    @law(TEXTS, st.lists(st.integers(1, 300), min_size=1, max_size=5), st.booleans(), examples=60)
     def test_streams_read_alike(self, text: bytes, cuts: list[int], closed: bool) -> None:
         """A stream, however it is cut, and whether or not its last line has an end."""
         text = text if closed else text.rstrip(b"\r\n")
@@ -116,7 +116,7 @@ class StatsdTwinTests(SynchronousTestCase):
         stream.end(True)
         self.assertEqual(outcome_of(gatherer), outcome_of_twin(text, True, 512))
 
-    @law(st.lists(TEXTS, max_size=4), st.integers(1, 50), examples=40)
+    @law(st.lists(TEXTS, max_size=4), st.integers(1, 50), examples=25)
     def test_windows_add_up(self, texts: list[bytes], most: int) -> None:
         """What is given in parts, and between datagrams, is what is given at once."""
         once, parts = made(True, 512), made(True, 512)

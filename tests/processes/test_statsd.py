@@ -33,7 +33,7 @@ class StatsdTests(SynchronousTestCase):
         self.server = self.stage.server(config={"EMBEDDED_AGENT": False, "AGENT_PORT": free_port()})
         self.agent: AgentProcess = self.stage.agent(
             self.server.port, "--statsd", f"udp:{self.udp}", "--statsd", f"tcp:{self.tcp}", "--statsd", "unix:sd.sock",
-            config={"STATSD_CLIENT": "apps", "STATSD_TYPES": {"s": ""}},
+            config={"STATSD_CLIENT": "apps", "STATSD_TYPES": {"h": ""}},
         )  # fmt: skip
         start_all(self.server, self.agent)
 
@@ -71,7 +71,8 @@ class StatsdTests(SynchronousTestCase):
                     pipe.timing("seconds", 12.5)
             sender.gauge("depth", 10)
             sender.gauge("depth", -3, delta=True)
-            sender.set("users", "somebody")
+            for user in ("somebody", "somebody else", "everybody: him"):
+                sender.set("users", user)
         by_tcp.close()
         for dog in (
             DogStatsd("127.0.0.1", self.udp, namespace="dog", disable_telemetry=True),
@@ -81,16 +82,19 @@ class StatsdTests(SynchronousTestCase):
             for _ in range(EVENTS):
                 dog.increment("hits", tags=["zone:eu", "env:prod"])
                 dog.distribution("size", 7.5)
+            dog.histogram("unused", 1)
             dog.event("title", "text")
             dog.service_check("app", 0)
             dog.flush()
-        received = 2 * (2 * EVENTS + 2) + 2 * (2 * EVENTS)
+        received = 2 * (2 * EVENTS + 2 + 3) + 2 * (2 * EVENTS)
         self.agent.wait_for(lambda: self.received() >= received, lambda: f"{received} events: {self.received()}")
         self.server.wait_for_count("py.hits", 2 * EVENTS)
         self.server.wait_for_count("dog.hits;env=prod;zone=eu", 2 * EVENTS)
         self.assertEqual(self.server.counts("py.hits")[1], 4.0 * EVENTS)
         for tab in ("py.seconds", "dog.size"):
             self.wait_for_timers(tab, 2 * EVENTS)
+        self.server.wait_for(lambda: self.count("py.users") == 6, "all members of the set")
+        self.assertEqual(round(self.server.json("/tabs?name=py.users")["py.users"]["1h"]["unique"]), 3)
         facts = self.agent.json("/status")
         self.assertEqual(facts["ledger"]["received"], received)
         self.assertEqual({what: facts["ledger"][f"ignored.{what}"] for what in ("event", "check", "unused")},
@@ -114,8 +118,9 @@ class StatsdTests(SynchronousTestCase):
             sender.sendto(b"a:1|c", ("127.0.0.1", self.udp))
         self.server.wait_for_count("a", 50_002)
         self.assertEqual(self.received(), 50_003)
+        self.taken_port()
 
-    def test_taken_port(self) -> None:
+    def taken_port(self) -> None:
         """A second agent on the same port says so, and does not start."""
         second = self.stage.agent(self.server.port, "--statsd", f"udp:{self.udp}", name="second")
         self.assertNotEqual(second.run(), 0)
