@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -117,9 +118,7 @@ class Cluster:
         wanted = evolve(configuration, active_deployment=active, target_deployment=target)
         if read_text(new, str(self.path)) != wanted:
             fail(f"{self.path} cannot be changed line by line; change it by hand, and let the coordinator read it.")
-        replacement = self.path.with_name(self.path.name + ".new")
-        replacement.write_text(new, encoding="utf-8")
-        os.replace(replacement, self.path)
+        replace_text(self.path, new)
         url = f"{self.master(configuration)}/reload"
         try:
             answer = self.ask(url, "POST")
@@ -147,6 +146,23 @@ class Cluster:
             self.ask(f"http://{address.host}:{address.http_port}/heal", "POST")
         except (Unreachable, ValueError) as problem:
             self.say(f"{name} does not heal: {problem}")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Give a file another text, durably and at once, with its permissions as they were; a link stays one."""
+    path = path.resolve()
+    replacement = path.with_name(path.name + ".new")
+    with open(replacement, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    shutil.copymode(path, replacement)
+    os.replace(replacement, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def fail(problem: str) -> NoReturn:
@@ -190,7 +206,7 @@ def _cluster(path: Path, token_file: Path | None) -> Cluster:
             token = read_tokens(str(token_file))[0]
         except TokenError as problem:
             fail(str(problem))
-    return Cluster(path, token, click.echo)
+    return Cluster(path, token, click.echo, click.get_current_context().obj or fetch)
 
 
 @migrate.command("plan")

@@ -26,6 +26,7 @@ from taba.tako.configuration import Configuration
 
 AGAIN_SECONDS = 1.0
 STOP_SECONDS = 15.0
+"""After which a process that was asked to stop is killed."""
 
 
 @frozen
@@ -44,6 +45,7 @@ class ClusterSettings:
     """Arguments for every process."""
     cache: int = 32
     """MiB of memory of each node for records."""
+    stop_seconds: float = 2 * STOP_SECONDS
 
 
 @frozen
@@ -89,16 +91,20 @@ def _var(settings: ClusterSettings, name: str) -> tuple[str, ...]:
 
 
 _RUN = (
-    "import sys; from taba.tako.cluster import end_with_parent; end_with_parent(); "
+    "import sys; from taba.tako.cluster import end_with_parent; end_with_parent({parent}); "
     "from taba.tako.command_line import run_twistd; run_twistd(sys.argv[1], sys.argv[2:])"
 )
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent() -> None:
-    """Let this process be asked to stop when the one that started it dies, however that comes; on Linux alone."""
+def end_with_parent(parent: int) -> None:
+    """Let this process be asked to stop when the one that started it, `parent`, dies, however that comes, or has died
+    already; on Linux alone.
+    """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            raise SystemExit(1)
 
 
 class _Child(ProcessProtocol):
@@ -144,7 +150,7 @@ class TakoCluster(Service):
             running = self.process.reactor.spawnProcess(
                 child,
                 sys.executable,
-                [sys.executable, "-c", _RUN, *command.arguments],
+                [sys.executable, "-c", _RUN.format(parent=os.getpid()), *command.arguments],
                 env=None,
                 childFDs={0: nothing, 1: output, 2: output},
             )

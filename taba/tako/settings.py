@@ -9,6 +9,8 @@ from attrs import field, frozen
 from taba.tako.clock import MAX_AHEAD
 
 DEFAULT_VAR = "tako-var"
+STOP_SECONDS = 12.0
+"""Within which a process ends when it is asked to, whatever it waits for."""
 UPDATE_SECONDS = 60.0
 
 
@@ -40,6 +42,7 @@ class MemberSettings:
     security: Security = Security()
     listen: tuple[str, ...] = ()
     """Endpoint strings of more ports for clients, TLS ones for example."""
+    stop_seconds: float = STOP_SECONDS
 
 
 @frozen
@@ -72,3 +75,4 @@ class CoordinatorSettings:
     update_seconds: float = UPDATE_SECONDS
     """How often one that is not the master asks the master."""
     security: Security = Security()
+    stop_seconds: float = STOP_SECONDS

@@ -9,6 +9,7 @@ from array import array
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.application.service import IServiceMaker
@@ -16,7 +17,7 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba.cli.server import Question, Reply, Unreachable
-from taba.tako.cli import Cluster, change_deployments, prove
+from taba.tako.cli import Cluster, change_deployments, main, prove
 from taba.tako.cluster import ClusterSettings, commands
 from taba.tako.command_line import translate
 from taba.tako.migration import Proof, Tree, plan, read_tree
@@ -25,6 +26,7 @@ from taba.tako.records import SLOTS
 from taba.tako.status import tree_document
 from tests.tako.simulated import MemoryTako, deployment, document
 
+TOKEN = "the-token-of-this-test"
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "tako"
 
 
@@ -72,8 +74,8 @@ class FileTests(SynchronousTestCase):
         )
 
 
-class OperatorTests(SynchronousTestCase):
-    """What an operator does with the file and the nodes of a cluster, over a made-up HTTP."""
+class OperatorCase(SynchronousTestCase):
+    """The file and the nodes of a cluster, over a made-up HTTP."""
 
     def setUp(self) -> None:
         """A cluster whose nodes all hold nothing, but for what `sums` says."""
@@ -82,11 +84,11 @@ class OperatorTests(SynchronousTestCase):
         self.version, self.sums, self.away = 7, dict[str, int](), set[str]()
         self.posted: list[str] = []
         self.said: list[str] = []
-        self.cluster = Cluster(self.path, "token", self.said.append, self.answer)
+        self.cluster = Cluster(self.path, TOKEN, self.said.append, self.answer)
 
     def answer(self, question: Question) -> Reply:
         """What the cluster answers."""
-        self.assertEqual(question.token, "token")
+        self.assertEqual(question.token, TOKEN)
         host = question.url.split("/")[2].split(":")[0]
         if host in self.away:
             raise Unreachable("connection refused")
@@ -100,12 +102,22 @@ class OperatorTests(SynchronousTestCase):
             leaves = base64.b64encode(zlib.compress(sums.tobytes())).decode()
             tree = {"node": host, "store": host, "version": self.version, "keys": 0, "leaves": leaves}
             return Reply(200, json.dumps(tree))
-        return Reply(200, json.dumps({**json.loads(self.path.read_text()), "version": self.version}))
+        known = json.loads(self.path.read_text())
+        if question.url.endswith("/status"):
+            healing = {"done": 1.0, "seconds_left": 0.0, "sent": 0, "fetched": 0}
+            return Reply(200, json.dumps({"active_deployment": known["active_deployment"], "healing": healing}))
+        return Reply(200, json.dumps({**known, "version": self.version}))
+
+
+class OperatorTests(OperatorCase):
+    """What an operator does with a cluster."""
 
     def test_begin_prove_promote(self) -> None:
         """The file changes, the coordinator reads it, and equal trees of all nodes are a proof."""
+        self.path.chmod(0o640)
         self.cluster.change("main", "wide")
         self.assertEqual(read_text(self.path.read_text(), "file").target_deployment, "wide")
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o640)
         self.assertEqual(self.posted, ["http://c1:4710/reload"])
         self.assertEqual(self.said, ["Configuration 8: active main, target wide."])
         served = self.cluster.served()
@@ -131,8 +143,88 @@ class OperatorTests(SynchronousTestCase):
         self.assertRaises(SystemExit, self.cluster.served)
 
 
+class MigrateTests(OperatorCase):
+    """The commands of an operator, from the command line."""
+
+    def setUp(self) -> None:
+        """A token's file, beside the cluster of the other tests."""
+        super().setUp()
+        self.token = Path(self.mktemp())
+        self.token.write_text(TOKEN)
+        self.token.chmod(0o600)
+
+    def run_cli(self, *words: str) -> tuple[int, str]:
+        """A command; its status and output."""
+        done = CliRunner().invoke(main, [*words, "--token-file", str(self.token)], obj=self.answer)
+        return done.exit_code, done.output
+
+    def migrate(self, what: str, *more: str) -> tuple[int, str]:
+        """A command of a migration."""
+        return self.run_cli("migrate", what, "--cfg", str(self.path), *more)
+
+    def target(self) -> str:
+        """The target deployment in the file."""
+        return read_text(self.path.read_text(), "file").target_deployment
+
+    def test_from_plan_to_promotion(self) -> None:
+        """Plan, begin, look, promote: each says what it did, and the file follows."""
+        self.assertRegex(self.migrate("plan", "wide")[1], r"main -> wide: \d+\.\d% of all keys get another node")
+        self.assertEqual(self.target(), "main")
+        self.assertIn("Configuration 8: active main, target wide.", self.migrate("begin", "wide")[1])
+        self.assertIn("65536 of 65536 slots proved (100.0%).", self.migrate("status")[1])
+        status, text = self.migrate("promote")
+        self.assertEqual((status, self.target()), (0, "wide"), text)
+        self.assertEqual(self.migrate("status"), (0, "No migration is under way; wide is active.\n"))
+
+    def test_no_promotion_of_trees_that_differ(self) -> None:
+        """It is refused with status 1; a rollback takes it back."""
+        self.migrate("begin", "wide")
+        self.sums["n1"] = 5
+        status, text = self.migrate("promote")
+        self.assertEqual((status, "Not promoted: the trees are not equal yet" in text), (1, True), text)
+        self.assertIn("n1: 1 slots differ", text)
+        self.assertEqual(self.target(), "wide")
+        self.assertEqual((self.migrate("rollback")[0], self.target()), (0, "main"))
+
+    def test_what_makes_no_sense(self) -> None:
+        """Unknown targets, a second migration, and promotions of nothing are refused in a sentence."""
+        self.assertEqual(self.migrate("plan", "wyde"), (1, "There is no deployment wyde; there are main, wide.\n"))
+        self.assertEqual(self.migrate("promote"), (1, "No migration is under way.\n"))
+        self.assertIn("No migration is under way; to go back", self.migrate("rollback")[1])
+        self.migrate("begin", "wide")
+        self.assertIn("A migration to wide is under way", self.migrate("begin", "main")[1])
+        self.path.write_text("{}")
+        self.assertIn("deployments: there has to be one at least", self.migrate("rollback")[1])
+        self.path.unlink()
+        self.assertIn("cannot be read: No such file", self.migrate("plan", "wide")[1])
+
+    def test_the_status_of_one_process(self) -> None:
+        """As JSON; or why there is none."""
+        self.assertIn('"active_deployment": "main"', self.run_cli("status", "http://n1:5711/")[1])
+        self.away.add("n1")
+        self.assertEqual(self.run_cli("status", "http://n1:5711")[0], 1)
+
+
 class CommandTests(SynchronousTestCase):
     """The commands as twistd plugins."""
+
+    def test_mistakes(self) -> None:
+        """A sentence, and status 1, before anything is opened."""
+        found = {plugin.tapname: plugin for plugin in getPlugins(IServiceMaker)}
+        local = str(DOCS / "local_cluster.yaml")
+        for name, words in (
+            ("tako-node", ["-id", "n99", "-cfg", local]), ("tako-node", ["-id", "n1"]), ("tako-node", ["-cfg", local]),
+            ("tako-node", ["-id", "n1", "-cfg", "nothing.yaml"]), ("tako-node", ["-id", "n1", "-c", "host", "0"]),
+            ("tako-node", ["-id", "n1", "-cfg", local, "-u", "0"]),
+            ("tako-node", ["-id", "n1", "-cfg", local, "--nope"]),
+            ("tako-node", ["-id", "n1", "-cfg", local, "--tls-key", "nothing.pem"]),
+            ("tako-node", ["-id", "n1", "-cfg", local, "--listen", "tcp:8444"]),
+            ("tako-proxy", ["-id", "p1", "-cfg", local]), ("tako-proxy", ["-id", "p1", "-p", "99999", "-cfg", local]),
+            ("tako-coordinator", ["-id", "c1"]), ("tako-cluster", []), ("tako-cluster", [local, "-s"]),
+            ("tako-cluster", [local, "-p", "x"]), ("tako-cluster", [local, "-s", "n77"]),
+        ):  # fmt: skip
+            ended = self.assertRaises(SystemExit, found[name].options().parseOptions, words)
+            self.assertEqual(ended.code, 1, f"{name} {words}")
 
     def test_plugins(self) -> None:
         """twistd finds all four, and each takes its options."""
