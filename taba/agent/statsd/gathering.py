@@ -107,6 +107,8 @@ class Gatherer:
     def end(self, stream: StatsdStream, transport: Any, whole: bool) -> None:
         """A connection is over; `whole` when the other side closed it in order."""
         self._paused.pop(transport, None)
+        if self._stopped:
+            return
         self._at()
         stream.end(whole)
         self._taken()
@@ -125,7 +127,11 @@ class Gatherer:
         """Take the datagrams that wait at a socket, or drop them while the agent can take none."""
         discard = self.dropping()
         self._at()
-        received = self._statsd.receive(socket, DATAGRAMS_A_TURN, discard)
+        try:
+            received = self._statsd.receive(socket, DATAGRAMS_A_TURN, discard)
+        except MemoryError as problem:
+            self._lose(problem)
+            return Received(0, 0, 0)
         self.counts["datagrams"] += received.datagrams
         if discard:
             self._dropped(received.datagrams)
@@ -192,12 +198,16 @@ class Gatherer:
                 self._lose(problem)
                 return
             self._held = scratch
-        self._agent.apply(self._held, None, {})
+        try:
+            self._agent.apply(self._held, None, {})
+        except (MemoryError, WrongType) as problem:
+            self._lose(problem)
         self._held = None
 
     def _lose(self, problem: Exception) -> None:
-        """There is no memory for what was gathered."""
-        lost = self._statsd.waiting()
+        """There is no memory for what was gathered, or held, or it can never be applied."""
+        held = 0 if self._held is None else self._held.summary().accepted
+        lost = self._statsd.waiting() + held
         self._log.error("{events} events of StatsD are lost: {problem}", events=lost, problem=problem)
         self._statsd.clear()
         self.counts["lost"] += lost

@@ -40,6 +40,7 @@ class StatsdPorts(Service):
         statsd = Statsd(client, signed_gauges=settings.statsd_gauges == "changes")
         delay = settings.commit_milliseconds / 1e3  # as often as commits are: they come right behind
         self.gatherer = Gatherer(agent, statsd, settings.types_by_metric(), process.reactor, delay)
+        self._factory = StatsdFactory(self.gatherer)
         self.client = client
         self.datagrams: list[DatagramPort] = []
         self._streams: list[tuple[StatsdEndpoint, Any]] = []
@@ -56,7 +57,7 @@ class StatsdPorts(Service):
                 if each.datagrams:
                     self.datagrams.append(DatagramPort(reactor, each, self.gatherer))
                 else:
-                    port = yield make_endpoint(reactor, each.text).listen(StatsdFactory(self.gatherer))
+                    port = yield make_endpoint(reactor, each.text).listen(self._factory)
                     self._streams.append((each, port))
         except CannotListenError as problem:
             yield self.stopService()
@@ -79,6 +80,7 @@ class StatsdPorts(Service):
         streams, self._streams = self._streams, []
         yield stop_in_turn(*(port.stopListening for _, port in streams))
         self.gatherer.stop()
+        self._factory.close()
 
     def _look(self) -> None:
         for each in self.datagrams:

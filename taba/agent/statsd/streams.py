@@ -18,12 +18,14 @@ READ_BYTES = 512 << 10
 class StatsdProtocol(Protocol):
     """One connection of a sender."""
 
-    def __init__(self, gatherer: Gatherer) -> None:
+    def __init__(self, gatherer: Gatherer, connected: dict[StatsdProtocol, None]) -> None:
         self._gatherer = gatherer
+        self._connected = connected
         self._stream = gatherer.stream()
 
     def connectionMade(self) -> None:
         """A sender has come."""
+        self._connected[self] = None
         self._gatherer.counts["connections"] += 1
         transport: Any = self.transport
         if isinstance(transport, FileDescriptor):
@@ -39,6 +41,7 @@ class StatsdProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The sender has gone; a line without a LF counts if it went in order."""
+        self._connected.pop(self, None)
         self._gatherer.end(self._stream, self.transport, whole=reason.check(ConnectionDone) is not None)
 
 
@@ -49,7 +52,14 @@ class StatsdFactory(Factory):
 
     def __init__(self, gatherer: Gatherer) -> None:
         self._gatherer = gatherer
+        self._connected: dict[StatsdProtocol, None] = {}
 
     def buildProtocol(self, addr: Any) -> StatsdProtocol:
         """See `Factory`."""
-        return StatsdProtocol(self._gatherer)
+        return StatsdProtocol(self._gatherer, self._connected)
+
+    def close(self) -> None:
+        """End all connections. A line that is not whole is forgotten."""
+        for each in list(self._connected):
+            transport: Any = each.transport
+            transport.loseConnection()

@@ -13,6 +13,7 @@ from taba.agent.statsd import gathering
 from taba.agent.statsd.gathering import Gatherer
 from taba.agent.statsd.streams import StatsdFactory, StatsdProtocol
 from taba.agent.statsd.telling import expose_statsd
+from taba.errors import WrongType
 from taba.metrics import Exposition
 from tests.agent.agent_case import AgentCase, Gate
 
@@ -67,10 +68,15 @@ class GatheringTests(GatheringCase):
         self.assertEqual(self.total(), (2, 3))
 
     def test_stop(self) -> None:
-        """An agent that stops in good order has what came last."""
+        """An agent that stops in good order has what came last, but for the line that a sender had begun."""
         self.begin()
+        protocol, transport = self.connect()
         self.gatherer.datagram(b"a:1|c")
+        protocol.dataReceived(b"a:1|c")
         self.gatherer.stop()
+        self.factory.close()
+        self.assertTrue(transport.disconnecting)
+        protocol.connectionLost(Failure(ConnectionDone()))
         self.stop()
         self.begin()
         self.pass_time(1)
@@ -229,6 +235,19 @@ class OverloadTests(GatheringCase):
         self.gatherer.datagram(b"".join(b"tab.%d:1|c\n" % number for number in range(100)))
         self.pass_time(0.3)
         self.assertEqual(self.ledger("received", "refused.memory"), {"received": 100, "refused.memory": 100})
+
+
+    def test_never(self) -> None:
+        """What can never be applied does not stand in the way of what comes after it."""
+        self.begin()
+        apply = self.agent.apply
+        self.patch(self.agent, "apply", lambda *_: (_ for _ in ()).throw(WrongType("another kind")))
+        self.gatherer.datagram(b"a:1|c")
+        self.pass_time(0.3)
+        self.agent.apply = apply  # type: ignore[method-assign]
+        self.gatherer.datagram(b"a:1|c")
+        self.pass_time(1)
+        self.assertEqual((self.total(), self.ledger("refused.memory")), ((1, 1), {"refused.memory": 1}))
 
 
 class Small(native.StatsdScratch):
