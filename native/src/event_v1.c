@@ -109,26 +109,27 @@ int taba_payload_number(const uint8_t *text, size_t length, size_t max_depth, do
 }
 
 int taba_payload_unique(const uint8_t *text, size_t length, size_t max_depth, uint8_t *work, double *hash) {
-    const uint8_t *end = text + length;
+    const uint8_t *end = text + length, *at = taba_json_skip(text, end);
     taba_json_string string;
+    if (at < end && *at == '"') {
+        const uint8_t *next = taba_json_read_string(at, end, &string);
+        if (next != NULL && taba_json_skip(next, end) == end) {
+            if (string.escaped) {
+                string.length = taba_json_unescape(work, string.at, string.length, false);
+                string.at = work;
+            }
+            *hash = taba_unique_hash(string.at, string.length);
+            return -1;
+        }
+    }
     const int reason = taba_payload_reason(text, length, max_depth);
     if (reason >= 0)
         return reason;
-    text = taba_json_skip(text, end);
+    if (*at != '-' && (*at < '0' || *at > '9'))
+        return TABA_REFUSED_VALUE;
     while (taba_json_blank(end[-1]))
         end--;
-    if (*text != '"') {
-        if (*text != '-' && (*text < '0' || *text > '9'))
-            return TABA_REFUSED_VALUE;
-        *hash = taba_unique_hash(text, (size_t)(end - text));
-        return -1;
-    }
-    (void)taba_json_read_string(text, end, &string); /* it is one: checked above */
-    if (string.escaped) {
-        string.length = taba_json_unescape(work, string.at, string.length, false);
-        string.at = work;
-    }
-    *hash = taba_unique_hash(string.at, string.length);
+    *hash = taba_unique_hash(at, (size_t)(end - at));
     return -1;
 }
 

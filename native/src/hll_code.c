@@ -98,8 +98,8 @@ static int read_hashes(taba_cursor *c, size_t n, taba_hll *h, const taba_allocat
 }
 
 static void raise_to(taba_hll *h, size_t i, uint8_t rank) {
-    if (h != NULL && rank > h->registers[i])
-        h->registers[i] = rank;
+    const uint8_t held = h->registers[i];
+    h->registers[i] = rank > held ? rank : held;
 }
 
 static int read_sparse(taba_cursor *c, taba_hll *h, uint64_t *n) {
@@ -117,38 +117,60 @@ static int read_sparse(taba_cursor *c, taba_hll *h, uint64_t *n) {
         if (token >> 3 >= TABA_HLL_REGISTERS - next || more > TABA_HLL_RANK_MAX - LOW_RANKS - 1)
             return TABA_ECORRUPT;
         next += token >> 3;
-        raise_to(h, (size_t)next, (uint8_t)((token & LOW_RANKS) + 1 + more));
+        if (h != NULL)
+            raise_to(h, (size_t)next, (uint8_t)((token & LOW_RANKS) + 1 + more));
         next++;
     }
     return status;
 }
 
-/* A register of the dense form; `more` is where what is beyond 15 stands. */
-static int read_register(unsigned nibble, uint8_t base, taba_cursor *more, unsigned *rank) {
-    uint8_t beyond = 0;
-    const int status = nibble == NIBBLE ? taba_get_u8(more, &beyond) : TABA_OK;
-    *rank = (unsigned)base + nibble + beyond;
-    return status == TABA_OK && *rank > TABA_HLL_RANK_MAX ? TABA_ECORRUPT : status;
+/* The registers of the dense form, less the base; 15 stands for 15 and more. *zeros gets how many are 0, and the number of
+ * those that are 15 is returned. */
+static size_t unpack(const uint8_t *halves, uint8_t *ranks, size_t *zeros) {
+    unsigned none = 0, most = 0;
+    for (size_t i = 0; i < HALVES; i++) {
+        ranks[2 * i] = halves[i] & NIBBLE;
+        ranks[2 * i + 1] = halves[i] >> 4;
+    }
+    for (size_t i = 0; i < TABA_HLL_REGISTERS; i++) {
+        none += ranks[i] == 0;
+        most += ranks[i] == NIBBLE;
+    }
+    *zeros = none;
+    return most;
 }
 
 static int read_dense(taba_cursor *c, taba_hll *h, uint64_t *n) {
-    const uint8_t *halves;
-    uint8_t base;
-    unsigned rank = 0;
-    bool has_base = false;
+    const uint8_t *halves, *more;
+    uint8_t ranks[TABA_HLL_REGISTERS], base, greatest = 0;
+    size_t zeros, many;
     int status = taba_get_u8(c, &base);
     if (status == TABA_OK)
         status = taba_get_bytes(c, HALVES, &halves);
-    *n = 0;
-    for (size_t i = 0; i < TABA_HLL_REGISTERS && status == TABA_OK; i++) {
-        status = read_register(halves[i / 2] >> (i % 2 * 4) & NIBBLE, base, c, &rank);
-        if (status != TABA_OK)
-            return status;
-        has_base |= rank == base;
-        *n += rank != 0;
-        raise_to(h, i, (uint8_t)rank);
+    if (status != TABA_OK)
+        return status;
+    many = unpack(halves, ranks, &zeros);
+    *n = TABA_HLL_REGISTERS - (base == 0 ? zeros : 0);
+    status = taba_get_bytes(c, many, &more);
+    if (status != TABA_OK || base > TABA_HLL_RANK_MAX || zeros == 0 || *n <= TABA_HLL_SPARSE)
+        return TABA_ECORRUPT;
+    for (size_t i = 0; many > 0; i++)
+        if (ranks[i] == NIBBLE) {
+            many--;
+            if (*more > TABA_HLL_RANK_MAX)
+                return TABA_ECORRUPT;
+            ranks[i] = (uint8_t)(NIBBLE + *more++);
+        }
+    for (size_t i = 0; i < TABA_HLL_REGISTERS; i++)
+        greatest = ranks[i] > greatest ? ranks[i] : greatest;
+    if (greatest > TABA_HLL_RANK_MAX - base)
+        return TABA_ECORRUPT;
+    uint8_t *held = h != NULL ? h->registers : ranks;
+    for (size_t i = 0; h != NULL && i < TABA_HLL_REGISTERS; i++) {
+        const uint8_t rank = (uint8_t)(ranks[i] + base);
+        held[i] = rank > held[i] ? rank : held[i];
     }
-    return status == TABA_OK && (!has_base || *n <= TABA_HLL_SPARSE) ? TABA_ECORRUPT : status;
+    return TABA_OK;
 }
 
 int taba_hll_read(taba_cursor *c, taba_hll *h, const taba_allocator *a, uint64_t *least) {
