@@ -92,6 +92,20 @@ static inline taba_buffer *frame_of(const char *type, size_t tabs, size_t events
     return frame;
 }
 
+/* StatsD lines: `events` of each of `names` names, the names taking turns; a value is written by `write`. */
+static inline taba_buffer *lines_of(const char *metric, size_t names, size_t events, void (*write)(char *)) {
+    taba_buffer *lines = new_buffer();
+    char line[200], value[64];
+    for (size_t i = 0; i < names * events; i++) {
+        write(value);
+        snprintf(line, sizeof line, "service.%05zu.of.a.name:%s|%s\n", i % names, value, metric);
+        put(lines, line);
+    }
+    return lines;
+}
+
+static inline void write_member(char *value) { snprintf(value, 64, "user-%u", (unsigned)draw(500)); }
+
 /* A value that the Type takes. */
 static inline double value_of(int type) {
     const double value = price();

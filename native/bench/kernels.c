@@ -23,6 +23,7 @@ typedef struct input {
     taba_scratch *scratch;
     taba_parser *parser;
     taba_columns *columns;
+    taba_statsd *statsd;
     taba_accumulator *accumulator;
     taba_blob blobs[10];
 } input;
@@ -83,6 +84,52 @@ static void read_columns(input *x) {
         must(taba_columns_feed(x->columns, frame.bytes + at, frame.length - at < PIECE ? frame.length - at : PIECE));
     must(taba_columns_finish(x->columns));
 }
+
+/* ---------------------------------------------------------------------------------------------- StatsD */
+
+static const taba_statsd_clock at_start = {START, START + 60};
+
+static input with_statsd(taba_buffer *lines) {
+    input x = fresh(0);
+    x.bytes = lines;
+    x.statsd = taba_statsd_new("statsd", 6, 512, 1, NULL);
+    must(x.statsd != NULL ? TABA_OK : TABA_ENOMEM);
+    must(taba_statsd_map(x.statsd, TABA_STATSD_C, "CounterGroup", 12, TABA_COUNTER_GROUP));
+    must(taba_statsd_map(x.statsd, TABA_STATSD_MS, "PercentileGroup", 15, TABA_PERCENTILE_GROUP));
+    must(taba_statsd_map(x.statsd, TABA_STATSD_S, "UniqueGroup", 11, TABA_UNIQUE_GROUP));
+    return x;
+}
+
+static void take_lines(input *x) {
+    const taba_blob lines = blob_of(x->bytes);
+    must(taba_statsd_datagram(x->statsd, &at_start, lines.bytes, lines.length));
+}
+
+static input given_once(taba_buffer *lines) {
+    input x = with_statsd(lines);
+    take_lines(&x);
+    return x;
+}
+
+/* Names that are known: their lines came before, and were given. */
+static input known_names(taba_buffer *lines) {
+    input x = given_once(lines);
+    taba_statsd_clear(x.statsd, 0);
+    return x;
+}
+
+static input new_names(void) { return with_statsd(lines_of("c", 600, 10, write_whole)); }
+static input counts(void) { return known_names(lines_of("c", 600, 10, write_whole)); }
+static input timers(void) { return known_names(lines_of("ms", 600, 10, write_price)); }
+static input sets(void) { return known_names(lines_of("s", 20, 100, write_member)); }
+
+static input to_give(void) {
+    input x = given_once(lines_of("c", 600, 10, write_whole));
+    x.scratch = new_scratch();
+    return x;
+}
+
+static void give(input *x) { must(taba_statsd_give(x->statsd, x->scratch, 1000000)); }
 
 /* ---------------------------------------------------------------------------------------------- the accumulator */
 
@@ -201,6 +248,11 @@ static const struct {
     {"parse protocol 1, 600 gauges", gauges, parse},
     {"parse protocol 1, 20 tabs x 100 distinct values", users, parse},
     {"read columns, 20 tabs x 300", with_columns, read_columns},
+    {"take StatsD counters, 600 new names x 10", new_names, take_lines},
+    {"take StatsD counters, 600 known names x 10", counts, take_lines},
+    {"take StatsD timers, 600 known names x 10", timers, take_lines},
+    {"take StatsD sets, 20 known names x 100", sets, take_lines},
+    {"give 6,000 StatsD counters to a scratch", to_give, give},
     {"merge counters, 600 new x 10", first_merge, merge},
     {"merge counters, 600 known x 10", second_merge, merge},
     {"merge percentiles, 20 new x 300", prices_merge, merge},
@@ -229,6 +281,7 @@ int main(void) {
     printf("avx2 %d\n", __builtin_cpu_supports("avx2") != 0);
 #endif
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
+        drawn = 1; /* so that no kernel's input depends on the others */
         input x = kernels[i].make();
         CALLGRIND_ZERO_STATS;
         CALLGRIND_START_INSTRUMENTATION;
