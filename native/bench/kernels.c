@@ -25,6 +25,8 @@ typedef struct input {
     taba_columns *columns;
     taba_statsd *statsd;
     taba_accumulator *accumulator;
+    taba_hot *hot;
+    taba_waiting *waiting;
     taba_blob blobs[10];
 } input;
 
@@ -175,6 +177,40 @@ static void index_batch(input *x) { must(taba_batch_index(blob_of(x->bytes), x->
 
 static void split_batch(input *x) { must(taba_batch_split(blob_of(x->bytes), VBUCKETS, x->out, x->index)); }
 
+/* ---------------------------------------------------------------------------------------------- hot States */
+
+static taba_blob name_of(const input *x, size_t at, size_t length) {
+    const taba_blob name = {taba_buffer_bytes(x->bytes) + at, length};
+    return name;
+}
+
+/* A batch, and the States of all that it has Partials of, each with that Partial in it already. */
+static input hot_states(void) {
+    input x = a_batch();
+    x.hot = taba_hot_new(NULL);
+    x.waiting = taba_waiting_new(NULL);
+    must(x.hot != NULL && x.waiting != NULL ? TABA_OK : TABA_ENOMEM);
+    index_batch(&x);
+    for (size_t i = 0; i < taba_buffer_length(x.index); i += sizeof(taba_entry)) {
+        taba_entry entry;
+        memcpy(&entry, taba_buffer_bytes(x.index) + i, sizeof entry);
+        const taba_blob partial = name_of(&x, entry.partial, entry.partial_length);
+        taba_buffer_clear(x.out);
+        must(taba_fold(TABA_COUNTER_GROUP, nothing, &partial, 1, x.out));
+        must(taba_hot_put(x.hot, name_of(&x, entry.tab, entry.tab_length), name_of(&x, entry.client, entry.client_length),
+                          name_of(&x, entry.type, entry.type_length), TABA_COUNTER_GROUP, 0, blob_of(x.out)));
+    }
+    return x;
+}
+
+static void fold_hot(input *x) {
+    taba_buffer *left = new_buffer(), *damaged = new_buffer();
+    uint64_t events;
+    must(taba_hot_take(x->hot, x->waiting, blob_of(x->bytes), START + 60, left, &events));
+    must(taba_hot_fold(x->hot, x->waiting, 0, x->out, x->index, damaged));
+    must(events == 6000 && taba_buffer_length(left) == 0 ? TABA_OK : TABA_ECORRUPT);
+}
+
 /* ---------------------------------------------------------------------------------------------- States */
 
 static input a_state(int type) {
@@ -206,6 +242,8 @@ static void fold_to_nothing(input *x) {
 }
 
 static void reduce(input *x) { must(taba_reduce(x->type, x->blobs, 10, x->out)); }
+
+static void render(input *x) { must(taba_render(x->type, x->blobs, 10, START, x->out, x->index)); }
 
 static void show_counters(input *x) {
     taba_window windows[TABA_WINDOWS];
@@ -261,6 +299,7 @@ static const struct {
     {"index a batch of 600", a_batch, index_batch},
     {"split a batch of 600 by 128 vbuckets", a_batch, split_batch},
     {"checksum 64 kB", some_bytes, checksum},
+    {"fold a batch of 600 into hot CounterGroups", hot_states, fold_hot},
     {"check a CounterGroup", counters, check},
     {"check a PercentileGroup", percentiles, check},
     {"check a UniqueGroup", uniques, check},
@@ -271,6 +310,8 @@ static const struct {
     {"reduce 10 CounterGroups", counters, reduce},
     {"reduce 10 PercentileGroups", percentiles, reduce},
     {"reduce 10 UniqueGroups", uniques, reduce},
+    {"render 10 CounterGroups", counters, render},
+    {"render 10 PercentileGroups", percentiles, render},
     {"show a CounterGroup", counters, show_counters},
     {"show a PercentileGroup", percentiles, show_percentiles},
     {"show a UniqueGroup", uniques, show_uniques},
