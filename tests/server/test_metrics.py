@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba.agent.service import Agent
+from taba.agent.statsd.service import StatsdPorts
 from taba.handlers.registry import builtin
 from taba.interfaces import RETIRED, Append, LogDepth
 from taba.local_endpoint import LocalEndpoint
@@ -301,6 +302,7 @@ def everything() -> Exposition:
     store = TwoShards(memory)
     store.lost = {}
     agent = Agent(AgentSettings(), process, KINDS, [LocalEndpoint()])
+    agent.statsd = StatsdPorts(agent.settings, process, agent)
     server = served(store, process, agent)
     told: list[Any] = []
     for asked in (store.depth(), memory.ledger(), memory.members()):
