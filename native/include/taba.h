@@ -445,7 +445,8 @@ typedef struct taba_accumulator taba_accumulator;
 typedef struct taba_accumulator_summary {
     uint64_t events;
     size_t partials;
-    size_t memory;         /* bytes held */
+    size_t memory;         /* bytes held, */
+    size_t of_partials;    /* of them by Partials */
 } taba_accumulator_summary;
 
 typedef struct taba_section {

@@ -68,6 +68,7 @@ void taba_accumulator_clear(taba_accumulator *c) {
 void taba_accumulator_summary_of(const taba_accumulator *c, taba_accumulator_summary *out) {
     out->events = c->events;
     out->partials = c->count;
+    out->of_partials = c->partials.memory;
     out->memory = sizeof *c + taba_names_memory(&c->names) + c->room * sizeof *c->entries +
                   c->slots.room * sizeof *c->slots.slot + c->type_room * sizeof *c->types +
                   c->step_room * sizeof *c->steps + c->type_name_room * sizeof *c->type_names + c->partials.memory;

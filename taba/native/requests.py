@@ -221,6 +221,12 @@ class Accumulator:
         lib.taba_accumulator_summary_of(self._accumulator, out)
         return out.events, out.partials, out.memory
 
+    def partials_memory(self) -> int:
+        """Of the bytes of memory those that Partials take."""
+        out = ffi.new("taba_accumulator_summary *")
+        lib.taba_accumulator_summary_of(self._accumulator, out)
+        return int(out.of_partials)
+
     def clear(self) -> None:
         """Forget everything."""
         lib.taba_accumulator_clear(self._accumulator)

@@ -1,19 +1,34 @@
-"""Runs the benchmarks named on the command line, or all: `python -m tests.benchmarks [intake] [queries] [sizes]
-[quantiles] [fold] [client] [redis] [tako]`; and those that take long, each by itself: `overload [CASE...]`, `fleet
-[CLIENTS [TABS [SERVERS]]]`.
+"""Runs the benchmarks named on the command line, or all: `python -m tests.benchmarks [sizes] [quantiles] [merging]
+[intake] [client] [fold] [queries] [redis] [tako]`; and those that take long, each by itself: `overload [CASE...]`, `fleet
+[CLIENTS [TABS [SERVERS]]]`, `intake-all`, `whole [SECONDS]`.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.benchmarks import client, fleet, fold, intake, overload, quantiles, queries, redis, sizes, tako
+from tests.benchmarks import (
+    client,
+    fleet,
+    fold,
+    intake,
+    merging,
+    overload,
+    quantiles,
+    queries,
+    redis,
+    sizes,
+    tako,
+    whole,
+)
 from tests.benchmarks.report import Figure, write_json
 
 BENCHMARKS = {
     "sizes": sizes.run,
     "quantiles": quantiles.run,
+    "merging": merging.run,
     "intake": intake.run,
     "client": client.run,
     "fold": fold.run,
@@ -21,14 +36,14 @@ BENCHMARKS = {
     "redis": redis.run,
     "tako": tako.run,
 }
-LONG = {"overload": overload.run, "fleet": fleet.run}
+LONG: dict[str, Callable[[Sequence[str]], Iterator[Figure]]] = {"overload": overload.run, "fleet": fleet.run, "intake-all": intake.run_all, "whole": whole.run}
 
 
 def main(names: list[str]) -> None:
     """Run, print each figure as it is there, write bench.json."""
     figures: list[Figure] = []
     if names and names[0] in LONG:
-        chosen = [lambda: LONG[names[0]](names[1:])]
+        chosen: list[Callable[[], Iterator[Figure]]] = [lambda: LONG[names[0]](names[1:])]
     else:
         chosen = [BENCHMARKS[name] for name in names or BENCHMARKS]
     for benchmark in chosen:

@@ -69,7 +69,8 @@ def _used_cpu(redis: RedisProcess) -> float:
 
 
 @contextlib.contextmanager
-def _fleet(servers: int) -> Iterator[Fleet]:
+def started_fleet(servers: int) -> Iterator[Fleet]:
+    """Two shards of Redis, so many servers, and an agent before them."""
     with contextlib.ExitStack() as left:
         redis = left.enter_context(Servers())
         cluster = redis.cluster(*SHARDS, replicas=0, sentinels=1)
@@ -145,7 +146,7 @@ def run(arguments: Sequence[str] = ()) -> Iterator[Figure]:
     clients, tabs, servers = (int(each) for each in (*arguments, *("300", "20000", "2")[len(arguments) :]))
     states = clients * tabs
     what = f"{clients} clients x {tabs} tabs, {servers} servers"
-    with _fleet(servers) as fleet:
+    with started_fleet(servers) as fleet:
         for number, name in enumerate(("every State made", "every State changed"), 1):
             taken, visible, cpu = _round(fleet, clients, tabs, number * states)
             yield Figure(f"{what}, {name}: all taken by the agent after", [taken], "s", less_is_better=True)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+ROOT = str(Path(__file__).resolve().parents[2])
+"""What is measured is this checkout."""
 TICKS = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 30.0
 
@@ -78,6 +80,7 @@ def _running(arguments: list[str], port: int, agent_port: int, ready: int) -> It
         process = subprocess.Popen(
             [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", *arguments],
             cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
