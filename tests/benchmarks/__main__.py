@@ -1,6 +1,6 @@
 """Runs the benchmarks named on the command line, or all: `python -m tests.benchmarks [sizes] [quantiles] [merging]
-[intake] [client] [fold] [queries] [redis] [tako]`; and those that take long, each by itself: `overload [CASE...]`, `fleet
-[CLIENTS [TABS [SERVERS]]]`, `intake-all`, `whole [SECONDS]`.
+[intake] [client] [fold] [queries] [redis] [tako]`; and those that take long, each by itself: `overload [CASE...]`,
+`fleet [CLIENTS [TABS [SERVERS]]]`, `intake-all`, `whole [SECONDS]`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ BENCHMARKS = {
     "redis": redis.run,
     "tako": tako.run,
 }
-LONG: dict[str, Callable[[Sequence[str]], Iterator[Figure]]] = {"overload": overload.run, "fleet": fleet.run, "intake-all": intake.run_all, "whole": whole.run}
+LONG: dict[str, Callable[[Sequence[str]], Iterator[Figure]]] = {
+    "overload": overload.run,
+    "fleet": fleet.run,
+    "intake-all": intake.run_all,
+    "whole": whole.run,
+}
 
 
 def main(names: list[str]) -> None:

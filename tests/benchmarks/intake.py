@@ -19,8 +19,12 @@ from tests.benchmarks.sending import send
 from tests.benchmarks.workloads import Workload
 
 RUNS = 5
+SETTINGS = {"MAX_BODY_BYTES": 64 << 20, "AGENT_MEMORY_BYTES": 1 << 30}
+"""A million events of protocol 1 are more than the 32 MiB that a body may have otherwise, and several such bodies at a
+time more than the memory.
+"""
 EVENTS = 12_000_000
-"""So many events a run has, or MOST_REQUESTS."""
+"""So many events a run has, three times as many in columns, or MOST_REQUESTS."""
 MOST_REQUESTS = 4_000
 
 
@@ -35,7 +39,8 @@ class Case:
     @property
     def requests(self) -> int:
         """Requests of a run: at least as many as connections."""
-        return max(self.connections, min(MOST_REQUESTS, EVENTS // self.workload.per_request))
+        events = EVENTS * (3 if self.workload.protocol == "columns" else 1)
+        return max(self.connections, min(MOST_REQUESTS, events // self.workload.per_request))
 
 
 CASES = (
@@ -82,7 +87,7 @@ def _figures(cases: Sequence[Case]) -> Iterator[Figure]:
 
 def _run(case: Case) -> Run:
     prepared = case.workload.prepare()
-    with processes.agent(processes.free_port()) as agent:
+    with processes.agent(processes.free_port(), SETTINGS) as agent:
         send(agent.port, prepared, min(case.requests, 2 * case.connections), case.connections)
         cpu, before = agent.cpu_seconds(), _received(agent)
         sent = send(agent.port, prepared, case.requests, case.connections)

@@ -125,9 +125,14 @@ def server(settings: Mapping[str, object] | None = None) -> Iterator[Serving]:
 
 
 @contextmanager
-def agent(server_port: int) -> Iterator[Serving]:
-    """An agent alone, in front of the server at a port."""
+def agent(server_port: int, settings: Mapping[str, object] | None = None) -> Iterator[Serving]:
+    """An agent alone, in front of the server at a port; with settings, whatever they say beside that."""
     port = free_port()
     arguments = ["taba-agent", "--port", str(port), "--server", f"127.0.0.1:{server_port}"]
-    with _running(arguments, port, port, port) as serving:
-        yield serving
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        if settings is not None:
+            json.dump(settings, file)
+            file.flush()
+            arguments += ["--config", file.name]
+        with _running(arguments, port, port, port) as serving:
+            yield serving
