@@ -38,14 +38,20 @@ class StateCache:
     def put(self, vbucket: int, name: Name, value: bytes | None) -> None:
         """Keep a value, or with None forget it."""
         kept = self._vbuckets.setdefault(vbucket, {})
-        old = kept.pop(name, None)
-        if old is not None:
-            self.held -= _size(name, old)
-            del self._order[(vbucket, name)]
-        if value is not None:
-            kept[name] = value
+        if value is None:
+            old = kept.pop(name, None)
+            if old is not None:
+                self.held -= _size(name, old)
+                del self._order[(vbucket, name)]
+            return
+        old = kept.get(name)
+        kept[name] = value
+        if old is None:
             self._order[(vbucket, name)] = None
             self.held += _size(name, value)
+        else:
+            self._order.move_to_end((vbucket, name))
+            self.held += len(value) - len(old)
 
     def shrink(self) -> None:
         """Let the least recently used entries go until the limit holds."""
