@@ -47,8 +47,10 @@ class Fleet:
         }
 
     def folded(self) -> int:
-        """Events that the servers' ledger says are folded."""
-        return int(self.servers[0].json("/status")["ledger"].get("folded", 0))
+        """Events that the servers' ledger says are folded; 0 while the store does not answer in time."""
+        answer = self.servers[0].ask("/status", Accept="application/json")
+        facts = json.loads(answer.text) if answer.status == 200 else {}
+        return int((facts.get("ledger") or {}).get("folded", 0))
 
     def seen(self) -> tuple[int, float]:
         """Count and total of all tabs."""
@@ -130,7 +132,7 @@ def _round(fleet: Fleet, clients: int, tabs: int, expected: int) -> tuple[float,
     taken = time.monotonic() - began
     deadline = time.monotonic() + PATIENCE
     while fleet.folded() < expected and time.monotonic() < deadline:
-        time.sleep(1.0)  # queries for all tabs would take the servers' time
+        time.sleep(2.0)  # queries for all tabs would take the servers' time
     until(lambda: fleet.seen()[0] >= expected, PATIENCE, lambda: f"all is visible: {fleet.seen()}")
     visible = time.monotonic() - began
     if fleet.seen() != (expected, float(expected)):

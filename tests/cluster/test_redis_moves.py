@@ -151,6 +151,40 @@ class MoveTests(MoveCase):
         self.assertEqual(self.end(s), events)
         self.assertEqual(s.shard, self.target)
 
+    def test_servers_go_on_when_it_is_sealed(self) -> None:
+        """The mover is killed between seal and arrival, and nobody starts another: after a while a server goes on for
+        this vbucket, at its target; nothing is lost.
+        """
+        s = self.script(server_count=2)
+        events = {s.give(): 1}
+        s.until_confirmed()
+        self.begin(s)
+        self.until_sealed(s)
+        s.fleet.mover.crash()
+        events[s.give()] = 1
+        s.until_sent()
+        self.assertEqual(s.shard, self.target)
+        self.assertFalse(s.fleet.mover.up)
+        self.assertEqual(self.end(s), events)
+
+    def test_servers_unseal_when_it_was_undone(self) -> None:
+        """The mover is killed while it undoes the move of a sealed vbucket: a server lets the source go on."""
+        s = self.script(server_count=2)
+        events = {s.give(): 1}
+        s.until_confirmed()
+        self.begin(s)
+        self.until_sealed(s)
+        s.fleet.mover.crash()
+        s.fleet.mover.begin(Task.ABORT)
+        redis = s.fleet.master(self.source).redis
+        s.until(lambda: redis.ask("HGET", "moves", s.vbucket).startswith(b"undoing"), "the undoing to begin")
+        s.fleet.mover.crash()
+        self.assertTrue(self.stands(s, self.source, SEALED))
+        events[s.give()] = 1
+        s.until_sent()
+        self.assertEqual(s.shard, self.source)
+        self.assertEqual(self.end(s), events)
+
     def test_undone_when_it_is_sealed(self) -> None:
         """So it is when what it began is undone: the source goes on, under a higher epoch."""
         s = self.script()

@@ -36,6 +36,8 @@ LOOK_SECONDS = 0.5
 """How often is looked while there is nothing to do but to wait."""
 RETRY_SECONDS = 1.0
 """How long after a failure."""
+STEPS_TO_FREE = 3
+"""One more than a sealed vbucket needs to take something again."""
 
 
 @frozen
@@ -171,6 +173,24 @@ class Resharding:
         seen = (await self._look())[1]
         await self._finish(self._begun(seen), undo=True)
         return self.figures
+
+    async def free(self, moves: Sequence[Move]) -> list[Move]:
+        """Let vbuckets take something again that another mover left sealed: those that do now. What their moves need
+        after that is left to whoever runs them. Raises StartError, StoreUnavailable; what was done by then stays.
+        """
+        await self._prepare()
+        for move in moves:
+            for _ in range(STEPS_TO_FREE):
+                pair = (await self._pairs([move]))[move]
+                if not pair.source.stands(SEALED) or pair.arrived:
+                    break
+                step = self._step(move, pair, pair.stage == UNDOING, self._process.reactor.seconds())
+                if step is Step.COPY:
+                    await self._copy(move, pair)
+                elif step in (Step.MAKE_IMPOSSIBLE, Step.UNSEAL):
+                    await self._do(step, move, pair)
+        pairs = await self._pairs(moves)
+        return [move for move, pair in pairs.items() if pair.arrived or not pair.source.stands(SEALED)]
 
     async def _prepare(self) -> None:
         """Load the functions, and let new shards belong to the cluster."""

@@ -26,6 +26,7 @@ from taba.store.redis.appends import Appender
 from taba.store.redis.checkpoints import Checkpoints
 from taba.store.redis.durability import Durability, Level, choose
 from taba.store.redis.founding import Founding, Identity
+from taba.store.redis.freeing import Freeing
 from taba.store.redis.keys import Keys
 from taba.store.redis.library import ensure_library
 from taba.store.redis.owners import Owners
@@ -85,6 +86,7 @@ class TendedShards(Service):
     _unusable: str = field(default="", init=False)
     """What keeps the store from being used since it started; "" when nothing does."""
     _refusals: Refusals = field(init=False)
+    freeing: Freeing = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -94,6 +96,9 @@ class TendedShards(Service):
             self._process, self._shards.keys(), self._wanted, self._founding, self._prepare, self._adopted
         )
         self._map = self._places.map
+        self.freeing = Freeing(
+            self._process, self._shards, self._wanted, self._keys, self._replicas, self._wait_seconds
+        )
 
     # --------------------------------------------------------------------------------------------- start and stop
 
@@ -227,6 +232,8 @@ class TendedShards(Service):
         while True:  # until a stop cancels it
             await deferLater(self._process.reactor, MOVING_SECONDS if self._places.moving else REFRESH_SECONDS)
             await self._look_again()
+            if self._places.moving and not self._unusable:
+                self.freeing.look({name: seen.facts for name, seen in self._places.looks.seen.items()})
 
     def stopService(self) -> Deferred[None]:
         """Close all connections; every later call fails."""
@@ -237,6 +244,7 @@ class TendedShards(Service):
             if running is not None:
                 running.cancel()
         self._places.looks.cancel()
+        self.freeing.cancel()
         return Deferred.fromCoroutine(self._stop_shards())
 
     async def _stop_shards(self) -> None:
