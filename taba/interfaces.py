@@ -276,6 +276,8 @@ class Selection:
 
     tabs: frozenset[str] | None = None
     clients: frozenset[str] | None = None
+    vbucket: int | None = None
+    """Where the tabs are: a store need not look for them elsewhere, and may pass over what it has of them there."""
 
 
 @frozen

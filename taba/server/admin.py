@@ -35,6 +35,8 @@ from taba.web.forwarded import NO_PROXIES, TrustedProxies
 
 ASIDE_LIMIT = 10_000
 """So many of what was set aside are looked at in one request, the newest."""
+DELETED_SECONDS = 30.0
+"""How long after it was asked for a deletion may not have been carried out yet."""
 REFOLDED_AT_A_TIME = 500
 """How many one operation names."""
 
@@ -76,6 +78,8 @@ class AdminResources:
         self.trusted = trusted
         self._open = open
         self._get = get
+        self._deleted: dict[str, float] = {}
+        """The tabs whose deletion was asked for here within DELETED_SECONDS, and when, by the reactor's clock."""
 
     def leaves(self) -> dict[str, Resource]:
         """Path -> resource."""
@@ -145,6 +149,9 @@ class AdminResources:
         tabs = await self._chosen(values_in(request, ("name", "re")), required=True)
         now = self._over.wall()
         await self._send([Wanted(DELETE, tab) for tab in tabs], request, now)
+        seconds = self._over.clock.seconds()
+        recent = {tab: then for tab, then in self._deleted.items() if seconds - then < DELETED_SECONDS}
+        self._deleted = {**recent, **dict.fromkeys(tabs, seconds)}
         until = now + self._over.undo_seconds
         if style_of(request) is Style.TEXT:
             write_text(request, "".join(f"{tab}: deleted, can be undone until {iso(until)}\n" for tab in tabs))
@@ -164,7 +171,9 @@ class AdminResources:
         types = await self._over.store.tabs()
         named = [] if choice.listed is None else [tab for tab in choice.listed if not is_note(tab)]
         wanted = sorted({*(tab for tab in graves(types) if choice.takes(tab)), *named})
-        refused = {tab: reason for tab in wanted if (reason := cannot_return(tab, types, deleted))}
+        now = self._over.clock.seconds()
+        recent = {tab for tab, then in self._deleted.items() if now - then < DELETED_SECONDS}
+        refused = {tab: why for tab in wanted if (why := cannot_return(tab, types, deleted, tab in recent))}
         tabs = [tab for tab in wanted if tab not in refused]
         more = {} if deleted is None else {"deleted": deleted}
         await self._send([Wanted(UNDELETE, tab, more) for tab in tabs], request)

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from taba.errors import StoreError
 from taba.handlers.registry import Registry
-from taba.interfaces import IStore, Selection, StateRow
+from taba.interfaces import IStore, StateRow
 from taba.server.backend import Backend
 from taba.server.chores import Change, Key, dropping, restoring, upgrading
 from taba.server.folding import Folding
@@ -27,21 +27,13 @@ from taba.server.gc import TABS_AT_A_TIME, Collecting, Pruning, emptied
 from taba.server.notes import Kind, Note, is_note
 from taba.server.reducing import Reducing
 from taba.server.sleeping import Sleeping
+from taba.server.walking import CHUNK_STATES, PAUSE_SECONDS, Walking
 
-CHUNK_STATES = 500
-CHUNK_BYTES = 4 << 20
-"""What one step reads, and changes, at most, about."""
-PAUSE_SECONDS = 0.02
-"""Between two steps."""
 LOOK_SECONDS = 0.5
 """How often it is looked for something to do."""
 GRAVES_SECONDS = 30.0
 """How often it is looked for graves that nobody can have back any more."""
 GRAVES_AT_A_TIME = 100
-
-
-class _Enough(Exception):
-    """Ends the reading of States: there are as many as are wanted."""
 
 
 class Maintenance(Service):
@@ -74,6 +66,7 @@ class Maintenance(Service):
         self._undo_seconds = undo_seconds
         self._random = random
         self._pauses = Sleeping(clock)
+        self._walking = Walking(store, self._pauses)
         self._loops: list[Deferred[None]] = []
         self._gc_at = 0.0
         self._graves_at = 0.0
@@ -141,35 +134,6 @@ class Maintenance(Service):
             folding.end_chore(begun)
             self._backend.go_on()
 
-    async def _some(self, *names: str) -> tuple[list[StateRow], bool]:
-        """The first States of tabs, as many as one step may change; and whether these are all."""
-        rows: list[StateRow] = []
-        size = 0
-
-        def take(page: Sequence[StateRow]) -> None:
-            nonlocal size
-            for row in page:
-                if rows and (len(rows) >= CHUNK_STATES or size + len(row.state) > CHUNK_BYTES):
-                    raise _Enough
-                rows.append(row)
-                size += len(row.state)
-
-        return rows, await self._read(frozenset(names), take)
-
-    async def _read(self, names: frozenset[str], take: Callable[[Sequence[StateRow]], Any]) -> bool:
-        """Give the States of tabs to `take`, page by page; False when it wanted no more."""
-
-        async def page(rows: Sequence[StateRow]) -> None:
-            taken = take(rows)
-            if taken is not None:
-                await taken
-
-        try:
-            await self._store.each_state(Selection(names), lambda rows: Deferred.fromCoroutine(page(rows)))
-        except _Enough:
-            return False
-        return True
-
     # ------------------------------------------------------------------------------------------ chores
 
     async def _chores(self) -> bool:
@@ -190,12 +154,12 @@ class Maintenance(Service):
     def _due(self, folding: Folding) -> Iterator[Awaitable[bool]]:
         """What the notes of a vbucket ask for, one after another: each is made when the one before is over."""
         for note in folding.notes.work(Kind.RESTORED):
-            yield self._step(folding, lambda n=note: self._restore(folding, n))  # type: ignore[misc]
+            yield self._restore(folding, note)
         for note in folding.notes.work(Kind.REBUILD):
             yield self._step(folding, lambda n=note: self._rebuild(folding, n))  # type: ignore[misc]
-        if folding.notes.work(Kind.DROPPED):
-            yield self._step(folding, lambda: self._drop(folding))
-        for note in folding.notes.work(Kind.UPGRADE)[:1]:  # the others when something shorter had its turn
+        if folding.notes.work(Kind.DROPPED, most=1):
+            yield self._drop(folding)
+        for note in folding.notes.work(Kind.UPGRADE, most=1):  # the others when something shorter had its turn
             yield self._upgrade(folding, note)
 
     async def _guarded(self, folding: Folding, chore: Awaitable[bool | None]) -> bool | None:
@@ -220,31 +184,50 @@ class Maintenance(Service):
             if not await self._step(folding, make):
                 return
 
-    async def _drop(self, folding: Folding) -> Change | None:
-        """Remove some States of graves."""
-        notes = folding.notes.work(Kind.DROPPED)[:GRAVES_AT_A_TIME]
-        rows, all_read = await self._some(*(note.name for note in notes))
-        left = None if all_read else rows[-1].tab
-        change = Change()
-        for note in notes:
-            clients = [row.client for row in rows if row.tab == note.name]
-            if left is None or note.name <= left:
-                part = dropping(note.name, clients, last=note.name != left)
-                change.states.update(part.states)
-                change.aggregates.update(part.aggregates)
-                change.types.update(part.types)
-        return change
+    async def _drop(self, folding: Folding) -> bool:
+        """Remove States of graves."""
+        names = [note.name for note in folding.notes.work(Kind.DROPPED, most=GRAVES_AT_A_TIME)]
+        before = self.steps
 
-    async def _restore(self, folding: Folding, note: Note) -> Change | None:
-        """Merge some States of a grave back into the tab."""
+        async def remove(rows: list[StateRow], last: bool) -> bool:
+            clients: dict[str, list[str]] = {name: [] for name in names} if last else {}
+            for row in rows:
+                clients.setdefault(row.tab, []).append(row.client)
+
+            async def make() -> Change:
+                change = Change()
+                for name, gone in clients.items():
+                    part = dropping(name, gone, last)
+                    change.states.update(part.states)
+                    change.aggregates.update(part.aggregates)
+                    change.types.update(part.types)
+                return change
+
+            return await self._step(folding, make)
+
+        await self._walking.walk(folding.lease.vbucket, names, remove)
+        return self.steps > before
+
+    async def _restore(self, folding: Folding, note: Note) -> bool:
+        """Merge States of a grave back into the tab."""
+        before = self.steps
+
+        async def merge(rows: list[StateRow], last: bool) -> bool:
+            return await self._step(folding, lambda: self._restored(folding, note, [row.client for row in rows], last))
+
+        if self._handler(folding, note) is not None:
+            await self._walking.walk(folding.lease.vbucket, [note.name], merge)
+        return self.steps > before
+
+    async def _restored(self, folding: Folding, note: Note, clients: Sequence[str], last: bool) -> Change | None:
+        """Merge the States of some clients of a grave, as they are now, back into the tab."""
         handler = self._handler(folding, note)
         if handler is None:
             return None
         type = folding.types[note.name]
-        rows, last = await self._some(note.name)
-        keys = [(note.tab, row.client) for row in rows]
+        keys = [(name, client) for name in (note.tab, note.name) for client in clients]
         states, aggregates = await self._backend.holding.states_of(folding.lease.vbucket, keys, [note.tab])
-        buried = [(row.client, row.state) for row in rows]
+        buried = [(client, states[note.name, client]) for client in clients if (note.name, client) in states]
         aggregate = aggregates.get(note.tab, b"")
         return restoring(note.name, note.tab, type, handler, buried, states, aggregate, last)
 
@@ -258,8 +241,10 @@ class Maintenance(Service):
             return done
         reducing = Reducing(handler)
         try:
-            await self._read(
-                frozenset((note.tab,)), lambda rows: reducing.add([handler.upgrade(row.state) for row in rows])
+            await self._walking.read(
+                folding.lease.vbucket,
+                frozenset((note.tab,)),
+                lambda rows: reducing.add([handler.upgrade(row.state) for row in rows]),
             )
             aggregate = reducing.result()
             if aggregate is not None:
@@ -302,7 +287,7 @@ class Maintenance(Service):
             change.types[note.name] = None
             return change
 
-        await self._read(frozenset((note.tab,)), take)
+        await self._walking.read(folding.lease.vbucket, frozenset((note.tab,)), take)
         return await self._step(folding, end)
 
     def _handler(self, folding: Folding, note: Note) -> Any:
@@ -337,10 +322,10 @@ class Maintenance(Service):
                     if len(collecting.keys) >= CHUNK_STATES:
                         await self._prune(folding, collecting)
 
-            await self._read(frozenset(some), take)
+            await self._walking.read(folding.lease.vbucket, frozenset(some), take)
             await self._prune(folding, collecting)
             for tab in collecting.bare():
-                await self._step(folding, lambda tab=tab, now=collecting.now: self._empty(tab, now))  # type: ignore[misc]
+                await self._step(folding, lambda tab=tab, now=collecting.now: self._empty(folding, tab, now))  # type: ignore[misc]
             if self._pauses.stopping or not self._backend.holding.holds(folding):
                 return
             await self._pauses.sleep(0.0)
@@ -363,7 +348,7 @@ class Maintenance(Service):
         if await self._step(folding, make):
             self.pruned += pruned
 
-    async def _empty(self, tab: str, now: float) -> Change | None:
+    async def _empty(self, folding: Folding, tab: str, now: float) -> Change | None:
         """A tab that shows nothing any more keeps no Aggregate."""
-        rows, all_read = await self._some(tab)
+        rows, all_read = await self._walking.some(folding.lease.vbucket, tab)
         return emptied(self._pruning, tab, rows, now) if all_read else None

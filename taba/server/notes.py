@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from itertools import chain, islice
 
 from attrs import define, field, frozen
 
@@ -80,8 +81,8 @@ class Notes:
     """The notes of one vbucket, by tab."""
 
     _by_tab: dict[str, dict[str, Note]] = field(factory=dict)
-    _work: dict[str, Note] = field(factory=dict)
-    """Those of which something is to be done, in the order in which they came; graves only wait."""
+    _work: dict[Kind, dict[str, Note]] = field(factory=dict)
+    """Those of which something is to be done, by kind, in the order in which they came; graves only wait."""
 
     @classmethod
     def among(cls, names: Iterable[str]) -> Notes:
@@ -97,15 +98,17 @@ class Notes:
         if note is not None:
             self._by_tab.setdefault(note.tab, {})[name] = note
             if note.kind is not Kind.DELETED:
-                self._work[name] = note
+                self._work.setdefault(note.kind, {})[name] = note
 
     def remove(self, name: str) -> None:
         """It is gone."""
-        self._work.pop(name, None)
         tab = name.partition(" ")[0]
         kept = self._by_tab.get(tab)
-        if kept is not None and kept.pop(name, None) is not None and not kept:
-            del self._by_tab[tab]
+        note = None if kept is None else kept.pop(name, None)
+        if note is not None:
+            self._work.get(note.kind, {}).pop(name, None)
+            if not kept:
+                del self._by_tab[tab]
 
     def of(self, tab: str, kind: Kind) -> list[Note]:
         """The notes of a kind that a tab has, the oldest first."""
@@ -118,9 +121,9 @@ class Notes:
             note.kind in BURIED and note.milliseconds == milliseconds for note in self._by_tab.get(tab, {}).values()
         )
 
-    def work(self, *kinds: Kind) -> list[Note]:
-        """The notes of these kinds of which something is to be done."""
-        return [note for note in self._work.values() if note.kind in kinds]
+    def work(self, *kinds: Kind, most: int | None = None) -> list[Note]:
+        """The notes of these kinds of which something is to be done, the first `most` of them; costs what it gives."""
+        return list(islice(chain.from_iterable(self._work.get(kind, {}).values() for kind in kinds), most))
 
     def __contains__(self, note: Note) -> bool:
         return note.name in self._by_tab.get(note.tab, ())
@@ -133,17 +136,19 @@ class Notes:
         return sum(map(len, self._by_tab.values()))
 
 
-def cannot_return(tab: str, types: Mapping[str, str], deleted: int | None) -> str:
+def cannot_return(tab: str, types: Mapping[str, str], deleted: int | None, asked: bool = True) -> str:
     """Why the deletion of a tab, the newest or that of `deleted` milliseconds, cannot be undone now, as the names of
-    all tabs, with their Types, have it; "" when it can, or when nobody knows: a deletion that was asked for a moment
-    ago may not have been carried out yet, and its tab is still there.
+    all tabs, with their Types, have it; "" when it can. With `asked` a deletion was asked for a moment ago, which may
+    not have been carried out yet, and its tab is still there.
     """
     found = [note for note in map(parse, filter(is_note, types)) if note is not None]
     mine = [note for note in found if note.tab == tab and note.kind is Kind.DELETED]
     if deleted is not None:
         mine = [note for note in mine if note.milliseconds == deleted]
     if not mine:
-        return "" if tab in types and deleted is None else "there is no such deletion"
+        if tab not in types or deleted is not None:
+            return "there is no such deletion"
+        return "" if asked else "nothing of it is deleted"
     newest = max(mine, key=lambda note: note.milliseconds)
     then, now = types[newest.name], types.get(tab)
     return "" if now in (None, then) else f"the tab is of Type {now} now, and was of Type {then}"

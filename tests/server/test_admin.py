@@ -56,6 +56,17 @@ class DeleteTests(AdminCase):
         self.pump()
         self.assertEqual((self.count("a"), self.count("b")), (3, 1))
 
+    def test_nothing_is_deleted(self) -> None:
+        """A tab that was never deleted is not brought back, and the answer says so; one whose deletion was asked for a
+        moment ago may still be there.
+        """
+        reason = "nothing of it is deleted"
+        self.assertEqual(self.text("undelete?name=a"), f"a: not brought back: {reason}\n")
+        self.assertEqual(self.json("undelete?name=a,b"), {"undeleted": [], "refused": {"a": reason, "b": reason}})
+        self.assertEqual(self.served.agent.bodies, [])
+        self.text("delete?name=a")
+        self.assertEqual(self.json("undelete?name=a,b"), {"undeleted": ["a"], "refused": {"b": reason}})
+
     def test_unknown(self) -> None:
         """What there is not is 200, and nothing is done; graves and notes are no tabs."""
         self.assertEqual(self.text("delete?name=x"), "")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from taba.handlers.registry import Registry
-from taba.interfaces import RETIRED
+from taba.interfaces import RETIRED, Selection, StateRow
 from taba.server.keeping import Keeping
 from taba.server.operations import vbucket_of
 from taba.settings import TabSettings
@@ -106,6 +107,41 @@ class GCTests(AdminCase):
         self.wall = NOW + 90_000.0
         self.pump(60.0)
         self.assertEqual((self.rows(), self.successResultOf(self.memory.tabs())), ([], {}))
+
+
+    def test_cost_of_a_large_grave(self) -> None:
+        """To undo a deletion, and to remove a grave, the store is asked for its clients a few times, not once a step:
+        what that costs grows with their number, not with its square.
+        """
+        asked: list[Selection] = []
+        read = 0
+        original = self.memory.each_state
+
+        def each_state(selection: Selection, consume: Any) -> Deferred[None]:
+            def counted(rows: Sequence[StateRow]) -> Any:
+                nonlocal read
+                read += len(rows)
+                return consume(rows)
+
+            asked.append(selection)
+            return original(selection, counted)
+
+        self.store.each_state = self.memory.each_state = each_state  # type: ignore[method-assign]
+        clients, steps = 6_000, 12
+        self.given(*((f"c{n}", "a", "CounterGroup", NOW, "1") for n in range(clients)))
+        self.text("delete?name=a")
+        self.pump()
+        before = self.served.maintenance.steps
+        self.text("undelete?name=a")
+        self.pump(4.0)
+        self.assertEqual(self.served.maintenance.steps - before, steps)
+        self.assertEqual((len(asked), {each.vbucket for each in asked}), (2, {vbucket_of("a", 4)}))
+        self.assertLessEqual(read, 2 * clients)
+        asked.clear()
+        self.text("delete?name=a")
+        self.wall = NOW + 90_000.0
+        self.pump(64.0)
+        self.assertEqual((self.successResultOf(self.memory.tabs()), len(asked)), ({}, 2))
 
 
 class CheckTests(AdminCase):

@@ -143,13 +143,13 @@ class OperationTests(ServedCase):
         self.append(counter("c", "a"), counter("d", "a"))
         self.append(Asked(DELETE, "a"))
         self.pump()
-        self.store.hold("each_state")  # what is merged first is being read
+        self.store.hold("states")  # what is merged first is being read
         self.append(Asked(UNDELETE, "a"), counter("c", "b"))
         self.pump(1.0)
         self.assertIsNotNone(self.served.backend.folding[0].closed)
         self.append(Asked(DELETE, "a", NOW + 1.0))
         self.pump(1.0)
-        self.store.let_go("each_state")
+        self.store.let_go("states")
         self.pump(3.0)
         names = self.successResultOf(self.memory.tabs())
         found = {name: count for name, count in self.counts().items() if is_note(name)}
@@ -220,6 +220,15 @@ class NoteTests(SynchronousTestCase):
         for rest in ("", " b", " deleted x", " deleted 01", " deleted 1 0", " deleted 1 2 3", " upgrade 1", " deleted"):
             self.assertIsNone(parse("a" + rest), rest)
         self.assertEqual(len(Notes.among(["a", "a b"])), 0)
+
+    def test_first_of_many(self) -> None:
+        """Of many notes the first of a kind are given, in the order in which they came, until they are gone."""
+        notes = Notes.among([f"t{n} upgrade" for n in range(5)] + ["g dropped 1"])
+        self.assertEqual([note.tab for note in notes.work(Kind.UPGRADE, most=2)], ["t0", "t1"])
+        notes.remove("t0 upgrade")
+        self.assertEqual([note.tab for note in notes.work(Kind.UPGRADE, most=1)], ["t1"])
+        self.assertEqual([note.tab for note in notes.work(Kind.DROPPED, Kind.UPGRADE, most=2)], ["g", "t1"])
+        self.assertEqual(notes.work(Kind.RESTORED), [])
 
     def test_graves(self) -> None:
         """The deletions that can be undone, by tab."""

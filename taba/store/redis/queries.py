@@ -68,16 +68,18 @@ class Queries:
 
     # ------------------------------------------------------------------------------------------ asking all vbuckets
 
-    async def _of_vbuckets(self, command: Callable[[int], Command]) -> dict[int, Any]:
-        """The reply to one command for each vbucket, from all shards at once."""
+    async def _of_vbuckets(self, command: Callable[[int], Command], only: int | None = None) -> dict[int, Any]:
+        """The reply to one command for each vbucket, or for one, from all shards at once."""
 
         async def of_shard(name: str) -> dict[int, Any]:
-            shard, vbuckets = self._shards[name], self._map.vbuckets_of(name)
+            shard = self._shards[name]
+            vbuckets = self._map.vbuckets_of(name) if only is None else [only]
             return dict(
                 zip(vbuckets, await ask_all(shard, shard.link("query"), [command(v) for v in vbuckets]), strict=True)
             )
 
-        return _merged(await together(of_shard(name) for name in self._map.names()))
+        names = self._map.names() if only is None else [self._map.shard_of(only)]
+        return _merged(await together(of_shard(name) for name in names))
 
     async def _of_tabs(self, tabs: Sequence[Tab], command: Callable[[Tab], Command]) -> list[Any]:
         """The reply to one command for each tab, in order."""
@@ -95,11 +97,11 @@ class Queries:
 
     # ------------------------------------------------------------------------------------------------ names and sums
 
-    async def _all_tabs(self, wanted: frozenset[str] | None = None) -> list[Tab]:
-        """The selected tabs that there are, sorted; those without Type, too."""
+    async def _all_tabs(self, wanted: frozenset[str] | None = None, vbucket: int | None = None) -> list[Tab]:
+        """The selected tabs that there are, of all vbuckets or of one, sorted; those without Type, too."""
         if wanted is not None and len(wanted) <= NAMES_PER_CALL:
-            return await self._named_tabs(sorted(wanted))
-        types = await self._of_vbuckets(lambda vbucket: ("HGETALL", self._keys.of(TYPES, vbucket)))
+            return await self._named_tabs(sorted(wanted), vbucket)
+        types = await self._of_vbuckets(lambda v: ("HGETALL", self._keys.of(TYPES, v)), vbucket)
         return sorted(
             (tab, vbucket, name.decode())
             for vbucket, flat in types.items()
@@ -107,11 +109,11 @@ class Queries:
             if wanted is None or tab in wanted
         )
 
-    async def _named_tabs(self, names: Sequence[str]) -> list[Tab]:
+    async def _named_tabs(self, names: Sequence[str], vbucket: int | None = None) -> list[Tab]:
         """Those of some tabs that there are: of few it is cheaper to ask than to read the names of all."""
         if not names:
             return []
-        found = await self._of_vbuckets(lambda vbucket: ("HMGET", self._keys.of(TYPES, vbucket), *names))
+        found = await self._of_vbuckets(lambda v: ("HMGET", self._keys.of(TYPES, v), *names), vbucket)
         return sorted(
             (tab, vbucket, name.decode())
             for vbucket, types in found.items()
@@ -165,7 +167,7 @@ class Queries:
     async def each_state(self, selection: Selection, consume: Consume) -> None:
         """See `IStore.each_state`."""
         clients = None if selection.clients is None else sorted(selection.clients - {RETIRED})
-        async for page in self._state_pages(await self._all_tabs(selection.tabs), clients):
+        async for page in self._state_pages(await self._all_tabs(selection.tabs, selection.vbucket), clients):
             await _give(page, consume)
 
     async def _state_pages(self, tabs: Sequence[Tab], clients: Sequence[str] | None) -> AsyncIterator[list[StateRow]]:
@@ -219,7 +221,7 @@ class Queries:
 
     async def each_aggregate(self, selection: Selection, consume: Consume) -> None:
         """See `IStore.each_aggregate`."""
-        tabs = await self._all_tabs(selection.tabs)
+        tabs = await self._all_tabs(selection.tabs, selection.vbucket)
         pace = _Pace(self._limits)
         start = 0
         while start < len(tabs):
