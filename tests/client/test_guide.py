@@ -53,7 +53,8 @@ class InstrumentingTests(SynchronousTestCase):
     def test_calls(self) -> None:
         """One event of each call."""
         self.assertEqual(self.run_section("Instrumenting an application"), {
-            "checkouts": 1, "revenue_cents": 1, "basket_items": 1, "shop.version": 1, "shop.notices": 1,
+            "checkouts": 1, "revenue_cents": 1, "basket_items": 1, "shop.version": 1, "visitors": 1,
+            "shop.notices": 1,
         })  # fmt: skip
 
     def test_web_application(self) -> None:

@@ -16,7 +16,7 @@ from taba.native import Accumulator, Limits, Scratch
 from tests.handlers.making import DAY, NOW
 from tests.strategies import law
 from tests.twin import unique_group
-from tests.twin.hll import unique_hash
+from tests.twin.hll import Hll, unique_hash
 
 ERROR = 0.0162
 
@@ -70,7 +70,7 @@ class RenderingTests(SynchronousTestCase):
 
     def test_registers_that_somebody_made_up(self) -> None:
         """A State that tells of more values than events is shown, with as many as there were events."""
-        buckets = {0: unique_group.Bucket(5000, unique_group.Hll(registers=bytearray([42] * 4096)))}
+        buckets = {0: unique_group.Bucket(5000, Hll(registers=bytearray([42] * 4096)))}
         made_up = unique_group.State([dict(buckets) for _ in range(4)]).encode()
         self.assertEqual(json.loads(self.shown(made_up, 1.0))["1m"], {"count": 5000, "unique": 5000})
 

@@ -94,17 +94,24 @@ class RecordTests(CliCase):
         for arguments in (
             ("percentile", "cli_percentile", "-1.5"), ("totals", "cli_totals", "2"), ("percentiles", "cli_all", "2"),
             ("gauge", "cli_gauge", "2.4.1"), ("gauge", "cli_expiry", '{"a": 1}', "--expires", "600"),
-            ("buffer", "cli_buffer", "a line"), ("event", "cli_event", "Gauge", '"x"'),
+            ("unique", "cli_unique", "ann", "bob", "ann"), ("buffer", "cli_buffer", "a line"),
+            ("event", "cli_event", "Gauge", '"x"'),
         ):  # fmt: skip
             self.cli("record", *arguments)
-        names = ["cli_all", "cli_buffer", "cli_event", "cli_expiry", "cli_gauge", "cli_percentile", "cli_totals"]
+        names = [
+            "cli_all", "cli_buffer", "cli_event", "cli_expiry", "cli_gauge", "cli_percentile", "cli_totals",
+            "cli_unique",
+        ]  # fmt: skip
         self.server.wait_for(
             lambda: set(names) <= set(self.server.json("/tabs")), "all tabs"
         )
         self.assertEqual(json.loads(self.cli("--json", "agg", "cli_gauge")), {"cli_gauge": {"2.4.1": 1}})
+        visitors = json.loads(self.cli("--json", "agg", "cli_unique"))["cli_unique"]
+        self.assertEqual(visitors["1d"], {"count": 3, "unique": 2})
         kinds = json.loads(self.cli("--json", "types", *names))
         self.assertEqual(sorted(kinds.values()), [
             "Buffer", "ExpiryGauge", "Gauge", "Gauge", "PercentileCounter", "PercentileGroup", "TotalsCounter",
+            "UniqueGroup",
         ])  # fmt: skip
 
     def test_refused(self) -> None:

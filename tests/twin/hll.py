@@ -71,7 +71,7 @@ def unique_hash(value: bytes) -> int:
 
 def rank_of(value_hash: int) -> int:
     """The place of the first 1 among the lower 41 bits, from 1; 42 without one."""
-    return RANK_BITS - (value_hash & 2**RANK_BITS - 1).bit_length() + 1
+    return RANK_BITS - (value_hash & (1 << RANK_BITS) - 1).bit_length() + 1
 
 
 @define
