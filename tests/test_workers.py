@@ -95,6 +95,13 @@ class WorkerTests(SynchronousTestCase):
         self.reactor.advance(2 * LONGEST_PAUSE)
         self.assertEqual(len(self.reactor.spawned), 2)
 
+    def test_settings_are_for_all(self) -> None:
+        """When the settings have changed, each worker that runs is told to read them again."""
+        first, second = self.reactor.spawned
+        second.end(status=1)
+        self.parent.take_settings(None)
+        self.assertEqual((first.signals, second.signals), ([signal.SIGHUP], []))
+
     def test_signal_to_one_that_just_ended(self) -> None:
         """A worker that ends by itself while the parent stops is no trouble."""
         for each in self.reactor.spawned:

@@ -48,7 +48,7 @@ class EverywhereSender(NumberedSender):
         if self._until_answered("/post", content, number):
             self.batches += 1
             self.events.update(tabs)
-        self._stopping.wait(0.1)
+        self._stopping.wait(0.2)
 
 
 class Watch(threading.Thread):
@@ -161,8 +161,8 @@ class MembershipTests(SynchronousTestCase):
             each.start()
 
     def paused(self, what: str, since: float) -> float:
-        """Let two seconds pass, and say what something has cost."""
-        time.sleep(2.0)
+        """Let a moment pass, and say what something has cost."""
+        time.sleep(1.25)
         longest = self.watch.longest_pause(since, time.time() - 1.0)
         print(f"\n{what}: no vbucket was not folded for more than {longest:.2f} s", end="")
         return longest
@@ -179,7 +179,7 @@ class MembershipTests(SynchronousTestCase):
         self.start("a", "b")
         start_all(*self.agents)
         self.begin_load()
-        time.sleep(2.0)
+        time.sleep(1.0)
         self.join()
         self.kill()
         self.roll()
@@ -220,11 +220,11 @@ class MembershipTests(SynchronousTestCase):
             self.assertEqual(server.stop(), 0)
             self.start(name)
             pauses.append(self.paused(f"restart of server {name}", since))
+        since = time.time()
         for agent in self.agents:
-            since = time.time()
             self.assertEqual(agent.stop(), 0)
             start_all(agent)
-            pauses.append(self.paused("restart of an agent", since))
+        pauses.append(self.paused("restart of both agents, one after the other", since))
         since = time.time()
         self.replica.restart()
         self.wait_for_replica()
