@@ -14,8 +14,8 @@ from taba.cli.session import NOTHING_FOUND, AskFailed, Session
 from taba.cli.windows import VALUE, windows_of
 
 SHORT = {"count": "n", "total": "total", "average": "avg"}
-"""Columns of a window, short; a window has count and average, and of percentiles p50 and p99."""
-SHOWN = ("count", "average", "p50", "p99")
+"""Columns of a window, short; a window has count and average, or count and unique, and of percentiles p50 and p99."""
+SHOWN = ("count", "average", "unique", "p50", "p99")
 CLEAR_BELOW = "\x1b[J"
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 

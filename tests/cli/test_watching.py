@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from taba.cli.server import Reply, Unreachable
+from taba.cli.watching import row_of
 from tests.cli.cli_case import AnswersCase
 
 BIDS = 'bids: {{"1m": {{"count": {0}, "total": 2.00, "average": 1.00}}, "1d": {{"count": 9, "total": 9.00}}}}\n'
@@ -21,6 +22,11 @@ class WatchTests(AnswersCase):
         self.assertTrue(lines[0].endswith(" bids 1m.n=2 1m.avg=1.00 1d.n=9"), lines[0])
         self.assertTrue(lines[1].endswith(' version VALUE={"2.4": 3}'), lines[1])
         self.assertIn("1m.n=5", lines[2])
+
+    def test_distinct_values(self) -> None:
+        """Of distinct values the events and their number are shown."""
+        shown = row_of('{"1m": {"count": 421, "unique": 57}, "10m": {"count": 500, "unique": 60}}')
+        self.assertEqual(shown, {"1m n": "421", "1m unique": "57", "10m n": "500", "10m unique": "60"})
 
     def test_in_place(self) -> None:
         """On a terminal a look is drawn over the one before."""
