@@ -1,7 +1,8 @@
 """The sender of prepared requests: a process of its own that writes bytes it has ready on many connections.
 
 It must not be what is measured: it makes nothing, and reads of an answer only that it is 200 and says nothing more. Its
-own processor time is told, so that everybody can see how far it was from its limit.
+own processor time is told, so that everybody can see how far it was from its limit. What is refused for want of room it
+sends again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from attrs import define, field, frozen
 
 PATIENCE = 300.0
 """Seconds without any progress."""
+RETRY_SECONDS = 0.05
+"""What was refused for want of room (503), and so not counted, is sent again after that."""
 
 
 @frozen
@@ -46,11 +49,17 @@ class Sent:
     """Of the sender."""
 
 
+class Overloaded(Exception):
+    """The request was not taken; it may be sent again."""
+
+
 @define
 class _Line:
     """One connection."""
 
     socket: socket.socket
+    number: int
+    """Of the request that is under way."""
     left: list[memoryview] = field(factory=list)
     got: bytes = b""
 
@@ -73,46 +82,91 @@ class _Line:
         self.got += piece
         if b"\r\n\r\n" not in self.got and piece:
             return False
+        if self.got.startswith(b"HTTP/1.1 503"):
+            raise Overloaded
         if not self.got.startswith(b"HTTP/1.1 200") or not self.got.endswith(b"\r\n\r\n"):
             raise RuntimeError(f"the answer was {self.got[:300]!r}")
         self.got = b""
         return True
 
 
-def _run(port: int, prepared: Prepared, times: int, connections: int, seconds: float, told: Connection) -> None:
-    """Keep every connection busy until `times` requests are answered, or those begun within so many seconds."""
-    rest = memoryview(prepared.rest)
-    chosen = selectors.DefaultSelector()
-    begun = done = 0
-    started = time.monotonic()
-    for _ in range(min(connections, times)):
-        line = _Line(socket.create_connection(("127.0.0.1", port)))
+@define
+class _Sender:
+    """All connections of a sending."""
+
+    port: int
+    prepared: Prepared
+    times: int
+    """Requests to be answered; fewer when the time is over."""
+    seconds: float
+    rest: memoryview = field(init=False)
+    chosen: selectors.BaseSelector = field(factory=selectors.DefaultSelector, init=False)
+    started: float = field(factory=time.monotonic, init=False)
+    begun: int = 0
+    done: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.rest = memoryview(self.prepared.rest)
+
+    def connect(self, number: int) -> None:
+        """Begin request `number` on a new connection."""
+        line = _Line(socket.create_connection(("127.0.0.1", self.port)), number)
         line.socket.setblocking(False)
-        line.left = [memoryview(prepared.head(begun)), rest]
-        begun += 1
-        chosen.register(line.socket, selectors.EVENT_WRITE, line)
-    while done < times:
-        ready = chosen.select(PATIENCE)
-        if not ready:
-            raise RuntimeError("no answer")
-        for key, events in ready:
-            line = key.data
-            if events & selectors.EVENT_WRITE and line.write():
-                chosen.modify(line.socket, selectors.EVENT_READ, line)
-            elif events & selectors.EVENT_READ and line.read():
-                done += 1
-                if begun < times and time.monotonic() - started >= seconds:
-                    times = begun
-                if begun == times:
-                    chosen.unregister(line.socket)
-                    line.socket.close()
-                    continue
-                line.left = [memoryview(prepared.head(begun)), rest]
-                begun += 1
-                if not line.write():
-                    chosen.modify(line.socket, selectors.EVENT_WRITE, line)
+        self.chosen.register(line.socket, selectors.EVENT_WRITE, line)
+        line.left = [memoryview(self.prepared.head(number)), self.rest]
+
+    def next(self) -> int:
+        """The number of the next request."""
+        self.begun += 1
+        return self.begun - 1
+
+    def run(self, connections: int) -> None:
+        """Keep every connection busy until all is answered."""
+        for _ in range(min(connections, self.times)):
+            self.connect(self.next())
+        while self.done < self.times:
+            ready = self.chosen.select(PATIENCE)
+            if not ready:
+                raise RuntimeError("no answer")
+            for key, events in ready:
+                if events & selectors.EVENT_READ:
+                    self.read(key.data)
+                elif key.data.write():
+                    self.chosen.modify(key.data.socket, selectors.EVENT_READ, key.data)
+
+    def read(self, line: _Line) -> None:
+        """Take an answer, and go on with the next request; with the same one, after a moment, if it was refused."""
+        try:
+            if not line.read():
+                return
+        except Overloaded:
+            self.drop(line)
+            time.sleep(RETRY_SECONDS)
+            self.connect(line.number)
+            return
+        self.done += 1
+        if self.begun < self.times and time.monotonic() - self.started >= self.seconds:
+            self.times = self.begun
+        if self.begun == self.times:
+            self.drop(line)
+            return
+        line.number = self.next()
+        line.left = [memoryview(self.prepared.head(line.number)), self.rest]
+        if not line.write():
+            self.chosen.modify(line.socket, selectors.EVENT_WRITE, line)
+
+    def drop(self, line: _Line) -> None:
+        """End a connection."""
+        self.chosen.unregister(line.socket)
+        line.socket.close()
+
+
+def _run(port: int, prepared: Prepared, times: int, connections: int, seconds: float, told: Connection) -> None:
+    """The process that sends."""
+    sender = _Sender(port, prepared, times, seconds)
+    sender.run(connections)
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    told.send(Sent(done, time.monotonic() - started, usage.ru_utime + usage.ru_stime))
+    told.send(Sent(sender.done, time.monotonic() - sender.started, usage.ru_utime + usage.ru_stime))
 
 
 def send(port: int, prepared: Prepared, times: int, connections: int, seconds: float = math.inf) -> Sent:

@@ -149,6 +149,23 @@ class SiteTests(SynchronousTestCase):
         for _ in range(3):
             self.assertIn(b"200 OK", self.send("GET /plain HTTP/1.1\nHost: x\n\n"))
 
+    def test_large_body_right_behind_its_head(self) -> None:
+        """However what was sent is cut, each request has its own body, and the next one is found behind it."""
+        body = bytes(range(256)) * 40  # line ends among them
+        head = b"POST /stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+        sent = head + body + b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n" + head + body
+        for cut in (0, 1, len(head) - 2, len(head), len(head) + 1, 5000, len(head + body), len(head + body) + 3):
+            self.setUp()
+            answers = self.send("", sent[:cut]) + self.send("", sent[cut:]) if cut else self.send("", sent)
+            self.assertEqual([b"".join(each.chunks) for each in self.bodies], [body, body], cut)
+            self.assertEqual(answers.count(b"200 OK"), 3, cut)
+
+    def test_nothing_is_read_behind_a_broken_head(self) -> None:
+        """What follows a head that is none is not taken for another request."""
+        answer = self.send("nonsense\n\n", b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+        self.assertIn(b"400", answer)
+        self.assertEqual(self.seen, [])
+
     def test_stranger_bodies(self) -> None:
         """A POST to a path without a body of its own is bounded, too."""
         self.assertIn(b"404 Not Found", self.send("POST /nowhere HTTP/1.1\nHost: x\nContent-Length: 1\n\n", b"a"))
