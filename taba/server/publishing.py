@@ -119,6 +119,7 @@ class Publishing(Service):
         self._seen: tuple[float, Sequence[Shard]] = (0.0, ())
         """When it looked at the shards, and what it saw."""
         self._say_due = 0.0
+        self._silence_due = 0.0
         self._actions = {GC: collect, RECOMPUTE: backend.recompute}
         self._asked = dict.fromkeys(self._actions, 0.0)
         """Wall time at which somebody asked this server for each of these."""
@@ -156,7 +157,9 @@ class Publishing(Service):
             try:
                 await turn()
             except StoreError as problem:
-                self._log.warn("Nothing is heard of other servers: {problem}", problem=problem)
+                if self._clock.seconds() >= self._silence_due:  # it comes twice a second
+                    self._silence_due = self._clock.seconds() + LOOK_SECONDS
+                    self._log.warn("Nothing is heard of other servers: {problem}", problem=problem)
             except Exception:
                 self._log.failure("A server's facts could not be published")
             await self._pauses.sleep(every)

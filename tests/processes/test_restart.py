@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes.asking import Event, ask, body, counters
 from tests.processes.mounting import mount, unmount
-from tests.processes.running import TWISTD, ServerProcess, Stage, start_all
+from tests.processes.running import TWISTD, RealProcess, ServerProcess, Stage, start_all
 from tests.processes.surroundings import PATIENCE, free_port, memory_of, until
 
 USED = ("re=1&name=used", "re=1&name=used&raw=1")
@@ -172,3 +172,23 @@ class CannotStartTests(SynchronousTestCase):
         self.assertCannotStart("The store cannot be opened: ")
         self.assertIn(str(data), self.server.output())
         self.assertEqual((data / "store.db").read_bytes(), b"a letter to nobody in particular " * 100)
+
+
+HANGS = """
+import threading, time
+from taba.real import end_at_last
+threading.Thread(target=time.sleep, args=(600,)).start()
+end_at_last()
+"""
+
+
+class HangingTests(SynchronousTestCase):
+    """The end of a process that was told to end, and of which a part never comes to rest."""
+
+    def test_a_thread_that_hangs(self) -> None:
+        """A thread that waits for a disk that is gone does not keep the process, which ends with status 0."""
+        stage = Stage()
+        self.addCleanup(stage.close)
+        process: RealProcess = stage.command("hangs", "-c", HANGS)
+        process.start()
+        self.assertEqual(process.ended(), 0)
