@@ -96,7 +96,8 @@ class Answering(Protocol):
             answering = [self._read(row) for row in wire.rows(header["read"], "read")]
             self._answer_rows(number, answering, sum(map(len, message.blobs)))
         elif "write" in header:
-            limit = self._replica.clock.limit_by(wire.whole(header.get("now", 0), "now"))
+            now = wire.whole(header["now"], "now") if "now" in header else None
+            limit = self._replica.clock.limit_by(now)
             answering = [self._write(row, message.blobs, limit) for row in wire.rows(header["write"], "write")]
             self._answer_rows(number, answering, sum(map(len, message.blobs)))
         else:

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
 from taba.tako.records import MAX_VALUE, PIECE
 from tests.tako.case import LARGE, ClusterCase
 from tests.tako.simulated import HTTP, PROXY
+
+
+class Reader(Protocol):
+    """Counts what it gets."""
+
+    size = 0
+    ended = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `Protocol`."""
+        self.size += len(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `Protocol`."""
+        self.ended = True
 
 
 class HTTPTests(ClusterCase):
@@ -85,12 +104,43 @@ class HTTPTests(ClusterCase):
         self.assertEqual(counts, [0] * 4)
 
     def _connect(self) -> Any:
-        from twisted.internet.endpoints import HostnameEndpoint
-        from twisted.internet.protocol import Factory, Protocol
+        return self._reader().transport
 
-        connected = HostnameEndpoint(self.client.reactor, "p1", PROXY).connect(Factory.forProtocol(Protocol))
-        protocol: Any = self.tako.world.result_of(connected)
-        return protocol.transport
+    def _reader(self) -> Any:
+        connected = HostnameEndpoint(self.client.reactor, "p1", PROXY).connect(Factory.forProtocol(Reader))
+        return self.tako.world.result_of(connected)
+
+    def test_a_sender_that_is_faster_than_the_nodes(self) -> None:
+        """A value of 4 MB is taken as fast as nodes store it, and comes back."""
+        self.assertEqual(self.ask(b"POST", "/values/large", 4 * LARGE)[0], 200)
+        self.assertEqual(self.ask(b"GET", "/values/large")[1], 4 * LARGE)
+
+    def _slow_reader(self) -> Any:
+        """A client that asked for a value of 4 MB, has its begin, and reads no more for now."""
+        self.ask(b"POST", "/values/large", 4 * LARGE)
+        reader = self._reader()
+        reader.transport.write(b"GET /values/large HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.tako.world.run_until(lambda: reader.size > 1_000, 10.0)
+        reader.transport.pauseProducing()
+        self.tako.world.advance(2.0)
+        return reader
+
+    def test_a_reader_that_goes_away(self) -> None:
+        """Nothing more is fetched for a client that has gone, and nobody else notices."""
+        reader = self._slow_reader()
+        self.assertLess(reader.size, 4 * len(LARGE))
+        reader.transport.abortConnection()
+        self.tako.world.advance(5.0)
+        self.assertEqual(self.ask(b"GET", "/stat/large")[0], 200)
+
+    def test_a_value_that_is_replaced_while_it_is_read(self) -> None:
+        """A slow reader gets the begin of the old value, and then the end of the connection; never a mixture."""
+        reader = self._slow_reader()
+        self.ask(b"POST", "/values/large", b"new")
+        reader.transport.resumeProducing()
+        self.tako.world.run_until(lambda: reader.ended, 30.0)
+        self.assertLess(reader.size, 4 * len(LARGE))
+        self.assertEqual(self.ask(b"GET", "/values/large")[1], b"new")
 
     def count(self, node: str, table: str) -> int:
         """The rows of a node's table."""
