@@ -96,13 +96,19 @@ class Offer:
         assert isinstance(round, WriteRound)
         round.holds(node, version)
         self._left -= 1
-        if node in round.answered or not self._left:
-            self._ask_own()
         self.under.look()
+        if node in round.answered:
+            self._ask_own()
+        else:
+            self._look_at_own()
 
     def _failed(self, failure: Failure, node: str) -> None:
         self.under.failed(failure, node)
         self._left -= 1
+        self._look_at_own()
+
+    def _look_at_own(self) -> None:
+        """When no other node has taken the version, and none is left that may."""
         if self._left or not self._own_waits or self.own is None:
             return
         round = self.under.round
