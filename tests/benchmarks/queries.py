@@ -44,6 +44,7 @@ def _tabs(server: processes.Serving) -> Iterator[Figure]:
     bodies.send(server.agent_port, prepared, CLIENTS // bodies.CONNECTIONS)
     _settled(server, TABS * CLIENTS)
     seconds = []
+    used = server.cpu_seconds()
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     for _ in range(15):
         started = time.monotonic()
@@ -54,6 +55,7 @@ def _tabs(server: processes.Serving) -> Iterator[Figure]:
         if len(shown) != TABS or not all(f'"count": {CLIENTS},' in line for line in shown):
             raise RuntimeError(f"/tabs shows {len(shown)} tabs, or wrong counts")
     yield Figure(f"/tabs over {TABS} tabs x {CLIENTS} clients", seconds, "ms", 100.0, less_is_better=True)
+    yield Figure("/tabs, processor time of the server", [(server.cpu_seconds() - used) / 15 * 1e3], "ms")
 
 
 def _long(server: processes.Serving) -> Iterator[Figure]:

@@ -165,12 +165,34 @@ def _wide(redis: Redis) -> Iterator[Figure]:
         yield Figure(f"be, {what}, STATE_CACHE_BYTES {CACHE_BYTES >> 20} MiB", [be.peak_memory() / (1 << 20)], "MiB")
     yield Figure(f"Redis, {what}", [redis.memory() / (1 << 20)], "MiB")
     with _server(redis, "ctrl") as ctrl:
-        before = ctrl.memory()
+        before, used = ctrl.memory(), ctrl.cpu_seconds()
         all_tabs = [_seconds(ctrl, "tabs", WIDE_TABS) for _ in range(5)]
+        used = ctrl.cpu_seconds() - used
+        yield Figure(f"/tabs over {what}: processor time of the server", [used / 5], "s", 1.0, less_is_better=True)
         one = [_seconds(ctrl, f"tabs?name=bench_tab_{n:06d}", 1) * 1e3 for n in range(20)]
         yield Figure(f"/tabs over {what}", all_tabs, "s", 1.5, less_is_better=True)
         yield Figure(f"/tabs of one tab, {what}", one, "ms", 10.0, less_is_better=True)
         yield Figure("the server's memory above before, at most", [(ctrl.peak_memory() - before) / (1 << 20)], "MiB")
+        for path in ("projection", "projection?raw=1"):
+            used, first, size = ctrl.cpu_seconds(), *read_long(ctrl, path)
+            name = f"/{path} over {what}, {size / (1 << 20):.0f} MiB"
+            yield Figure(f"{name}: first byte", [first], "s")
+            yield Figure(f"{name}: processor time of the server", [ctrl.cpu_seconds() - used], "s")
+        yield Figure("the server's memory above before, at most", [(ctrl.peak_memory() - before) / (1 << 20)], "MiB")
+
+
+def read_long(server: processes.Serving, path: str) -> tuple[float, int]:
+    """Read a long answer: seconds until its first byte, and its bytes."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
+    began = time.monotonic()
+    connection.request("GET", f"/{path}")
+    answer = connection.getresponse()
+    size = len(answer.read(1))
+    first = time.monotonic() - began
+    while piece := answer.read(1 << 18):
+        size += len(piece)
+    connection.close()
+    return first, size
 
 
 def _seconds(server: processes.Serving, path: str, tabs: int) -> float:

@@ -62,6 +62,14 @@ class CheckpointContract(StoreSuite):
         self.assertEqual([row.aggregate for row in self.select_aggregates()], [b"1"])
         self.assertEqual(self.get(self.store.tabs()), {"tab": "Gauge"})
 
+    def test_known_states(self) -> None:
+        """States that are there are written without a word about their being there; their clients count as before."""
+        self.put(states={("t", "c1"): b"1", ("t", "c2"): b"1", ("u", "c1"): b"1"}, types={"t": "Gauge", "u": "Gauge"})
+        self.put(known=[("t", [("c1", b"2"), ("c2", b"3")]), ("u", [("c1", b"4")])], states={("t", "c3"): b"5"})
+        self.assertEqual([row.state for row in self.select_states()], [b"2", b"3", b"5", b"4"])
+        self.put(states={("t", "c2"): None, ("t", "c3"): None})
+        self.assertEqual(self.get(self.store.clients(None)), {"c1"})
+
     def test_vbuckets_are_apart(self) -> None:
         """What is written for one vbucket shows in no other."""
         self.put(V, types={"v": "Gauge"}, ledger={"folded": 1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail
 
 from taba.errors import LocalProtocolError
@@ -113,6 +114,14 @@ class QueryContract(StoreSuite):
             names_of(self.select_states(tabs={"c", "b", "unknown"})),
             [("b", RETIRED), ("b", "c1"), ("b", "c2"), ("c", "c2")],
         )
+
+    def test_states_where_they_are(self) -> None:
+        """Who knows in which vbucket the tabs are gets the same."""
+        self.fill()
+        for tabs, vbucket in (({"a", "b"}, V), ({"c"}, W), ({"unknown"}, W)):
+            rows: list[StateRow] = []
+            self.get(self.store.each_state(evolve(selection(tabs), vbucket=vbucket), rows.extend))
+            self.assertEqual(rows, self.select_states(tabs))
 
     def test_states_of_clients(self) -> None:
         """Some clients, in all tabs; the retired State is nobody's, even if asked for."""
