@@ -51,7 +51,7 @@ is taken by some test.
 
 SMALL = {
     "TABA_SIM_SECONDS": "20", "TABA_REDIS_SIM_SECONDS": "20", "TABA_KILLS": "6", "TABA_REDIS_KILLS": "6",
-    "TABA_REDIS_FAILOVERS": "1", "TABA_TAKO_FILES": "40",
+    "TABA_REDIS_FAILOVERS": "1", "TABA_TAKO_FILES": "40", "TABA_TAKO_RULES": "none",
 }  # fmt: skip
 RUN = """
 [run]

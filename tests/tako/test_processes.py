@@ -34,7 +34,7 @@ LARGEST = 100 * 1024 * 1024
 """Bytes of all files together, in CI."""
 SEED = int(os.environ.get("TABA_TAKO_SEED", "1000"))
 KILL_SECONDS = 3.0
-KILLS = max(6, FILES // 30)
+KILLS = max(5, FILES // 60)
 """At most."""
 _RUN = "import sys; from taba.tako.command_line import run_twistd; run_twistd(sys.argv[1], sys.argv[2:])"
 _HEEDFUL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
