@@ -33,7 +33,7 @@ LAYERS = (
 PURE = (
     "agent/intake.py", "agent/sealing.py", "agent/lane.py", "agent/lanes.py", "agent/held.py", "agent/records.py",
     "agent/encoding.py", "agent/segments.py", "agent/numbers.py", "agent/noting.py", "agent/holdings.py",
-    "agent/replay.py",
+    "agent/replay.py", "agent/telling.py", "agent/statsd/endpoints.py", "agent/statsd/telling.py",
     "agent/recovery.py", "agent/endpoints.py", "server/folding.py", "server/state_cache.py", "server/parameters.py",
     "server/blacklist.py", "server/throttle.py", "server/assignment.py", "server/operating.py", "server/notes.py",
     "server/membership.py",
