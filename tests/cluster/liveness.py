@@ -30,6 +30,8 @@ class Liveness:
     """Whether a pause that is too long is a Violation."""
     longest: float = field(default=0.0, init=False)
     """The longest pause of a vbucket while a be was there, in seconds."""
+    doubled: int = field(default=0, init=False)
+    """How often a vbucket was seen with several owners."""
     settled_after: float = field(default=0.0, init=False)
     """How long it took the last time until all vbuckets were where they belong."""
     _owned: dict[int, float] = field(factory=dict, init=False)
@@ -46,6 +48,7 @@ class Liveness:
         self._ready = {name: self._ready.get(name, now) for name in sorted(present)}
         owners = self.owners()
         for vbucket in range(self.cluster.vbuckets):
+            self.doubled += len(owners.get(vbucket, ())) > 1
             if owners.get(vbucket) or not present:
                 self._owned[vbucket] = now
                 continue

@@ -30,7 +30,7 @@ def mixed_seeds_from_environment() -> Report:
         return run_seeds(seeds, float("inf"), len(seeds), one=run_one_mixed, report=report)
     first = int(os.environ.get("TABA_MIXED_SIM_FIRST", "0"))
     budget = float(os.environ.get("TABA_MIXED_SIM_SECONDS", "0"))
-    least = int(os.environ.get("TABA_MIXED_SIM_LEAST", "3"))
+    least = int(os.environ.get("TABA_MIXED_SIM_LEAST", "2"))
     return run_seeds(iter(range(first, first + 1_000_000)), budget, least, one=run_one_mixed, report=report)
 
 

@@ -12,6 +12,7 @@ from taba.store.redis.opening import open_redis_store
 from taba.store.redis.store import RedisStore
 from taba.testing.machine import machine_of
 from taba.testing.members import AgentMember, ServerMember
+from taba.testing.redis import RedisServer
 from taba.testing.redis.persistence import RedisDisk
 from taba.testing.redis_cluster import RedisCluster, RedisMember
 from tests.cluster.events import EventId, StoreView
@@ -84,9 +85,15 @@ class RedisScript(Script):
 
     def logged(self, member: RedisMember | None = None) -> int:
         """The id of the last batch that was ever appended to the log of the vbucket."""
-        redis = (member or self.master).redis
-        log = read_log(redis, self.vbucket)
-        return log[-1][0] if log else read_position(redis, self.vbucket)[0]
+        return self._logged((member or self.master).redis, self.vbucket)
+
+    def logged_of(self, vbucket: int) -> int:
+        """The same of any vbucket, as its master has it."""
+        return self._logged(self.fleet.master(self.fleet.shard_of(vbucket)).redis, vbucket)
+
+    def _logged(self, redis: RedisServer, vbucket: int) -> int:
+        log = read_log(redis, vbucket)
+        return log[-1][0] if log else read_position(redis, vbucket)[0]
 
     def owner(self) -> ServerMember | None:
         """The server that folds the vbucket."""

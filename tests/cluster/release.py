@@ -132,7 +132,9 @@ class Release:
         return self._modules[name]
 
     def settings(self, present: Any) -> Any:
-        """Settings of the present release as this one has them: what it does not know is left out."""
+        """Settings of the present release as this one has them: what it does not know is left out, and what is at the
+        present default is at its own.
+        """
         if isinstance(present, tuple):
             return tuple(self.settings(each) for each in present)
         if not attr.has(type(present)):
@@ -140,13 +142,21 @@ class Release:
         place = type(present).__module__.removeprefix(f"{_PRESENT}.")
         own = self._settings_class(place, type(present).__name__)
         known = {each.name: each.alias for each in attr.fields(own) if each.init}
-        values = {alias: getattr(present, name) for name, alias in known.items() if hasattr(present, name)}
+        given = {each.name: getattr(present, each.name) for each in attr.fields(type(present)) if each.init}
+        defaults = {each.name: _default_of(each) for each in attr.fields(type(present))}
+        values = {known[name]: value for name, value in given.items() if name in known and value != defaults[name]}
         return own(**{alias: self.settings(value) for alias, value in values.items()})
 
     def _settings_class(self, place: str, name: str) -> Any:
         """A class of settings, wherever the release keeps it."""
         own = getattr(self.module("settings"), name, None)
         return own if own is not None else getattr(self.module(place), name)
+
+
+def _default_of(attribute: Any) -> Any:
+    default = attribute.default
+    made = isinstance(default, attr.Factory) and not default.takes_self  # type: ignore[arg-type]
+    return default.factory() if made else default
 
 
 def load(folder: Path) -> Release:

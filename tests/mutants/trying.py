@@ -13,11 +13,12 @@ from pathlib import Path
 from attrs import frozen
 
 import taba
+from tests.mutants.fleet_rules import FLEET_MUTANTS
 from tests.mutants.redis_rules import REDIS_MUTANTS
 from tests.mutants.rules import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
-EVERY = (*MUTANTS, *REDIS_MUTANTS)
+EVERY = (*MUTANTS, *REDIS_MUTANTS, *FLEET_MUTANTS)
 LIMIT = 300.0
 """Seconds that a test may take; a mutant that makes its test hang is caught, too."""
 
