@@ -335,9 +335,16 @@ class RedisCluster(MemoryCluster):
                 each.sentinel.wake()
         super().heal()
 
-    def has_all(self) -> bool:
-        """Whether the shards are whole, their leases can be had, and all servers are there."""
-        return not self._unrest_of_store() and all(each.ready for each in self.servers)
+    def until_whole(self, limit: float) -> None:
+        """Run until the shards are whole and all servers are there, which are started again where they have ended;
+        NotReached after `limit` virtual seconds.
+        """
+        end = self.world.clock.seconds() + limit
+        while missing := self._unrest_of_store() + [each.name for each in self.servers if not each.ready]:
+            self.supervise()
+            self.world.advance(0.5)
+            if self.world.clock.seconds() > end:
+                self.world.run_until(lambda: False, 0.0, f"all to be there; {'; '.join(missing)}")
 
     def unrest(self) -> list[str]:
         """What is not at rest, in words; shards first."""

@@ -90,8 +90,7 @@ class RedisRun(Run):
     def _heal(self) -> None:
         super()._heal()
         self.cluster.finish_moves()
-        world = self.cluster.world
-        world.run_until(self.cluster.has_all, REST_SECONDS, "store and servers to be there")
+        self.cluster.until_whole(REST_SECONDS)
         self.liveness.check_assigned()
 
     def _check_quiet(self) -> None:
