@@ -377,6 +377,11 @@ class Backend(Service):
         """A chore is over: checkpoints are due again."""
         self._fire_more()
 
+    def begin_anew(self) -> None:
+        """Load everything anew: the rules have changed by which some of it waits in memory."""
+        self._drop(list(self.folding))
+        self.leasing.look()
+
     def recompute(self) -> None:
         """Look at once, without regard to what was before, which vbuckets this be should have."""
         self.leasing.recompute()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import re2
-from attrs import define, field
+from attrs import define, field, setters
 
 from taba.server.parameters import compiled
 from taba.settings import TabSettings
@@ -27,7 +27,7 @@ class Keeping:
     tab's name, at its start, counts.
     """
 
-    _rules: Sequence[tuple[re2._Regexp, str]] = field(converter=_rules, default=())
+    _rules: Sequence[tuple[re2._Regexp, str]] = field(converter=_rules, default=(), on_setattr=setters.NO_OP)
     _known: dict[str, str] = field(factory=dict, init=False)
 
     def become(self, other: Keeping) -> None:

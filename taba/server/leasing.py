@@ -106,6 +106,10 @@ class Leasing:
         """Look at once, and forget who did not take what."""
         if self._membership is not None:
             self._membership.anew()
+        self.look()
+
+    def look(self) -> None:
+        """Look at once."""
         self._pauses.wake()
 
     def weigh(self, weight: float) -> None:

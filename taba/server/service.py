@@ -269,11 +269,12 @@ class Server(Service):
         write_text(request, f"{problem}\n" if problem else "ok\n", 503 if problem else 200)
 
     def take_settings(self, settings: ServerSettings) -> None:
-        """Go on with other settings, of those that are RELOADABLE. What a be has taken of its logs stays as it was
+        """Go on with other settings, of those that are RELOADABLE. What a be has written of its logs stays as it was
         decided.
         """
         self._blacklist.become(Blacklist.of(settings.name_blacklist, settings.client_blacklist))
         self._keeping.become(Keeping(settings.tabs))
+        self.backend.begin_anew()
         throttle = self.frontend.throttle
         throttle.soft, throttle.hard = settings.queue_throttle_capacity, settings.queue_capacity
         self._admin.trusted = TrustedProxies.of(settings.trusted_proxies)

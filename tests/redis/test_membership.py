@@ -282,8 +282,9 @@ class StopTests(SynchronousTestCase):
         """
         self.post(3)
         self.server.wait_for_count("noise", 3)
-        config = self.stage.settings("server", {**self.settings, "NAME_BLACKLIST": ["noise"], "MAX_CLOCK_SKEW": 9})
-        self.reload("taken over: NAME_BLACKLIST; after a restart: MAX_CLOCK_SKEW.")
+        more = {"NAME_BLACKLIST": ["noise"], "MAX_CLOCK_SKEW": 9, "TABS": [{"name": "x", "per_client": "merge"}]}
+        config = self.stage.settings("server", {**self.settings, **more})
+        self.reload("taken over: NAME_BLACKLIST, TABS; after a restart: MAX_CLOCK_SKEW.")
         config.write_text('{"NAME_BLACKLIST": 7}')
         self.reload("The settings stay as they are: ")
         self.stage.settings("server", self.settings)
