@@ -246,7 +246,7 @@ static int key_order(const void *left, const void *right) {
 }
 
 int taba_waiting_tabs(taba_waiting *w, const taba_hot *hot, taba_buffer *out) {
-    const uint32_t nobody = taba_hot_name_number(hot, NULL, 0);
+    const uint32_t nobody = taba_hot_name_number(hot, (const uint8_t *)"", 0);
     taba_sort(w->keys, w->key_count, sizeof *w->keys, key_order);
     for (size_t k = 0; k < w->key_count; k++) {
         const touched *key = &w->keys[k];
@@ -351,7 +351,7 @@ static int fold_aggregate(folding *f, size_t first, size_t end, uint32_t nobody,
 
 static int fold_aggregates(folding *f, taba_buffer *damaged) {
     const taba_waiting *w = f->w;
-    const uint32_t nobody = taba_hot_name_number(f->hot, NULL, 0);
+    const uint32_t nobody = taba_hot_name_number(f->hot, (const uint8_t *)"", 0);
     int status = TABA_OK;
     for (size_t k = 0, end; k < w->key_count && status == TABA_OK; k = end) {
         for (end = k + 1; end < w->key_count && w->keys[end].tab == w->keys[k].tab;)
