@@ -58,6 +58,41 @@ class _Pace:
 
 
 @define(eq=False)
+class _Ledgers:
+    """Sums the rows of all vbuckets. Of most nothing has changed since somebody asked the last time, seconds ago: what
+    has not is not taken apart again.
+    """
+
+    _found: Mapping[int, Any] = field(factory=dict, init=False)
+    _lines: dict[int, Mapping[str, int]] = field(factory=dict, init=False)
+    _total: dict[str, int] = field(factory=dict, init=False)
+
+    def total(self, found: Mapping[int, Sequence[bytes | None]]) -> dict[str, int]:
+        """The sum, with the store's own lines in any case. `found`: vbucket -> be's row, and the values of OWN."""
+        if found != self._found or not self._total:
+            before = self._found
+            self._lines = {
+                v: self._lines[v] if v in self._lines and before.get(v) == each else _lines_of(*each)
+                for v, each in found.items()
+            }
+            total = dict.fromkeys(OWN, 0)
+            for lines in self._lines.values():
+                for line, count in lines.items():
+                    total[line] = total.get(line, 0) + count
+            self._found, self._total = found, total
+        return dict(self._total)
+
+
+def _lines_of(row: bytes | None, *own: bytes | None) -> dict[str, int]:
+    """The lines of one vbucket's ledger: be's, and the store's own that are not zero."""
+    lines = rows.read_ledger(row or b"{}")
+    for line, count in zip(OWN, own, strict=True):
+        if count:
+            lines[line] = lines.get(line, 0) + int(count)
+    return lines
+
+
+@define(eq=False)
 class Queries:
     """The queries of one process."""
 
@@ -65,6 +100,7 @@ class Queries:
     _map: ShardMap | LiveMap
     _keys: Keys
     _limits: Limits
+    _ledgers: _Ledgers = field(factory=_Ledgers, init=False)
 
     # ------------------------------------------------------------------------------------------ asking all vbuckets
 
@@ -141,13 +177,7 @@ class Queries:
     async def ledger(self) -> dict[str, int]:
         """See `IStore.ledger`."""
         found = await self._of_vbuckets(lambda vbucket: ("HMGET", self._keys.of(LEDGER, vbucket), "row", *OWN))
-        total = dict.fromkeys(OWN, 0)
-        for row, *own in found.values():
-            for line, count in zip(OWN, own, strict=True):
-                total[line] += int(count or 0)
-            for line, count in rows.read_ledger(row or b"{}").items():
-                total[line] = total.get(line, 0) + count
-        return total
+        return self._ledgers.total(found)
 
     async def depth(self) -> list[LogDepth]:
         """See `IStore.depth`."""
