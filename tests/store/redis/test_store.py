@@ -111,7 +111,7 @@ class AllUpTests(StoreCase):
         """Entries of both shards come."""
         self.verdicts(batch(1, vbucket=HERE), batch(1, vbucket=THERE))
         self.stage.world.advance(0.1)
-        found = {entry.vbucket for _ in range(2) for entry in self.read_some()}
+        found = {entry.vbucket for _ in range(4) for entry in self.read_some()}
         self.assertEqual(found, {HERE, THERE})
 
     def read_some(self) -> list[Any]:
