@@ -297,7 +297,7 @@ class AppendTests(ServerCase):
             topology.types,
             (
                 "Buffer", "CounterGroup", "ExpiryGauge", "Gauge", "PercentileCounter", "PercentileGroup",
-                "TotalsCounter",
+                "TotalsCounter", "UniqueGroup",
             ),
         )  # fmt: skip
 
