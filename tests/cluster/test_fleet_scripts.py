@@ -80,6 +80,11 @@ class AssignmentTests(RedisScriptCase):
             s.record(s.other_application)
             s.world.advance(0.5)
 
+    def owner_of(self, s: RedisScript) -> str | None:
+        """The name of the server that folds the vbucket of all counters."""
+        owner = s.owner()
+        return owner.name if owner is not None else None
+
     def end(self, s: RedisScript) -> None:
         """Every event is counted once."""
         self.assertEqual(set(s.end().values()), {1})
@@ -92,7 +97,7 @@ class AssignmentTests(RedisScriptCase):
         self.load(s, 4)
         joiner = fleet.join()
         self.load(s, 10)
-        self.assertIs(s.owner(), joiner)
+        self.assertEqual(self.owner_of(s), joiner.name)
         self.assertEqual(fleet.liveness.doubled, 0)
         s.until_confirmed()
         self.assertEqual(fleet.taken, fleet.appended)
@@ -109,7 +114,7 @@ class AssignmentTests(RedisScriptCase):
         owner.wanted = False
         owner.node.stop()
         self.load(s, 4)
-        self.assertNotIn(s.owner(), (None, owner))
+        self.assertNotIn(self.owner_of(s), (None, owner.name))
         self.assertLess(fleet.liveness.longest, 1.2)
         s.until_confirmed()
         self.assertEqual(fleet.taken, fleet.appended)
@@ -124,7 +129,7 @@ class AssignmentTests(RedisScriptCase):
         assert owner is not None
         owner.crash()
         self.load(s, 6)
-        self.assertNotIn(s.owner(), (None, owner))
+        self.assertNotIn(self.owner_of(s), (None, owner.name))
         self.assertLessEqual(fleet.liveness.longest, LONGEST_PAUSE)
         self.assertGreater(fleet.liveness.longest, 1.0)
         owner.start()
