@@ -180,7 +180,7 @@ class Leasing:
             return False  # what is free may be others': they are heard of in a moment
         members, held = self.members(), self.held
         self._had.difference_update(*(each.holds - held for name, each in members.items() if name != self._member))
-        decision = membership.look(now, members, held, self._had - held)
+        decision = membership.look(now, members, held, self._had - held, self.loading)
         self._working = [each for each in self._working if not each.called]
         if decision.hand_over:
             self._working.append(self._hand_over(decision.hand_over))
@@ -200,6 +200,9 @@ class Leasing:
         """
         leases: dict[int, Lease] = yield self._store.acquire(vbuckets, self._owner, self._seconds)
         self.loading.update(leases)
+        for vbucket in leases:
+            if self._membership is not None:
+                self._membership.keeps(vbucket)  # it may have been handed over a moment ago
         self._working += [self._load(lease) for lease in leases.values()]
 
     @inlineCallbacks

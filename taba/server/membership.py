@@ -125,11 +125,17 @@ class Membership:
         return max(LEAST_AT_ONCE, self.vbuckets // PART_AT_ONCE)
 
     def look(
-        self, now: float, members: Mapping[str, Member], held: Collection[int], dropped: Collection[int] = ()
+        self,
+        now: float,
+        members: Mapping[str, Member],
+        held: Collection[int],
+        dropped: Collection[int] = (),
+        loading: Collection[int] = (),
     ) -> Decision:
         """What to do, as things are `now`. `members` are those that live (this one is passed over); `held` is what this
         be has leases of, with what it loads and what it is about to release; `dropped` what it had, and is to load
-        again: the lease may still be its own, so nobody else could take it.
+        again: the lease may still be its own, so nobody else could take it. Of what is held, `loading` cannot be handed
+        over yet.
         """
         others = {name: member for name, member in members.items() if name != self.name}
         self._note(now, others)
@@ -139,14 +145,16 @@ class Membership:
                 del self._given[vbucket]
         every = range(self.vbuckets)
         take = [vbucket for vbucket in every if self._takes(vbucket, now, held, elsewhere, dropped)]
-        return Decision(take, self._handed_over(now, held))
+        return Decision(take, self._handed_over(now, frozenset(held).difference(loading)))
 
     def failed(self, vbucket: int, now: float) -> None:
         """A vbucket could not be loaded here: others may try, if there are any."""
         self._failed[vbucket] = now + FAILED_SECONDS
 
     def keeps(self, vbucket: int) -> None:
-        """A vbucket that was to be handed over is still held: it could not be written, or somebody else has it."""
+        """A vbucket that was to be handed over is not on its way any more: it could not be written, or somebody else has
+        it, or it was taken anew.
+        """
         self._given.pop(vbucket, None)
 
     def anew(self) -> None:

@@ -192,6 +192,20 @@ class SeveralTests(SeveralCase):
         self.assertEqual(self.owners(), self.wanted())
         self.assert_exact()
 
+    def test_joiner_while_loads_take_long(self) -> None:
+        """A be that joins while another loads gets its share as soon as that is loaded."""
+        self.start("a")
+        self.run_for(3.0)
+        second = self.start("b")
+        second.store.hold("load")
+        self.run_for(4.0)
+        self.start("c")
+        self.run_for(4.0)
+        second.store.let_go("load")
+        self.run_for(30.0)
+        self.assertEqual(self.owners(), self.wanted())
+        self.assert_exact()
+
     def test_load_that_fails_here_succeeds_elsewhere(self) -> None:
         """A be that cannot load what belongs to it leaves it to the others, who go on folding it."""
         self.start("a")
