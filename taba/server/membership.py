@@ -152,8 +152,8 @@ class Membership:
         self._failed[vbucket] = now + FAILED_SECONDS
 
     def keeps(self, vbucket: int) -> None:
-        """A vbucket that was to be handed over is not on its way any more: it could not be written, or somebody else has
-        it, or it was taken anew.
+        """A vbucket that was to be handed over is not on its way any more: it could not be written, or somebody else
+        has it, or it was taken anew.
         """
         self._given.pop(vbucket, None)
 
