@@ -7,7 +7,7 @@ Just so between `late` seconds and twice as many that a batch which came now wou
 taken faster than it can fold only makes everything later that comes after. How long that is follows from how long the
 oldest batch has waited, and from how fast be gets on: when it has come three seconds further in the log in the last
 ten, a log of six seconds takes it twenty. While nothing is folded, because no be runs or none can write, logs take
-what fits in.
+what fits in; so does one log of which nothing is folded, whatever becomes of the others.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from taba.interfaces import LogDepth
 
 WORKING_SECONDS = 5.0
 """A shard on which nothing was folded for so long has no be at work."""
+STILL_SECONDS = 15.0
+"""A log of which nothing was folded for so long has no be at work, whatever becomes of the others of its shard: it does
+not make those wait.
+"""
 WINDOW_SECONDS = 6.0
 """Over so long it is seen how fast be gets on."""
 LEAST_SPEED = 0.1
@@ -64,6 +68,7 @@ class Throttle:
     """Shard -> seconds that a batch which came now would wait; 0.0 while be is not at work there."""
     _refusing: set[str] = field(factory=set)
     _oldest: dict[int, float] = field(factory=dict)  # vbucket -> wall time of its oldest batch, at the last look
+    _moved: dict[int, float] = field(factory=dict)  # vbucket -> wall time at which that was first seen so
     _first: dict[str, deque[tuple[float, float]]] = field(factory=dict)  # shard -> (wall, time of its oldest batch)
     _worked: dict[str, float] = field(factory=dict)  # shard -> wall time at which something was last seen to be folded
 
@@ -77,7 +82,10 @@ class Throttle:
             self.waiting[shard] += each.bytes
             if each.oldest > 0.0:
                 oldest[each.vbucket] = each.oldest
-                first[shard] = min(each.oldest, first.get(shard, each.oldest))
+                if self._oldest.get(each.vbucket) != each.oldest:
+                    self._moved[each.vbucket] = wall
+                if wall - self._moved[each.vbucket] < STILL_SECONDS:
+                    first[shard] = min(each.oldest, first.get(shard, each.oldest))
         for vbucket, before in self._oldest.items():
             if before < oldest.get(vbucket, wall):
                 self._worked[self.shard_of(vbucket)] = wall

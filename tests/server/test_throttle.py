@@ -137,6 +137,13 @@ class LateTests(SynchronousTestCase):
         for wall in range(1_000, 1_100):
             self.assertEqual(self.look(wall, waiting(0, 1_000), waiting(10, wall - 1)), 0.0)
 
+    def test_one_log_stands_still(self) -> None:
+        """A vbucket that nobody can fold does not stop its shard for the others: its log takes what fits in."""
+        for wall in range(1_000, 1_060):
+            probability = self.look(wall, waiting(0, 1_000), waiting(1, wall - 0.5))
+        self.assertEqual(probability, 0.0)
+        self.assertEqual(self.look(1_060, waiting(0, 1_001), waiting(1, 1_059.5)), 1.0)
+
     def test_be_comes_back(self) -> None:
         """A be that comes back to logs that are an hour behind gets nothing more until it has caught up."""
         self.look(5_000, waiting(0, 1_400), waiting(1, 1_400))
