@@ -137,22 +137,16 @@ int taba_parser_take_event(taba_parser *p, const uint8_t *line, size_t length) {
     return take_payload(p, type, &event);
 }
 
-/* Take events in a row the quickest way, up to the first that is not for it; *at moves on. The block has begun. */
-static int take_many(taba_parser *p, const uint8_t **at, const uint8_t *end) {
+/* Take events in a row the quickest way, up to the first that is not for it, or as many as have room: more room is made
+ * only when there is an event to take it, so that how a body is cut does not tell whether it fits. *at moves on. The block
+ * has begun. */
+static void take_many(taba_parser *p, const uint8_t **at, const uint8_t *end) {
     taba_scratch *s = p->scratch;
-    size_t n, room;
-    do {
-        if (s->numbers >= s->times_room || s->numbers >= s->values_room) {
-            const int status = taba_scratch_reserve_numbers(s, 1);
-            if (status != TABA_OK)
-                return status;
-        }
-        room = (s->times_room < s->values_room ? s->times_room : s->values_room) - s->numbers;
-        n = taba_event_read_many(&p->shapes, &p->prefix, at, end, p->newest, s->times + s->numbers, s->values + s->numbers, room);
-        taba_scratch_take_numbers(s, n);
-        p->line += n;
-    } while (n == room);
-    return TABA_OK;
+    const size_t room = (s->times_room < s->values_room ? s->times_room : s->values_room) - s->numbers;
+    const size_t n = taba_event_read_many(&p->shapes, &p->prefix, at, end, p->newest, s->times + s->numbers,
+                                          s->values + s->numbers, room);
+    taba_scratch_take_numbers(s, n);
+    p->line += n;
 }
 
 int taba_parser_take_quickly(taba_parser *p, const uint8_t **at, const uint8_t *end) {
@@ -162,9 +156,7 @@ int taba_parser_take_quickly(taba_parser *p, const uint8_t **at, const uint8_t *
         return TABA_OK;
     while (status == TABA_OK) {
         if (p->type >= 0 && p->many)
-            status = take_many(p, at, end);
-        if (status != TABA_OK)
-            break;
+            take_many(p, at, end);
         const uint8_t *next = taba_event_read_quickly(&p->prefix, *at, end, &time, &value);
         if (next == NULL || (size_t)(next - *at) > p->scratch->limits.max_payload || value - value != 0)
             break; /* also what may be too long, or infinite: take_event looks closer */
