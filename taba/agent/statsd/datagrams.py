@@ -130,7 +130,9 @@ class DatagramPort:
         self._failed = received.error
 
     def look(self) -> None:
-        """See how many datagrams the kernel dropped."""
+        """See how many datagrams the kernel dropped, as long as the socket is open."""
+        if self._socket.fileno() < 0:
+            return
         drops = dropped(self._socket)
         if drops != self._dropped:
             self._gatherer.dropped_by_kernel((drops - self._dropped) & 0xFFFFFFFF)

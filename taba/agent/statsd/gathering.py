@@ -33,7 +33,9 @@ EVENTS_PER_TAB = 32
 """The same, for each tab: folding many events of a tab at once costs a fraction of folding them one by one."""
 MOST_WINDOW = 1 << 20
 GIVEN = 1 << 20
-"""Events applied at a time: a sampled timer may stand for many."""
+"""Events applied at a time, at first: a sampled timer may stand for many."""
+LEAST_GIVEN = 1 << 12
+"""Half as many are applied from then on when a request has no room for them, but no fewer than these."""
 WINDOW_EVENT_BYTES = 24
 RETRY_SECONDS = 0.05
 """How often it is tried whether the agent takes events again."""
@@ -62,6 +64,7 @@ class Gatherer:
         self._delay = delay
         self._kinds: Mapping[str, int] | None = None
         self._window = LEAST_WINDOW
+        self._most = GIVEN
         self._held: StatsdScratch | None = None
         self._told = 0
         self._timer: IDelayedCall | None = None
@@ -190,14 +193,18 @@ class Gatherer:
     def _apply(self) -> None:
         """Apply a part of what was gathered. SpoolError when there is no room; then it is held."""
         if self._held is None:
-            scratch = self._agent.begin(StatsdScratch)
-            assert isinstance(scratch, StatsdScratch)
             try:
-                self._statsd.give(scratch, GIVEN)
+                scratch = self._agent.begin(StatsdScratch)
+                assert isinstance(scratch, StatsdScratch)
+                self._statsd.give(scratch, self._most)
             except (LimitReached, MemoryError, WrongType) as problem:
-                self._lose(problem)
+                if isinstance(problem, LimitReached) and self._most > LEAST_GIVEN:
+                    self._most //= 2
+                else:
+                    self._lose(problem)
                 return
             self._held = scratch
+        self._tell(0)  # what is held here must not keep itself from being applied
         try:
             self._agent.apply(self._held, None, {})
         except (MemoryError, WrongType) as problem:
@@ -215,7 +222,9 @@ class Gatherer:
 
     def _hold(self, waiting: int) -> None:
         """Tell the agent how many bytes are held."""
-        held = waiting * WINDOW_EVENT_BYTES + (self._held.memory() if self._held is not None else 0)
+        self._tell(waiting * WINDOW_EVENT_BYTES + (self._held.memory() if self._held is not None else 0))
+
+    def _tell(self, held: int) -> None:
         self._agent.receiving(held - self._told)
         self._told = held
 

@@ -216,6 +216,24 @@ class OverloadTests(GatheringCase):
         assert self.agent.intake is not None
         self.assertEqual(self.agent.intake.open.accumulator.summary()[0], 5000)
 
+    def test_sampled_timers_while_refused(self) -> None:
+        """Lines that stand for very many events, and come just when the agent refuses some, are all counted later."""
+        self.begin()
+        protocol, transport = self.connect()
+        self.refuse()
+        protocol.dataReceived(b"a:1|ms|@0.001\n" * 5000)
+        self.pass_time(0.5)
+        self.accept()
+        self.pass_time(2)
+        self.assertEqual((transport.producerState, self.total()), ("producing", (5_000_000, 5_000_000)))
+
+    def test_little_memory(self) -> None:
+        """An agent with the least memory applies in more steps what it cannot hold at once."""
+        self.begin(max_memory_bytes=96 << 20)
+        self.gatherer.datagram(b"a:1|ms|@0.001\n" * 2000)
+        self.pass_time(2)
+        self.assertEqual((self.total(), self.ledger("refused.memory")), ((2_000_000, 2_000_000), {"refused.memory": 0}))
+
     def test_names(self) -> None:
         """Names that take too much memory are forgotten; counting goes on."""
         self.begin()
