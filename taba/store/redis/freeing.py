@@ -43,12 +43,12 @@ class Freeing:
         stuck = self._stuck.look(facts, self._process.reactor.seconds())
         if stuck and self._under_way is None:
             freeing = self._under_way = Deferred.fromCoroutine(self._free([Move(*each) for each in stuck]))
-            freeing.addErrback(self._failed)
+            freeing.addBoth(self._ended)  # at once, where no shard can be asked
 
-    def _failed(self, failure: Failure) -> None:
+    def _ended(self, result: Failure | None) -> None:
         self._under_way = None
-        if not failure.check(CancelledError):
-            self._log.failure("Sealed vbuckets cannot be freed", failure)
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self._log.failure("Sealed vbuckets cannot be freed", result)
 
     def cancel(self) -> None:
         """The server ends: what was not done by then is for others."""
@@ -72,4 +72,3 @@ class Freeing:
                 f"A mover had left vbuckets sealed; they take events again: {named}. Run taba-cli reshard again, or"
                 " with --abort, to bring its moves to an end."
             )
-        self._under_way = None

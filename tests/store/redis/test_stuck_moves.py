@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+from typing import Any, cast
+
+from attrs import define
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from taba.errors import StoreUnavailable
+from taba.store.redis.freeing import Freeing
+from taba.store.redis.keys import Keys
 from taba.store.redis.placing import ACTIVE, GONE, IMPORTING, MOVING, SEALED, UNDOING, Marker, MoveRow, ShardFacts
 from taba.store.redis.stuck_moves import StuckMoves
 
@@ -70,3 +78,46 @@ class StuckMovesTests(SynchronousTestCase):
         self.assertEqual(self.look(range(8), facts()), [])
         self.assertEqual(self.look(range(8, 9), facts(Marker(ACTIVE, 1))), [])
         self.assertEqual(self.look(range(9, 20), facts()), [19])
+
+
+@define
+class Away:
+    """A shard without a master; `asked` counts who wanted a link to it."""
+
+    name: str
+    asked: int = 0
+
+    def link(self, role: str) -> Any:
+        """None is open."""
+        self.asked += 1
+        raise StoreUnavailable("no master is known")
+
+
+@define
+class Machine:
+    """What is needed of a process."""
+
+    reactor: Clock
+    random: Random
+
+    def new_id(self) -> str:
+        """Always the same."""
+        return "0" * 32
+
+
+class FreeingTests(SynchronousTestCase):
+    """What a server does about a vbucket that stays sealed."""
+
+    def test_shard_away(self) -> None:
+        """While a shard is away nothing can be done; it is tried again, whenever the time has come."""
+        clock, away = Clock(), Away("a")
+        shards, nothing = cast(Any, {"a": away}), cast(Any, None)
+        freeing = Freeing(cast(Any, Machine(clock, Random(1))), shards, nothing, Keys("taba"), 0, 1.0)
+        tried = []
+        for _ in range(6):
+            for _ in range(20):
+                clock.advance(1.0)
+                freeing.look(facts())
+            tried.append(away.asked)
+        self.assertEqual(tried, sorted(set(tried)))
+        self.assertEqual(freeing.freed, 0)
