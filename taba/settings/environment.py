@@ -31,7 +31,7 @@ OF_TESTS = (
 )  # fmt: skip
 OTHERS = frozenset((*OF_PROGRAMS, *OF_TESTS))
 """Names, after TABA_, of variables that other programs of Taba read."""
-OTHER_PREFIXES = ("TOKEN_", "CLI_", "TEST_", "SIM_", "REDIS_SIM_", "TAKO_", "BENCH_")
+OTHER_PREFIXES = ("TOKEN_", "CLI_", "TEST_", "SIM_", "REDIS_SIM_", "TAKO_", "BENCH_", "MIXED_")
 """How others of them begin."""
 TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
