@@ -32,7 +32,7 @@ static int encode_sparse(const uint8_t *registers, size_t n, taba_buffer *out) {
     if (status == TABA_OK)
         status = taba_put_uvarint(out, n);
     if (status == TABA_OK)
-        status = taba_buffer_reserve(out, 3 * n); /* a gap below 4096 and 3 bits take two bytes */
+        status = taba_buffer_reserve(out, 3 * n + 1); /* a gap below 2048 and 3 bits take two bytes; one may be greater */
     if (status != TABA_OK)
         return status;
     uint8_t *start = taba_buffer_writable(out), *at = start + taba_buffer_length(out);

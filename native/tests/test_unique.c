@@ -311,6 +311,24 @@ static void values_are_strings_or_the_text_of_numbers(void) {
         CHECK(hash_in_body(refused[i], false) == -1);
 }
 
+/* A register far behind the one before takes three bytes and one for its rank: wherever a buffer ends, there is room. */
+static void a_far_register_of_high_rank_fits(void) {
+    static const uint8_t bytes[] = {0x40, 1, 0x87, 0xfa, 0x01, 10}, filler[64] = {0};
+    for (size_t before = 0; before <= sizeof filler; before++) {
+        taba_hll h;
+        uint64_t least;
+        memset(&h, 0, sizeof h);
+        CHECK_OK(read_into(&h, test_blob(bytes, sizeof bytes), &least));
+        taba_buffer *out = taba_buffer_new(NULL);
+        CHECK_OK(taba_buffer_append(out, filler, before));
+        CHECK_OK(taba_hll_encode(&h, out));
+        CHECK(taba_buffer_length(out) == before + sizeof bytes);
+        CHECK(memcmp(taba_buffer_bytes(out) + before, bytes, sizeof bytes) == 0);
+        taba_buffer_free(out);
+        taba_hll_release(&h, NULL);
+    }
+}
+
 int main(void) {
     test_seed(20240711);
     RUN(hashes_are_those_of_the_specification);
@@ -322,6 +340,7 @@ int main(void) {
     RUN(sets_have_the_bytes_of_the_specification);
     RUN(ranks_count_the_zeros);
     RUN(other_bytes_for_a_set_are_refused);
+    RUN(a_far_register_of_high_rank_fits);
     RUN(a_partial_and_its_state_have_the_bytes_of_the_specification);
     RUN(what_is_no_hash_is_refused);
     RUN(other_bytes_for_a_state_are_refused);
