@@ -28,7 +28,7 @@ class Mutant:
 
 _SCRIPTS = "tests.cluster.test_scripts."
 _CLIENT = "tests.client.test_exactly_once.RuleTests."
-_LANES = "tests.agent.test_lanes."
+_LANE = "tests.agent.test_lane."
 _JUDGE = "tests.store.test_judge."
 _STORE = "tests.store.test_contract.SimulatedEmbeddedStoreTests."
 
@@ -271,7 +271,7 @@ MUTANTS = (
     Mutant(
         "second_look",
         "the time of the answer counts, not that of the question",
-        _LANES + "RetentionTests.test_when_the_request_was_sent_counts",
+        _LANE + "RetentionTests.test_when_the_request_was_sent_counts",
         (
             ("agent/lane.py", _CONFIRMS, _CONFIRMS.replace("sent_at", "now")),
             (
@@ -332,7 +332,7 @@ MUTANTS = (
     Mutant(
         "gap_stands",
         "a gap that cannot be filled is believed at once",
-        _LANES + "GapTests.test_gap_is_asked_again",
+        _LANE + "GapTests.test_gap_is_asked_again",
         (
             (
                 "agent/lane.py",
