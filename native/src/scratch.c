@@ -54,6 +54,7 @@ void taba_scratch_clear(taba_scratch *s, double newest) {
     for (size_t i = 0; i < s->type_count; i++) /* their names came first */
         s->names_used += s->types[i].length;
     s->block_count = s->numbers = s->structured_count = s->raw_count = s->payloads_used = s->row_count = s->samples = 0;
+    s->other_hash_count = 0;
     memset(s->refused, 0, sizeof s->refused);
     s->line = 0;
     s->problem = NULL;

@@ -58,8 +58,27 @@ static void a_body_that_was_cut_short_leaves_nothing(void) {
     taba_scratch_free(used);
 }
 
+/* Hashes of text that may be Latin-1 wait for the end of their body; those of a body without one are nobody else's. */
+static void distinct_values_of_a_body_that_was_cut_short_change_no_other(void) {
+    static const char *const cut = HEAD "tab\n[\"UniqueGroup\", 1, \"\\\"gr\xc3\xbcn\\\"\"]\n[\"Un";
+    static const char *const latin1 = HEAD "tab\n[\"CounterGroup\", 1, \"1\"]\n\ncaf\xe9\n\n";
+    const taba_limits limits = body_limits();
+    taba_scratch *used = body_scratch(&limits, NULL), *fresh = body_scratch(&limits, NULL);
+    taba_parser *p = taba_parser_new(used, NULL);
+    CHECK_OK(taba_parser_feed(p, (const uint8_t *)cut, strlen(cut)));
+    taba_parser_free(p);
+    CHECK(used->numbers == 1 && used->other_hash_count == 1);
+    taba_scratch_clear(used, limits.newest);
+    parse(fresh, latin1);
+    parse(used, latin1);
+    expect_same(used, fresh);
+    taba_scratch_free(fresh);
+    taba_scratch_free(used);
+}
+
 int main(void) {
     RUN(a_cleared_scratch_is_like_a_new_one);
     RUN(a_body_that_was_cut_short_leaves_nothing);
+    RUN(distinct_values_of_a_body_that_was_cut_short_change_no_other);
     return 0;
 }
