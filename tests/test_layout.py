@@ -25,6 +25,7 @@ LAYERS = (
     {"store", "client"},
     {"agent", "server"},
     {"local_endpoint", "guarding", "real", "console", "options"},
+    {"server_options"},
     {"server_tap", "agent_tap", "cli"},
     {"tako"},
 )

@@ -75,6 +75,13 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(settings.agent_listen, (f"unix:{self.folder}/a.sock", f"unix:{self.folder}/b.sock"))
         self.assertRefused("EMBEDDED_AGENT", server_tap.Options(), AGENT_LISTEN=["unix:/a.sock"])
 
+    def test_statsd_of_a_server(self) -> None:
+        """So are its endpoints of StatsD, by the same rules as an agent's."""
+        settings = self.parsed(server_tap.Options(), "--statsd", "udp:8125", "--statsd", "unix:statsd.sock")
+        self.assertEqual(settings.statsd_listen, ("udp:8125", f"unix:{self.folder}/statsd.sock"))
+        self.assertRefused("EMBEDDED_AGENT", server_tap.Options(), STATSD_LISTEN="udp:8125")
+        self.assertRefused("--insecure", server_tap.Options(), "--statsd", "udp:8125:interface=0.0.0.0")
+
     def test_unusable_files(self) -> None:
         """Files that cannot be used are named before anything starts; the token is not shown."""
         self.token.chmod(0o640)

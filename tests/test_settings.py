@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 import taba
-from taba import agent_tap, server_tap
+from taba import agent_tap, server_options
 from taba.errors import SettingsError
 from taba.settings import (
     AgentSettings,
@@ -226,15 +226,15 @@ class FileTests(SynchronousTestCase):
             },
         }  # fmt: skip
         found = load(ServerSettings, self.file("server.json", json.dumps(server)))
-        server_tap.check(attrs.evolve(found, additional_handlers={}))
+        server_options.check(attrs.evolve(found, additional_handlers={}))
         self.assertEqual(found.remarks(), [])
         memory = attrs.evolve(found, additional_handlers={}, database=DatabaseSettings(memory=True))
-        problem = self.assertRaises(SettingsError, server_tap.check, memory)
+        problem = self.assertRaises(SettingsError, server_options.check, memory)
         self.assertIn("SERVER_WORKERS is 4, but the store in a file or in memory is of one process", str(problem))
         for changes, words in (({"listen": ("tcp:1",)}, "LISTEN: several"), ({"port": 65534}, "BASE_PORT: 4")):
             several = attrs.evolve(found, additional_handlers={}, **changes)
-            self.assertIn(words, str(self.assertRaises(SettingsError, server_tap.check, several)))
-        third = server_tap.of_worker(attrs.evolve(found, embedded_agent=True), 2)
+            self.assertIn(words, str(self.assertRaises(SettingsError, server_options.check, several)))
+        third = server_options.of_worker(attrs.evolve(found, embedded_agent=True), 2)
         self.assertEqual((third.port, third.workers, third.embedded_agent), (8302, 1, False))
         self.assertTrue(third.data_dir.endswith("/worker-2"))
         servers = [{"host": "localhost", "port": 8300}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from taba.binding import MOST_PORT, tcp_endpoint
+from taba.settings import statsd
 from taba.settings.endpoint import Endpoint
 from taba.settings.fields import (
     BYTES,
@@ -27,12 +28,6 @@ from taba.settings.fields import (
     section,
     setting,
 )
-
-STATSD_TYPES = {
-    "c": "CounterGroup", "g": "Gauge", "ms": "PercentileGroup", "h": "PercentileGroup", "d": "PercentileGroup",
-    "s": "UniqueGroup",
-}  # fmt: skip
-"""StatsD metric -> Type, unless STATSD_TYPES says otherwise."""
 
 
 @frozen
@@ -117,29 +112,10 @@ class AgentSettings:
     double_agent: DoubleAgentSettings | None = section(  # noqa: RUF009 - as above
         "DOUBLE_AGENT", "A second spool and set of servers, which get a copy of everything; null or {} for none.", None
     )
-    statsd_listen: tuple[str, ...] = setting(
-        "STATSD_LISTEN",
-        "Where StatsD and DogStatsD are taken: udp:PORT and tcp:PORT (on loopback unless interface=ADDRESS follows),"
-        " unix:PATH for datagrams; one text or a list of them.",
-        (),
-        example=["udp:8125", "tcp:8126", "unix:/run/taba/statsd.sock"],
-        one=True,
-    )
-    statsd_types: dict[str, str] = setting(  # noqa: RUF009 - as above
-        "STATSD_TYPES",
-        'StatsD metric -> Type, beside the defaults; "" ignores a metric.',
-        dict,
-        example={"c": "CounterGroup", "g": "Gauge", "h": "PercentileGroup", "s": ""},
-    )
-    statsd_client: str | None = setting(
-        "STATSD_CLIENT", "The client that stands for all senders of StatsD; null for the host's name.", None
-    )
-    statsd_gauges: str = setting(
-        "STATSD_GAUGES",
-        "What a sign before a gauge's value means: changes, as StatsD has it, or values, as DogStatsD has it.",
-        "changes",
-        among=("changes", "values"),
-    )
+    statsd_listen: tuple[str, ...] = statsd.listen()
+    statsd_types: dict[str, str] = statsd.types()  # noqa: RUF009 - as above
+    statsd_client: str | None = statsd.client()
+    statsd_gauges: str = statsd.gauges()
     stop_seconds: float = setting("STOP_SECONDS", STOP_MEANING, 20.0, least=1, most=3600, unit=SECONDS)
     log_format: str = setting("LOG_FORMAT", LOG_MEANING, "text", among=("text", "json"))
     debug: bool = setting("DEBUG", DEBUG_MEANING, False)
@@ -147,7 +123,7 @@ class AgentSettings:
 
     def types_by_metric(self) -> dict[str, str]:
         """Every StatsD metric -> its Type, "" for none."""
-        return {**STATSD_TYPES, **self.statsd_types}
+        return {**statsd.TYPES, **self.statsd_types}
 
     def endpoints(self) -> tuple[str, ...]:
         """The endpoint strings of the port for clients."""

@@ -6,6 +6,7 @@ import attrs
 from attrs import field, frozen
 
 from taba.binding import MOST_PORT, tcp_endpoint
+from taba.settings import statsd
 from taba.settings.database import DatabaseSettings
 from taba.settings.fields import (
     BYTES,
@@ -72,6 +73,10 @@ class ServerSettings:
         (),
         example=["unix:/run/taba-agent.sock"],
     )
+    statsd_listen: tuple[str, ...] = statsd.listen()
+    statsd_types: dict[str, str] = statsd.types()  # noqa: RUF009 - ruff does not see that this is a field
+    statsd_client: str | None = statsd.client()
+    statsd_gauges: str = statsd.gauges()
     token_file: str | None = setting("TOKEN_FILE", TOKEN_MEANING, None)
     trusted_proxies: tuple[str, ...] = setting(
         "TRUSTED_PROXIES",

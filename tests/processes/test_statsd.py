@@ -125,3 +125,20 @@ class StatsdTests(SynchronousTestCase):
         second = self.stage.agent(self.server.port, "--statsd", f"udp:{self.udp}", name="second")
         self.assertNotEqual(second.run(), 0)
         self.assertIn(f"Cannot listen on udp:{self.udp}", second.output())
+
+
+class InsideTests(SynchronousTestCase):
+    """One process is enough for StatsD, too."""
+
+    def test_server(self) -> None:
+        """The agent in a server takes StatsD as one of its own does, and takes the ports again after a stop."""
+        stage = Stage()
+        self.addCleanup(stage.close)
+        port = free_port()
+        server = stage.server("--statsd", f"tcp:{port}")
+        for expected in (1_000, 2_000):
+            start_all(server)
+            with socket.create_connection(("127.0.0.1", port)) as sender:
+                sender.sendall(b"inside:1|c\n" * 1_000)
+            server.wait_for_count("inside", expected)
+            server.stop()

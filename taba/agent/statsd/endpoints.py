@@ -16,7 +16,7 @@ from twisted.internet.endpoints import quoteStringArgument
 from taba.binding import MOST_PORT, EndpointString, Reach, check_endpoints
 from taba.errors import SettingsError
 from taba.native import STATSD_METRICS
-from taba.settings import AgentSettings
+from taba.settings import AgentSettings, ServerSettings
 
 NAME = re.compile(r"[A-Za-z0-9._~:/?@!$()*+;=-]{1,512}")
 KINDS = ("udp", "tcp", "ssl", "unix")
@@ -98,7 +98,7 @@ def _number(text: str, parts: EndpointString, name: str, default: int, base: int
     return value
 
 
-def check_statsd(settings: AgentSettings) -> None:
+def check_statsd(settings: AgentSettings | ServerSettings) -> None:
     """SettingsError for settings of StatsD that cannot be used, and for an endpoint that lets strangers in unless
     `insecure`: StatsD knows no tokens, so whoever reaches the port can write.
     """
