@@ -69,6 +69,11 @@ RELOADABLE = (
 """The settings that a server takes while it runs."""
 
 
+def _rules_of(settings: ServerSettings) -> tuple[object, ...]:
+    """What decides how logs are folded: when it changes, what waits in memory was decided by other rules."""
+    return settings.name_blacklist, settings.client_blacklist, settings.tabs
+
+
 def _no_agent(body: bytes, types: Iterable[str]) -> Deferred[None]:
     return fail(SpoolError("there is no agent in this server"))
 
@@ -108,6 +113,7 @@ class Server(Service):
         self.tracker = LatencyTracker()
         self.observer = Observer(record, process.wall, self.tracker, process.reactor.seconds)
         self.frontend = self._make_frontend()
+        self._rules = _rules_of(settings)
         self._keeping = Keeping(settings.tabs)
         self._blacklist = Blacklist.of(settings.name_blacklist, settings.client_blacklist)
         self.backend = self._make_backend()
@@ -272,9 +278,12 @@ class Server(Service):
         """Go on with other settings, of those that are RELOADABLE. What a be has written of its logs stays as it was
         decided.
         """
-        self._blacklist.become(Blacklist.of(settings.name_blacklist, settings.client_blacklist))
-        self._keeping.become(Keeping(settings.tabs))
-        self.backend.begin_anew()
+        blacklist, keeping = Blacklist.of(settings.name_blacklist, settings.client_blacklist), Keeping(settings.tabs)
+        if self._rules != _rules_of(settings):
+            self._rules = _rules_of(settings)
+            self._blacklist.become(blacklist)
+            self._keeping.become(keeping)
+            self.backend.begin_anew()
         throttle = self.frontend.throttle
         throttle.soft, throttle.hard = settings.queue_throttle_capacity, settings.queue_capacity
         self._admin.trusted = TrustedProxies.of(settings.trusted_proxies)
