@@ -20,10 +20,15 @@ class ReloadingTests(SynchronousTestCase):
         store = memory_store(clock, VBUCKETS, wall=lambda: NOW + clock.seconds())
         self.server = served(store, machine(clock))
         self.clock = clock
-        backend = self.server.backend
-        backend.startService()
-        self.addCleanup(lambda: (backend.stopService(), clock.advance(0.0)))
+        self.server.backend.startService()
+        self.addCleanup(self.stop)
         self.clock.advance(1.0)
+
+    def stop(self) -> None:
+        """The be stops in good order."""
+        stopped = self.server.backend.stopService()
+        self.clock.advance(0.0)
+        self.successResultOf(stopped)
 
     def held(self) -> set[int]:
         """What tells one loading of a vbucket from the next."""
