@@ -194,7 +194,7 @@ class NewVersionTests(CustomTypeCase):
         server.kill()
         start_all(server)
         self.wait_for(server, "visitors", 3)
-        self.assertEqual(server.stop(), -15)
+        self.assertEqual(server.stop(), 0)
 
         self.install(2)
         start_all(server)
@@ -218,7 +218,7 @@ class NewVersionTests(CustomTypeCase):
         server, agent = self.start()
         self.record(agent, "app-1", "ann", "bob")
         self.wait_for(server, "visitors", 2)
-        self.assertEqual(server.stop(), -15)
+        self.assertEqual(server.stop(), 0)
         shutil.rmtree(self.packages)
         start_all(server)
         self.record(agent, "app-1", "cec", "ann")
@@ -226,7 +226,7 @@ class NewVersionTests(CustomTypeCase):
         server.wait_for_count("visits", 5)
         self.wait_for_ledger(server, "refused.unknown type", 3)
         self.assertIn("no Handler for Type Distinct", server.tab("visitors"))
-        self.assertEqual(server.stop(), -15)
+        self.assertEqual(server.stop(), 0)
 
         self.packages.mkdir()
         self.install(2)
