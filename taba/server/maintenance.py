@@ -8,7 +8,7 @@ changed nothing, and is done again by whoever holds the vbucket then.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -196,8 +196,10 @@ class Maintenance(Service):
 
             async def make() -> Change:
                 change = Change()
+                keys = [(name, client) for name, gone in clients.items() for client in gone]
+                all_gone = last and await self._are_all(folding, keys, names)
                 for name, gone in clients.items():
-                    part = dropping(name, gone, last)
+                    part = dropping(name, gone, all_gone)
                     change.states.update(part.states)
                     change.aggregates.update(part.aggregates)
                     change.types.update(part.types)
@@ -229,7 +231,12 @@ class Maintenance(Service):
         states, aggregates = await self._backend.holding.states_of(folding.lease.vbucket, keys, [note.tab])
         buried = [(client, states[note.name, client]) for client in clients if (note.name, client) in states]
         aggregate = aggregates.get(note.tab, b"")
+        last = last and await self._are_all(folding, keys, [note.name])
         return restoring(note.name, note.tab, type, handler, buried, states, aggregate, last)
+
+    async def _are_all(self, folding: Folding, keys: Collection[Key], names: Sequence[str]) -> bool:
+        """Whether graves have no States but these. What the walk read may be of before they were dug."""
+        return await self._walking.are_all(folding.lease.vbucket, names, set(keys))
 
     async def _rebuild(self, folding: Folding, note: Note) -> Change | None:
         """Make the Aggregate of a tab anew."""

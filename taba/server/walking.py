@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from taba.interfaces import IStore, Selection, StateRow
+from taba.server.generations import Key
 from taba.server.sleeping import Sleeping
 
 CHUNK_STATES = 500
@@ -64,11 +65,23 @@ class Walking:
 
         return rows, await self.read(vbucket, frozenset((tab,)), take)
 
+    async def are_all(self, vbucket: int, tabs: Sequence[str], known: Collection[Key]) -> bool:
+        """Whether the store has no States of tabs but those known by (tab, client)."""
+
+        def take(page: Sequence[StateRow]) -> None:
+            if any((row.tab, row.client) not in known for row in page):
+                raise Enough
+
+        return await self.read(vbucket, frozenset(tabs), take)
+
     async def walk(
         self, vbucket: int, tabs: Sequence[str], step: Callable[[list[StateRow], bool], Awaitable[bool]]
     ) -> None:
         """Give the States of tabs to `step`, as many at a time as one step may change, and whether these are the last,
         until it says no; twice as many in a walk as in the one before, so that others have their turn.
+
+        What is read may be from before a checkpoint that was under way: a step that goes by it is to look again
+        (`are_all`) when no other checkpoint is.
 
         Where a walk begins, a store lists all clients of a tab. To begin anew for every step would take time that grows
         with the square of their number; so it takes little more than one listing.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from taba.handlers.registry import Registry
 from taba.interfaces import RETIRED, Selection, StateRow
@@ -108,6 +108,25 @@ class GCTests(AdminCase):
         self.pump(60.0)
         self.assertEqual((self.rows(), self.successResultOf(self.memory.tabs())), ([], {}))
 
+    def test_read_of_before_the_burial(self) -> None:
+        """A reading that began before the grave was dug finds it empty: it is looked at again, and nothing is left
+        in it for ever.
+        """
+        original, asked = self.memory.each_state, 0
+
+        def each_state(selection: Selection, consume: Any) -> Deferred[None]:
+            nonlocal asked
+            asked += 1
+            return succeed(None) if asked == 1 else original(selection, consume)
+
+        self.given(("c1", "a", "CounterGroup", NOW, "1"), ("c2", "a", "CounterGroup", NOW, "1"))
+        self.text("delete?name=a")
+        self.pump()
+        self.store.each_state = self.memory.each_state = each_state  # type: ignore[method-assign]
+        self.text("undelete?name=a")
+        self.pump(4.0)
+        self.assertEqual((self.count("a"), len(self.rows())), (2, 2))
+        self.assertGreater(asked, 1)
 
     def test_cost_of_a_large_grave(self) -> None:
         """To undo a deletion, and to remove a grave, the store is asked for its clients a few times, not once a step:
@@ -135,13 +154,13 @@ class GCTests(AdminCase):
         self.text("undelete?name=a")
         self.pump(4.0)
         self.assertEqual(self.served.maintenance.steps - before, steps)
-        self.assertEqual((len(asked), {each.vbucket for each in asked}), (2, {vbucket_of("a", 4)}))
+        self.assertEqual((len(asked), {each.vbucket for each in asked}), (3, {vbucket_of("a", 4)}))
         self.assertLessEqual(read, 2 * clients)
         asked.clear()
         self.text("delete?name=a")
         self.wall = NOW + 90_000.0
         self.pump(64.0)
-        self.assertEqual((self.successResultOf(self.memory.tabs()), len(asked)), ({}, 2))
+        self.assertEqual((self.successResultOf(self.memory.tabs()), len(asked)), ({}, 3))
 
 
 class CheckTests(AdminCase):
