@@ -247,12 +247,26 @@ class AclTests(OperationCase):
         """Two checkpoints: one that makes things, and one that takes some of them away."""
         aside = SetAside("undecodable", "t", "c", "Gauge", 1, b"partial")
         first = Checkpoint(
-            lease, loaded.lineage, loaded.position, Position(1, 1), {("t", "c"): b"state", ("u", "d"): b"state"},
-            {"t": b"aggregate", "u": b"aggregate"}, {"t": "Gauge", "u": "Gauge"}, {"folded": 3}, [aside],
-        )  # fmt: skip
+            lease,
+            loaded.lineage,
+            loaded.position,
+            Position(1, 1),
+            states={("t", "c"): b"state", ("u", "d"): b"state"},
+            aggregates={"t": b"aggregate", "u": b"aggregate"},
+            types={"t": "Gauge", "u": "Gauge"},
+            ledger={"folded": 3},
+            set_aside=[aside],
+        )
         gone: dict[tuple[str, str], bytes | None] = {("u", "d"): None, ("u", RETIRED): None}
         second = Checkpoint(
-            lease, loaded.lineage, Position(1, 1), Position(1, 2), gone, {"u": None}, {"u": None}, {"folded": 3}
+            lease,
+            loaded.lineage,
+            Position(1, 1),
+            Position(1, 2),
+            states=gone,
+            aggregates={"u": None},
+            types={"u": None},
+            ledger={"folded": 3},
         )
         for each in (first, second):
             self.assertEqual(self.get(store.checkpoint([each])), [Written.DONE])
