@@ -170,6 +170,7 @@ class Engine:
         self._send_effects()
         if not self.strict_wait or self.history.offset != before:
             session.write_offset = self.history.offset
+        self.replicas.after_command()
         self.blocked.serve()
         self.expiry.set()
         return reply

@@ -46,6 +46,7 @@ class Replicas:
     _db: int | None = field(default=None, init=False)
     """The database that the stream has selected; None when the next command has to say."""
     _pinged: float = field(default=0.0, init=False)
+    _to_ask: bool = field(default=False, init=False)
 
     def online(self) -> list[Replica]:
         """Those that get the stream."""
@@ -96,8 +97,15 @@ class Replicas:
         return self._db or 0
 
     def ask_for_acknowledgements(self) -> None:
-        """Ask all replicas for their offsets now."""
-        if self.online():
+        """Ask all replicas for their offsets once the command under way is done, so that nobody waits for the offset
+        of the question.
+        """
+        self._to_ask = True
+
+    def after_command(self) -> None:
+        """Ask what is to be asked."""
+        asking, self._to_ask = self._to_ask, False
+        if asking and self.online():
             self.forward(GET_ACK)
 
     def every_second(self) -> None:
