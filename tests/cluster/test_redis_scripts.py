@@ -267,11 +267,11 @@ class ReaderTests(RedisScriptCase):
         number = s.logged()
         s.until_checkpointed(number, s.replica)
         store = s.another_store()
-        reading = store.read({s.vbucket: number}, 1 << 20, 30.0)
-        reading.addErrback(lambda failure: None)
         s.cut_links()
         second = s.record()
         s.until_logged(number + 1)
+        reading = store.read({s.vbucket: number}, 1 << 20, 30.0)
+        reading.addErrback(lambda failure: None)
         reading.cancel()  # as be does when it gets another vbucket; what is under way comes in all the same
         reader = store._reader._readers[s.shard]
         s.until(lambda: reader.entries, "the batch to come in")
