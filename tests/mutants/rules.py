@@ -137,10 +137,9 @@ MUTANTS = (
         (
             (
                 "agent/intake.py",
-                "        self.open = OpenCommit(closed.number + 1)\n        return closed\n",
+                "        self.open = OpenCommit(closed.number + 1)\n",
                 "        self.open = OpenCommit(closed.number + 1)\n"
-                "        self.open.instances, closed.instances = closed.instances, {}\n"
-                "        return closed\n",
+                "        self.open.instances, closed.instances = closed.instances, {}\n",
             ),
         ),
     ),

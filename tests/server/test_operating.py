@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taba import native
 from taba.interfaces import RETIRED
+from taba.server import walking
 from taba.server.chores import Change
 from taba.server.folding import Folding
 from taba.server.keeping import Keeping
@@ -112,7 +113,10 @@ class OperationTests(ServedCase):
         self.assertEqual(self.clients("a"), {"c": 1})
 
     def test_brought_back_once(self) -> None:
-        """Every State of a grave is merged back once, and the Aggregate has it; what came meanwhile counts with it."""
+        """Every State of a grave is merged back once, and the Aggregate has it, though a walk ends before its end, and
+        the next one begins anew; what came meanwhile counts with it.
+        """
+        self.patch(walking, "STEPS", 1)
         self.start()
         self.append(*(counter(f"c{n}", "a") for n in range(700)))
         self.append(Asked(DELETE, "a"))
@@ -124,6 +128,22 @@ class OperationTests(ServedCase):
         self.assertEqual(sum(self.clients("a").values()), 702)
         self.assertEqual(len(self.clients("a")), 701)
         self.assertEqual(self.clients("a")["c3"], 2)
+
+    def test_brought_back_before_its_rename(self) -> None:
+        """A grave comes back whole though it was looked for when the store had it under its old name yet."""
+        self.start()
+        self.append(counter("c", "a"), counter("d", "a"), counter("c", "b"))
+        self.append(Asked(DELETE, "a"))
+        self.pump()
+        self.store.hold("states")  # what the checkpoint with the rename folds into
+        self.append(Asked(UNDELETE, "a"), counter("d", "b"))
+        self.pump(1.0)
+        self.assertEqual(self.counts(), {f"a deleted {MILLISECONDS}": 2, "b": 1})
+        self.store.let_go("states")
+        self.pump()
+        self.assertEqual(self.counts(), {"a": 2, "b": 2})
+        self.assertEqual(self.clients("a"), {"c": 1, "d": 1})
+        self.assertEqual(sorted(self.memory._contents.vbuckets[0].states), ["a", "b"])
 
     def test_pruned_counts(self) -> None:
         """What the GC prunes of a counter still counts."""
