@@ -47,10 +47,10 @@ class AnswerTests(RedisScriptCase):
         """
         s = self.script(server_count=2)
         first, second = s.fleet.servers
-        s.hides(s.agent, second)
         s.give()
         s.until_confirmed()
         number = s.logged()
+        s.hides(s.agent, second)
         s.replica.redis.hang()
         s.record()
         s.until_logged(number + 1)
