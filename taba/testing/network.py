@@ -56,7 +56,7 @@ def lan_delay(random: Random) -> float:
     return 0.05 * random.random() if kind < 0.997 else 0.3 * random.random()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class MemoryNetwork:
     """All hosts, ports and connections of a world. Single-threaded, on one clock.
 

@@ -63,7 +63,7 @@ def _nothing(process: Process) -> IService:
     return MultiService()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Node:
     """One machine: a disk, a wall clock, and at most one process that lives on them."""
 

@@ -72,7 +72,7 @@ class Problem:
 
 
 @implementer(ILogObserver)
-@define(eq=False)
+@define(eq=False, repr=False)
 class World:
     """Nodes, network and time; all that is random comes from `seed`. Close it in the end: it listens to the log."""
 

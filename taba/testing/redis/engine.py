@@ -38,7 +38,7 @@ Connect = Callable[[str, int, "ClientFactory[Any]", float], Any]
 """Connects to host and port with a factory and a timeout, as `IReactorTCP.connectTCP` does."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Engine:
     """A Redis process. `strict_wait` says whether only commands that wrote move the offset that WAIT waits for, as in
     newer versions; 7.0 moves it with any command. `on_shutdown` is what SHUTDOWN calls.

@@ -35,7 +35,7 @@ class NotRunning(Exception):
     """The server does not run."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class RedisServer:
     """A Redis on `node`, which it has for itself. What is given holds for every life; the disk outlives them.
 

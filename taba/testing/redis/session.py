@@ -45,7 +45,7 @@ class Waits(Protocol):
         """The session is blocked no more."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Session:
     """One client. `number` is its CLIENT ID; `address` is host:port."""
 
