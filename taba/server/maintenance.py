@@ -187,14 +187,14 @@ class Maintenance(Service):
     async def _drop(self, folding: Folding) -> bool:
         """Remove States of graves."""
         names = [note.name for note in folding.notes.work(Kind.DROPPED, most=GRAVES_AT_A_TIME)]
-        before, vbucket = self.steps, folding.lease.vbucket
+        before = self.steps
 
-        async def remove(found: list[StateRow], seems_last: bool) -> bool:
+        async def remove(rows: list[StateRow], last: bool) -> bool:
+            clients: dict[str, list[str]] = {name: [] for name in names} if last else {}
+            for row in rows:
+                clients.setdefault(row.tab, []).append(row.client)
+
             async def make() -> Change:
-                rows, last = await self._walking.remaining(vbucket, names, found, seems_last)
-                clients: dict[str, list[str]] = {name: [] for name in names} if last else {}
-                for row in rows:
-                    clients.setdefault(row.tab, []).append(row.client)
                 change = Change()
                 keys = [(name, client) for name, gone in clients.items() for client in gone]
                 all_gone = last and await self._are_all(folding, keys, names)
@@ -207,7 +207,7 @@ class Maintenance(Service):
 
             return await self._step(folding, make)
 
-        await self._walking.walk(vbucket, names, remove)
+        await self._walking.walk(folding.lease.vbucket, names, remove)
         return self.steps > before
 
     async def _restore(self, folding: Folding, note: Note) -> bool:
@@ -215,22 +215,20 @@ class Maintenance(Service):
         before = self.steps
 
         async def merge(rows: list[StateRow], last: bool) -> bool:
-            return await self._step(folding, lambda: self._restored(folding, note, rows, last))
+            return await self._step(folding, lambda: self._restored(folding, note, [row.client for row in rows], last))
 
         if self._handler(folding, note) is not None:
             await self._walking.walk(folding.lease.vbucket, [note.name], merge)
         return self.steps > before
 
-    async def _restored(self, folding: Folding, note: Note, rows: list[StateRow], last: bool) -> Change | None:
+    async def _restored(self, folding: Folding, note: Note, clients: Sequence[str], last: bool) -> Change | None:
         """Merge the States of some clients of a grave, as they are now, back into the tab."""
         handler = self._handler(folding, note)
         if handler is None:
             return None
-        type, vbucket = folding.types[note.name], folding.lease.vbucket
-        rows, last = await self._walking.remaining(vbucket, [note.name], rows, last)
-        clients = [row.client for row in rows]
+        type = folding.types[note.name]
         keys = [(name, client) for name in (note.tab, note.name) for client in clients]
-        states, aggregates = await self._backend.holding.states_of(vbucket, keys, [note.tab])
+        states, aggregates = await self._backend.holding.states_of(folding.lease.vbucket, keys, [note.tab])
         buried = [(client, states[note.name, client]) for client in clients if (note.name, client) in states]
         aggregate = aggregates.get(note.tab, b"")
         last = last and await self._are_all(folding, keys, [note.name])

@@ -50,8 +50,8 @@ class Walking:
             return False
         return True
 
-    async def some(self, vbucket: int, *tabs: str) -> tuple[list[StateRow], bool]:
-        """The first States of tabs, as many as one step may change; and whether these are all."""
+    async def some(self, vbucket: int, tab: str) -> tuple[list[StateRow], bool]:
+        """The first States of a tab, as many as one step may change; and whether these are all."""
         rows: list[StateRow] = []
         size = 0
 
@@ -63,7 +63,7 @@ class Walking:
                 rows.append(row)
                 size += len(row.state)
 
-        return rows, await self.read(vbucket, frozenset(tabs), take)
+        return rows, await self.read(vbucket, frozenset((tab,)), take)
 
     async def are_all(self, vbucket: int, tabs: Sequence[str], known: Collection[Key]) -> bool:
         """Whether the store has no States of tabs but those known by (tab, client)."""
@@ -77,11 +77,8 @@ class Walking:
     async def walk(
         self, vbucket: int, tabs: Sequence[str], step: Callable[[list[StateRow], bool], Awaitable[bool]]
     ) -> None:
-        """Give the States of tabs to `step`, as many at a time as one step may change, and whether these seem to be the
-        last, until it says no; twice as many in a walk as in the one before, so that others have their turn.
-
-        What seems to be the last of a tab need not be: a walk reads while others write, and may have begun before the
-        tab got its States, by a rename that is known here and not yet in the store. `remaining` knows.
+        """Give the States of tabs to `step`, as many at a time as one step may change, and whether these are the last,
+        until it says no; twice as many in a walk as in the one before, so that others have their turn.
 
         What is read may be from before a checkpoint that was under way: a step that goes by it is to look again
         (`are_all`) when no other checkpoint is.
@@ -109,14 +106,6 @@ class Walking:
         if await self.read(vbucket, frozenset(tabs), take):
             self._patience.pop(tabs[0], None)
             await step(rows, True)
-
-    async def remaining(
-        self, vbucket: int, tabs: Sequence[str], rows: list[StateRow], last: bool
-    ) -> tuple[list[StateRow], bool]:
-        """What a step is to change, and whether nothing will be left of the tabs after it; asked while nobody else may
-        write: what a walk has read, or, where that seems to be the last, what is there in fact.
-        """
-        return await self.some(vbucket, *tabs) if last else (rows, False)
 
 
 def _is_full(rows: Sequence[StateRow], size: int, row: StateRow) -> bool:
