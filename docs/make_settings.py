@@ -105,7 +105,8 @@ Servers that are there, but take less than clients send, would only get further 
 looks at numbers with them; so an agent lets no more gather than they take in `BACKLOG_SECONDS` (16 MiB at least), and
 answers 503 with Retry-After beyond that; clients keep their own buffers, and count what they have to drop. What has
 gathered while servers were away is sent beside what comes, and nothing is refused for it as long as they are faster
-than clients.
+than clients. Where one shard of several is away, only what the others do not take counts; what waits for the one that
+is away is bounded by `SPOOL_MAX_BYTES`, as while all are away.
 
 `AGENT_MEMORY_BYTES` is for the whole process, as the system counts it (resident). An idle one has 72 MiB; two fifths
 of the rest are for events that are coming in or not on disk yet, an eighth each for what is not sealed and what is

@@ -59,8 +59,12 @@ class Reloading:
         taken = [key for key in changed if key in reloadable]
         rest = [key for key in changed if key not in reloadable]
         if taken:
+            try:
+                service.take_settings(wanted)
+            except (SettingsError, ValueError) as problem:  # it looks at all of them before it takes any
+                self._log.error("The settings stay as they are: {problem}", problem=str(problem))
+                return ()
             self._log_of_process.become(wanted.log_format, wanted.debug)
-            service.take_settings(wanted)
             names = {key_of(field): field.name for field in attrs.fields(type(wanted))}
             self.settings = attrs.evolve(
                 self.settings, **{names[key]: getattr(wanted, names[key]) for key in taken}

@@ -11,6 +11,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba.errors import SettingsError
+from taba.logs import LogOfProcess
 from taba.reloading import Reloading, changed_keys
 from taba.running import Deadline, Running
 from taba.settings import ServerSettings
@@ -24,6 +25,7 @@ class Hanging(Service):
     def __init__(self) -> None:
         self.stopped: Deferred[None] = Deferred()
         self.taken: list[ServerSettings] = []
+        self.problem: Exception | None = None
 
     def stopService(self) -> Deferred[None]:
         """See `IService`."""
@@ -31,7 +33,20 @@ class Hanging(Service):
 
     def take_settings(self, settings: ServerSettings) -> None:
         """See `Reloadable`."""
+        if self.problem is not None:
+            raise self.problem
         self.taken.append(settings)
+
+
+class Told:
+    """What writes the log, as far as it hears of settings."""
+
+    def __init__(self) -> None:
+        self.debug: list[bool] = []
+
+    def become(self, line: object, debug: bool) -> None:
+        """See `LogObserver`."""
+        self.debug.append(debug)
 
 
 class Heard(SynchronousTestCase):
@@ -119,6 +134,18 @@ class ReloadingTests(Heard):
         """A file with a mistake leaves everything as it was, and the log says what is wrong with it."""
         self.assertIn("stay as they are: QUEUE_CAPACITY", self.reload(SettingsError("QUEUE_CAPACITY: too little.")))
         self.assertEqual(self.service.taken, [])
+
+    def test_what_the_service_cannot_take(self) -> None:
+        """What a service finds a mistake in changes nothing either, the log's settings among it: it is tried again."""
+        log: Any = Told()
+        self.reloading = Reloading(ServerSettings(), self.read, LogOfProcess(log))
+        self.service.problem = ValueError("not an address")
+        wanted = ServerSettings(name_blacklist=("tmp_",), debug=True)
+        self.assertEqual(self.reload(wanted), "The settings stay as they are: not an address")
+        self.assertEqual(log.debug, [])
+        self.service.problem = None
+        self.assertIn("taken over: NAME_BLACKLIST, DEBUG.", self.reload(wanted))
+        self.assertEqual(log.debug, [True])
 
     def test_not_while_it_stops(self) -> None:
         """A process that ends reads nothing."""

@@ -43,9 +43,10 @@ class KeepingUp:
         """Whether it is time for another look; never without a limit."""
         return self.seconds is not None and (not self._seen or now >= self._seen[-1][0] + LOOK_SECONDS)
 
-    def look(self, now: float, backlog: int, taken: int) -> bool:
+    def look(self, now: float, backlog: int, taken: int, back: int = 0) -> bool:
         """Whether further events are to be refused, with so many bytes here that the servers do not have yet, and so
-        many that they have taken since the start.
+        many that they have taken since the start. `back` bytes of the backlog are for servers that were away at the
+        last look; so many bytes less are for such as are away since, when it is negative.
         """
         seen = self._seen
         if not seen or taken > seen[-1][1]:
@@ -59,6 +60,6 @@ class KeepingUp:
             self._least, self.refuses = float("inf"), False
             return False
         most = max(float(self.room), self.seconds * self.rate)
-        self._least = max(most, min(self._least, float(backlog)))
+        self._least = max(most, min(self._least + back, float(backlog)))
         self.refuses = backlog > (most if self._least == most else self._least + SLACK_SECONDS * self.rate)
         return self.refuses

@@ -131,6 +131,11 @@ class Lane:
         return max(0, self.given + 1 - self._next)
 
     @property
+    def reached(self) -> int:
+        """The first number that the log is not known to have. It changes when an answer says what the log has."""
+        return self._next
+
+    @property
     def unsent_bytes(self) -> int:
         """The bytes of the batches that the log is not known to have. O(held) while there are some."""
         if self._next > self.given:

@@ -150,13 +150,6 @@ class Lanes:
         lane = self._lanes.get((incarnation, vbucket))
         return lane.unsent if lane else 0
 
-    def unsent_bytes(self, at_least: int = 0) -> int:
-        """The bytes of the batches that the log is not known to have; 0 when all that is held is less than `at_least`.
-        """
-        if self._counts.bytes < at_least:
-            return 0
-        return sum(lane.unsent_bytes for lane in self._lanes.values())
-
     def totals(self) -> Totals:
         """What the lanes hold, and what has become of the rest."""
         counts = self._counts

@@ -130,6 +130,10 @@ class Sealing:
         waiting = sum(piece.events for pieces in self.waiting.values() for piece in pieces)
         return waiting + sum(piece.events for pieces in self.undivided.values() for piece in pieces)
 
+    def size_of(self, key: LaneKey) -> int:
+        """The bytes that wait of one lane."""
+        return sum(piece.length for piece in self.waiting.get(key, ()))
+
     def oldest(self) -> float | None:
         """Wall time of the oldest commit of which something waits."""
         waiting = [pieces[0].time for pieces in (*self.waiting.values(), *self.undivided.values()) if pieces]

@@ -30,6 +30,7 @@ from taba.agent.spool import Spool, SpoolLimits, SpoolState
 from taba.agent.telling import Source, facts_of, text_of
 from taba.agent.types import TypesTaken
 from taba.agent.unsent import Unsent, is_part, named_in
+from taba.agent.waiting_lanes import Gathered
 from taba.errors import LocalProtocolError, SpoolError, SpoolFull, StartError
 from taba.metrics import Exposition
 from taba.native import Limits, Scratch
@@ -90,6 +91,7 @@ class Agent(Service):
             measures=self.measures,
         )
         self.committer.sealing.max_waiting = self.budget.waiting
+        self._gathered = Gathered(self.lanes, self.committer.sealing, self.keeping_up.room // 2)
         self.forwarder = Forwarder(
             self.lanes,
             self.types.endpoints,
@@ -217,8 +219,8 @@ class Agent(Service):
         """Whether more is here than servers take in BACKLOG_SECONDS."""
         now = self._clock.seconds()
         if self.keeping_up.due(now):
-            backlog = self.committer.sealing.size + self.lanes.unsent_bytes(self.keeping_up.room)
-            self.keeping_up.look(now, backlog, self.measures.bytes_taken)
+            gathered = self._gathered.look(now)
+            self.keeping_up.look(now, gathered.waiting, self.measures.bytes_taken, gathered.back)
         return self.keeping_up.refuses
 
     def begin(self, form: type[Scratch] = Scratch) -> Scratch:

@@ -183,7 +183,7 @@ class Leasing:
         decision = membership.look(now, members, held, self._had - held, self.loading)
         self._working = [each for each in self._working if not each.called]
         if decision.hand_over:
-            self._working.append(self._hand_over(decision.hand_over))
+            self._begin(self._hand_over(decision.hand_over))
         if not decision.take:
             return False
         yield self._acquire(decision.take)
@@ -203,7 +203,15 @@ class Leasing:
         for vbucket in leases:
             if self._membership is not None:
                 self._membership.keeps(vbucket)  # it may have been handed over a moment ago
-        self._working += [self._load(lease) for lease in leases.values()]
+        for lease in leases.values():
+            self._begin(self._load(lease))
+
+    def _begin(self, work: Deferred[None]) -> None:
+        """Let something go on beside the loop. What fails is told, and costs nothing else: least of all the stop, which
+        has still to write what was folded.
+        """
+        work.addErrback(lambda reason: self._log.failure("Vbuckets could not be taken or handed over", reason))
+        self._working.append(work)
 
     @inlineCallbacks
     def _load(self, lease: Lease):  # type: ignore[no-untyped-def]
@@ -246,6 +254,21 @@ class Leasing:
         for each in leaving:
             each.leaving = True
         self.hurry()
+        try:
+            yield self._give_as_written(leaving)
+        finally:  # what is still here is read again, also when something failed that nobody thought of
+            kept = [each for each in leaving if self._holding.holds(each)]
+            for each in kept:
+                each.leaving = False
+            if kept:
+                self.begun()
+            for vbucket in vbuckets:
+                if self._membership is not None and vbucket in self._had:
+                    self._membership.keeps(vbucket)
+
+    @inlineCallbacks
+    def _give_as_written(self, leaving: Sequence[Folding]):  # type: ignore[no-untyped-def]
+        """Give each that leaves as soon as it is written; until HAND_OVER_SECONDS are over, or the service stops."""
         until = self._clock.seconds() + HAND_OVER_SECONDS
         while leaving and not self._pauses.stopping and self._clock.seconds() < until:
             leaving = [each for each in leaving if self._holding.holds(each)]
@@ -255,13 +278,6 @@ class Leasing:
                 leaving = [each for each in leaving if each not in settled]
             if leaving:
                 yield self._pauses.sleep(WRITTEN_LOOK)
-        for each in leaving:
-            each.leaving = False
-        if leaving:
-            self.begun()
-        for vbucket in vbuckets:
-            if self._membership is not None and vbucket in self._had:
-                self._membership.keeps(vbucket)
 
     @inlineCallbacks
     def give(self, leases: Sequence[Lease]):  # type: ignore[no-untyped-def]

@@ -276,8 +276,9 @@ class Server(Service):
 
     def take_settings(self, settings: ServerSettings) -> None:
         """Go on with other settings, of those that are RELOADABLE. What a be has written of its logs stays as it was
-        decided.
+        decided. Raises ValueError or SettingsError, and takes nothing, when one of them cannot be.
         """
+        trusted = TrustedProxies.of(settings.trusted_proxies)
         blacklist, keeping = Blacklist.of(settings.name_blacklist, settings.client_blacklist), Keeping(settings.tabs)
         if self._rules != _rules_of(settings):
             self._rules = _rules_of(settings)
@@ -286,7 +287,7 @@ class Server(Service):
             self.backend.begin_anew()
         throttle = self.frontend.throttle
         throttle.soft, throttle.hard = settings.queue_throttle_capacity, settings.queue_capacity
-        self._admin.trusted = TrustedProxies.of(settings.trusted_proxies)
+        self._admin.trusted = trusted
         self.backend.leasing.weigh(settings.weight)
         self.publishing.weight = settings.weight
 

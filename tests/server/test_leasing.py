@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from random import Random
+from typing import Any
 
 from attrs import define
+from twisted.internet.defer import fail
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -235,6 +237,27 @@ class SeveralTests(SeveralCase):
         self.assertEqual(set(self.owners().values()), {"a"})
         self.assert_exact()
         self.assertEqual(self.flushLoggedErrors(StoreUnavailable), [])
+
+    def test_hand_over_that_fails_keeps_no_stop(self) -> None:
+        """A hand-over that ends with what nobody thought of is told; what it did not give is folded on, and a stop
+        writes all that was folded.
+        """
+        first = self.start("a")
+        self.run_for(3.0)
+        self.start("b")
+        store: Any = first.store
+        release = store.release
+        store.release = lambda leases: fail(ZeroDivisionError())
+        self.run_for(6.0)
+        self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
+        store.release = release
+        self.assertEqual([v for v, each in first.backend.folding.items() if each.leaving], [])
+        store.release = lambda leases: fail(ZeroDivisionError())
+        self.run_for(0.1)
+        self.stop("a")
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.run_for(15.0)
+        self.assert_exact()
 
     def test_recompute_reaches_all(self) -> None:
         """/recompute of one server lets every be look anew."""
