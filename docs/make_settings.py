@@ -64,8 +64,9 @@ with a probability that rises in a straight line from 0 to 1, so that agents slo
 for refused shards is answered 503 with Retry-After; one that is for others, too, is taken for these. Nothing is lost:
 agents keep what they hold.
 
-Just so from `QUEUE_THROTTLE_SECONDS` that a batch would have to wait to twice as many, while be is at work: what is
-taken faster than it can be folded would only make everything later. While no be runs, logs take what fits in.
+Just so from `QUEUE_THROTTLE_SECONDS` that a batch would have to wait in its vbucket's log to twice as many, while that
+is folded: what is taken faster than it can be folded would only make everything later. A log that nobody folds, because
+no be runs, or its own has just died, takes what fits in; the others of its shard go on.
 
 ### Memory
 

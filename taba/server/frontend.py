@@ -1,9 +1,9 @@
 """fe: takes the agents' batches into the logs.
 
 It opens no batch and keeps nothing: what it answers is what the store says, in one atomic step per request and shard.
-Batches for a shard whose logs are too full (see `taba.server.throttle`) are not taken: the answer calls them moved, so
-that their lanes ask again later while those of other shards go on; a request of which nothing could be taken fails, and
-so does one whose store fails. Servers answer 503 then, and agents keep what they hold.
+Batches for a shard whose logs are too full, or for a log that is too late (see `taba.server.throttle`), are not taken:
+the answer calls them moved, so that their lanes ask again later while others go on; a request of which nothing could
+be taken fails, and so does one whose store fails. Servers answer 503 then, and agents keep what they hold.
 """
 
 from __future__ import annotations

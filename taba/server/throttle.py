@@ -3,11 +3,12 @@
 Below `soft` bytes every batch is taken, from `hard` on none; between them one in so many requests is refused, with a
 probability that rises in a straight line, so that agents slow down together before all of them have to stop.
 
-Just so between `late` seconds and twice as many that a batch which came now would wait, while be is at work: what is
-taken faster than it can fold only makes everything later that comes after. How long that is follows from how long the
-oldest batch has waited, and from how fast be gets on: when it has come three seconds further in the log in the last
-ten, a log of six seconds takes it twenty. While nothing is folded, because no be runs or none can write, logs take
-what fits in; so does one log of which nothing is folded, whatever becomes of the others.
+Just so between `late` seconds and twice as many that a batch which came now would wait in its vbucket's log, while
+that is folded: what is taken faster than it can be folded only makes everything later that comes after. How long that
+is follows from how long the oldest batch has waited, and from how fast be gets on: when it has come three seconds
+further in the log in the last ten, a log of six seconds takes it twenty. A log of which nothing is folded, because no
+be runs, or none has it since its own died, or none can write it, takes what fits in: it was judged when be was last
+seen to get on with it.
 """
 
 from __future__ import annotations
@@ -21,11 +22,9 @@ from attrs import define, field, frozen
 from taba.interfaces import LogDepth
 
 WORKING_SECONDS = 5.0
-"""A shard on which nothing was folded for so long has no be at work."""
-STILL_SECONDS = 15.0
-"""A log of which nothing was folded for so long has no be at work, whatever becomes of the others of its shard: it does
-not make those wait.
-"""
+"""A log of which nothing was folded for so long has no be at work."""
+PAUSE_SECONDS = 2.0
+"""A be that got on with a log after so long has just come, or come back: its speed shows from then on."""
 WINDOW_SECONDS = 6.0
 """Over so long it is seen how fast be gets on."""
 LEAST_SPEED = 0.1
@@ -51,6 +50,34 @@ class Change:
 
 
 @define
+class _Log:
+    """A log in which something waits, as be gets on with it."""
+
+    seen: deque[tuple[float, float]]
+    """(wall time, the append of its oldest batch) at first, and whenever that was another one."""
+    lag: float = 0.0
+    """Seconds that a batch would have waited that came when be was last seen to get on."""
+
+    def look(self, wall: float, oldest: float) -> None:
+        """The oldest batch was appended at `oldest`, it is found at `wall`."""
+        before, known = self.seen[-1]
+        if oldest == known:
+            return
+        if wall - before >= PAUSE_SECONDS:
+            self.seen.clear()
+        self.seen.append((wall, oldest))
+        while len(self.seen) > 2 and self.seen[1][0] <= wall - WINDOW_SECONDS:
+            self.seen.popleft()
+        begun, first = self.seen[0]
+        speed = (oldest - first) / (wall - begun) if wall > begun else 1.0
+        self.lag = max(0.0, wall - oldest) / min(1.0, max(LEAST_SPEED, speed))
+
+    def lag_at(self, wall: float) -> float:
+        """Seconds that a batch which came now would wait; 0.0 while no be is at work."""
+        return self.lag if wall - self.seen[-1][0] < WORKING_SECONDS else 0.0
+
+
+@define
 class Throttle:
     """The limits of one server, in bytes of logs of a shard, and what its shards' logs held when they were last looked
     at. A `soft` limit that is not below `hard` is none, nor is a `late` that is None. `shard_of` says where a vbucket
@@ -65,75 +92,54 @@ class Throttle:
     refused: Counter[str] = field(factory=Counter)
     """Shard -> batches refused in the life of the process."""
     lag: dict[str, float] = field(factory=dict)
-    """Shard -> seconds that a batch which came now would wait; 0.0 while be is not at work there."""
+    """Shard -> seconds that a batch which came now would wait in the latest of its logs that are folded."""
     _refusing: set[str] = field(factory=set)
-    _oldest: dict[int, float] = field(factory=dict)  # vbucket -> wall time of its oldest batch, at the last look
-    _moved: dict[int, float] = field(factory=dict)  # vbucket -> wall time at which that was first seen so
-    _first: dict[str, deque[tuple[float, float]]] = field(factory=dict)  # shard -> (wall, time of its oldest batch)
-    _worked: dict[str, float] = field(factory=dict)  # shard -> wall time at which something was last seen to be folded
+    _logs: dict[int, _Log] = field(factory=dict)
+    _lag_of: dict[int, float] = field(factory=dict)  # vbucket -> its part of `lag`
 
     def looked(self, depths: Iterable[LogDepth], wall: float = 0.0) -> list[Change]:
         """Take what the logs hold at a wall time; answers with what is to be told the operator."""
-        self.waiting = Counter()
-        oldest: dict[int, float] = {}
-        first: dict[str, float] = {}
+        self.waiting, self.lag = Counter(), {}
+        logs: dict[int, _Log] = {}
         for each in depths:
             shard = self.shard_of(each.vbucket)
             self.waiting[shard] += each.bytes
             if each.oldest > 0.0:
-                oldest[each.vbucket] = each.oldest
-                if self._oldest.get(each.vbucket) != each.oldest:
-                    self._moved[each.vbucket] = wall
-                if wall - self._moved[each.vbucket] < STILL_SECONDS:
-                    first[shard] = min(each.oldest, first.get(shard, each.oldest))
-        for vbucket, before in self._oldest.items():
-            if before < oldest.get(vbucket, wall):
-                self._worked[self.shard_of(vbucket)] = wall
-        self._oldest = oldest
-        self.lag = {shard: self._wait(shard, since, wall) for shard, since in first.items()}
-        for shard in self._first.keys() - first.keys():
-            del self._first[shard]
-        refusing = {shard for shard in self.waiting if self.probability(shard) > 0.0}
+                log = logs[each.vbucket] = self._logs.get(each.vbucket) or _Log(deque([(wall, each.oldest)]))
+                log.look(wall, each.oldest)
+                self.lag[shard] = max(self.lag.get(shard, 0.0), log.lag_at(wall))
+        self._logs = logs
+        self._lag_of = {vbucket: log.lag_at(wall) for vbucket, log in logs.items()}
+        refusing = {shard for shard in self.waiting if max(self._full(shard), self._late(self.lag.get(shard, 0.0))) > 0}
         changes = [Change(shard, True, self.waiting[shard]) for shard in sorted(refusing - self._refusing)]
         changes += [Change(shard, False, self.waiting[shard]) for shard in sorted(self._refusing - refusing)]
         self._refusing = refusing
         return changes
 
-    def _wait(self, shard: str, since: float, wall: float) -> float:
-        """How long a batch would wait that came now to a shard whose oldest came at `since`."""
-        seen = self._first.setdefault(shard, deque([(wall, since)]))
-        seen.append((wall, since))
-        while len(seen) > 2 and seen[1][0] <= wall - WINDOW_SECONDS:
-            seen.popleft()
-        if wall - self._worked.get(shard, 0.0) >= WORKING_SECONDS or wall <= seen[0][0]:
-            return 0.0
-        speed = (since - seen[0][1]) / (wall - seen[0][0])
-        return max(0.0, wall - since) / min(1.0, max(LEAST_SPEED, speed))
-
-    def probability(self, shard: str) -> float:
-        """How probably a request is refused, as far as it is for this shard."""
-        waiting, lag = self.waiting[shard], self.lag.get(shard, 0.0)
+    def _full(self, shard: str) -> float:
+        waiting = self.waiting[shard]
         if waiting > self.hard:
             return 1.0
-        full = (waiting - self.soft) / (self.hard - self.soft) if self.soft < self.hard else 0.0
-        old = lag / self.late - 1.0 if self.late is not None else 0.0
-        return min(1.0, max(0.0, full, old))
+        return (waiting - self.soft) / (self.hard - self.soft) if self.soft < self.hard else 0.0
+
+    def _late(self, lag: float) -> float:
+        return lag / self.late - 1.0 if self.late is not None else 0.0
+
+    def probability(self, vbucket: int) -> float:
+        """How probably a batch is refused: its shard's logs may be too full, or its own too late."""
+        return min(1.0, max(0.0, self._full(self.shard_of(vbucket)), self._late(self._lag_of.get(vbucket, 0.0))))
 
     def refuses(self, vbuckets: Iterable[int], chance: Callable[[], float]) -> set[int]:
         """Those vbuckets of a request whose batches are not taken. `chance` gives numbers in [0, 1); it is asked once
-        at most, so that a request is not the more likely to be refused the more shards it is for.
+        at most, so that a request is not the more likely to be refused the more logs it is for.
         """
         drawn: float | None = None
-        refused: dict[str, bool] = {}
         found: set[int] = set()
         for vbucket in vbuckets:
-            shard = self.shard_of(vbucket)
-            if shard not in refused:
-                probability = self.probability(shard)
-                if drawn is None and 0.0 < probability < 1.0:
-                    drawn = chance()
-                refused[shard] = probability >= 1.0 or (drawn is not None and drawn < probability)
-            if refused[shard]:
+            probability = self.probability(vbucket)
+            if drawn is None and 0.0 < probability < 1.0:
+                drawn = chance()
+            if probability >= 1.0 or (drawn is not None and drawn < probability):
                 found.add(vbucket)
-                self.refused[shard] += 1
+                self.refused[self.shard_of(vbucket)] += 1
         return found

@@ -117,7 +117,7 @@ class ServerSettings:
     )
     queue_throttle_seconds: float | None = setting(
         "QUEUE_THROTTLE_SECONDS",
-        "How long a batch that comes now to the logs of a shard may have to wait, as far as be gets on, before the"
+        "How long a batch that comes now to the log of a vbucket may have to wait, as far as be gets on, before the"
         " first batches for it are refused, by chance; at twice that all are. null for no limit.",
         10.0,
         least=1,

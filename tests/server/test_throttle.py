@@ -1,4 +1,4 @@
-"""How full or late logs refuse batches: not at all, by chance, always; shard by shard."""
+"""How full or late logs refuse batches: not at all, by chance, always; by shard when full, each alone when late."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ class ProbabilityTests(SynchronousTestCase):
     def test_straight_line(self) -> None:
         """Nothing is refused up to the soft limit, everything from the hard one on, and the middle half of the time."""
         for waiting, probability in ((0, 0.0), (1_000, 0.0), (2_000, 0.25), (3_000, 0.5), (5_000, 1.0), (9_000, 1.0)):
-            self.assertEqual(throttle(depth(0, waiting)).probability("a"), probability)
+            self.assertEqual(throttle(depth(0, waiting)).probability(0), probability)
 
     def test_all_logs_of_a_shard_together(self) -> None:
         """The logs of a shard count together, those of another shard do not."""
         seen = throttle(depth(0, 1_500), depth(9, 1_500), depth(10, 900))
-        self.assertEqual((seen.probability("a"), seen.probability("b")), (0.5, 0.0))
+        self.assertEqual((seen.probability(0), seen.probability(10)), (0.5, 0.0))
 
     def test_soft_limit_above_the_hard_one(self) -> None:
         """Where a file has a QUEUE_CAPACITY below the default soft limit, the hard one alone counts."""
         for waiting, probability in ((500, 0.0), (501, 1.0)):
-            self.assertEqual(throttle(depth(0, waiting), hard=500).probability("a"), probability)
+            self.assertEqual(throttle(depth(0, waiting), hard=500).probability(0), probability)
 
     @given(st.lists(st.integers(0, 10_000), min_size=2), st.integers(0, 6_000), st.integers(0, 6_000))
     def test_rises(self, sizes: Sequence[int], soft: int, hard: int) -> None:
         """The more waits, the more is refused; and it is a probability."""
-        found = [throttle(depth(0, each), soft=soft, hard=hard).probability("a") for each in sorted(sizes)]
+        found = [throttle(depth(0, each), soft=soft, hard=hard).probability(0) for each in sorted(sizes)]
         self.assertEqual(found, sorted(found))
         self.assertTrue(all(0.0 <= each <= 1.0 for each in found))
 
@@ -103,7 +103,7 @@ class LateTests(SynchronousTestCase):
     def look(self, wall: float, *depths: LogDepth) -> float:
         """See logs at a time; how probably a request for shard a is refused then."""
         self.throttle.looked(depths, wall)
-        return self.throttle.probability("a")
+        return self.throttle.probability(0)
 
     def test_late_while_be_works(self) -> None:
         """While be folds, but is late, requests are refused from QUEUE_THROTTLE_SECONDS on, at twice that all."""
@@ -114,7 +114,7 @@ class LateTests(SynchronousTestCase):
         for wall in range(1_011, 1_020):
             self.look(wall, waiting(0, wall - 15))
         self.assertEqual(self.look(1_020, waiting(0, 1_005)), 0.5)
-        self.assertEqual(self.throttle.probability("b"), 0.0)
+        self.assertEqual(self.throttle.probability(10), 0.0)
 
     def test_falling_behind(self) -> None:
         """A log that grows ten times as fast as it is folded is refused long before it is late."""
@@ -138,26 +138,40 @@ class LateTests(SynchronousTestCase):
             self.assertEqual(self.look(wall, waiting(0, 1_000), waiting(10, wall - 1)), 0.0)
 
     def test_one_log_stands_still(self) -> None:
-        """A vbucket that nobody can fold does not stop its shard for the others: its log takes what fits in."""
+        """A vbucket that nobody folds does not stop its shard for the others, and takes itself what fits in; when it is
+        folded again, it gets nothing more until that has caught up, and the others do.
+        """
         for wall in range(1_000, 1_060):
-            probability = self.look(wall, waiting(0, 1_000), waiting(1, wall - 0.5))
-        self.assertEqual(probability, 0.0)
+            self.assertEqual(self.look(wall, waiting(0, 1_000), waiting(1, wall - 0.5)), 0.0)
+            self.assertEqual(self.throttle.probability(1), 0.0)
         self.assertEqual(self.look(1_060, waiting(0, 1_001), waiting(1, 1_059.5)), 1.0)
+        self.assertEqual(self.throttle.refuses([0, 1, 2], never_asked), {0})
+
+    def test_be_dies(self) -> None:
+        """From a be's death until others have its vbuckets, seconds later, nothing is refused: neither what is for
+        those nor what is for others of their shard; nor afterwards, while they catch up.
+        """
+        for tenth in range(200):
+            wall = 1_000 + tenth / 10
+            dead = min(wall, 1_010) if wall < 1_014 else min(wall, 1_010 + 3 * (wall - 1_014))
+            self.assertEqual(self.look(wall, waiting(0, dead - 0.5), waiting(1, wall - 0.5)), 0.0, wall)
+            self.assertEqual(self.throttle.probability(1), 0.0)
 
     def test_be_comes_back(self) -> None:
         """A be that comes back to logs that are an hour behind gets nothing more until it has caught up."""
         self.look(5_000, waiting(0, 1_400), waiting(1, 1_400))
-        self.assertEqual(self.look(5_001, waiting(0, 1_400)), 1.0)
-        self.assertEqual(self.look(5_003, waiting(0, 4_999)), 0.0)
+        self.assertEqual(self.look(5_010, waiting(0, 1_410)), 1.0)
+        self.assertEqual(self.look(5_013, waiting(0, 5_009)), 0.0)
 
     def test_told_with_its_lag(self) -> None:
-        """The operator is told how late a shard is."""
-        self.look(1_000, waiting(0, 980), waiting(1, 980))
-        self.assertEqual(self.throttle.looked([waiting(0, 980)], 1_001.0), [Change("a", True, 100)])
+        """The operator is told how late a shard is: as the latest of its logs."""
+        self.look(1_000, waiting(0, 979), waiting(1, 999))
+        seen = [waiting(0, 980), waiting(1, 1_000)]
+        self.assertEqual(self.throttle.looked(seen, 1_001.0), [Change("a", True, 200)])
         self.assertGreaterEqual(self.throttle.lag["a"], 21.0)
 
     def test_no_limit(self) -> None:
         """Without QUEUE_THROTTLE_SECONDS nothing is ever too late."""
         self.throttle.late = None
-        self.look(1_000, waiting(0, 100), waiting(1, 100))
-        self.assertEqual(self.look(1_001, waiting(0, 100)), 0.0)
+        self.look(1_000, waiting(0, 100))
+        self.assertEqual(self.look(1_001, waiting(0, 101)), 0.0)
