@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -92,6 +92,7 @@ class KeepingUpTests(SynchronousTestCase):
         self.assertEqual(flow.refused, 0)
         self.assertFalse(flow.judge.due(1e9))
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 5_000), st.integers(0, 5_000)), max_size=3))
     def test_servers_faster_than_clients(self, phases: list[tuple[int, int, int]]) -> None:
         """As soon as servers take more than comes, refusals end, whatever was before."""

@@ -109,7 +109,7 @@ class ShardAwayTests(SynchronousTestCase):
         others = sum(lane.bytes for lane in fleet.lanes if lane.lineage != "shard 3")
         self.assertLess(others, 3 * (SECONDS + SLACK_SECONDS + 10) * 4_500)
 
-    @settings(max_examples=15)
+    @settings(max_examples=15, deadline=None)
     @given(st.lists(st.lists(st.sampled_from((0.0, 1_500.0)), min_size=4, max_size=4), max_size=4))
     def test_outages_are_never_punished(self, phases: list[list[float]]) -> None:
         """Whichever shards are away, and for how long: as long as each that is there is faster than what comes for it,
