@@ -175,23 +175,7 @@ int taba_batch_index(taba_blob batch, taba_buffer *index) {
     taba_batch read;
     int status = taba_batch_read(batch, a, &read);
     for (size_t i = 0; status == TABA_OK && i < read.entry_count; i++) {
-        const taba_batch_entry *from = &read.entry[i];
-        const taba_batch_name *tab = &read.name[from->name[0]], *client = &read.name[from->name[1]],
-                              *type = &read.name[from->name[2]];
-        taba_entry entry;
-        memset(&entry, 0, sizeof entry);
-        entry.tab = tab->at;
-        entry.tab_length = tab->length;
-        entry.client = client->at;
-        entry.client_length = client->length;
-        entry.type = type->at;
-        entry.type_length = type->length;
-        entry.partial = from->at;
-        entry.partial_length = from->length;
-        entry.events = from->events;
-        const taba_blob partial = {read.bytes + from->at, from->length};
-        entry.first_byte = from->length ? partial.bytes[0] : -1;
-        entry.status = taba_partial_extent(partial, &entry.partial_events, &entry.newest);
+        const taba_entry entry = taba_batch_told(&read, &read.entry[i]);
         status = taba_buffer_append(index, &entry, sizeof entry);
     }
     if (status != TABA_OK)

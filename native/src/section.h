@@ -67,4 +67,25 @@ int taba_batch_read(taba_blob batch, const taba_allocator *a, taba_batch *out);
 
 void taba_batch_free(taba_batch *batch, const taba_allocator *a);
 
+/* What taba_batch_index says of one entry. */
+static inline taba_entry taba_batch_told(const taba_batch *batch, const taba_batch_entry *from) {
+    const taba_batch_name *tab = &batch->name[from->name[0]], *client = &batch->name[from->name[1]],
+                          *type = &batch->name[from->name[2]];
+    const taba_blob partial = {batch->bytes + from->at, from->length};
+    taba_entry entry;
+    memset(&entry, 0, sizeof entry);
+    entry.tab = tab->at;
+    entry.tab_length = tab->length;
+    entry.client = client->at;
+    entry.client_length = client->length;
+    entry.type = type->at;
+    entry.type_length = type->length;
+    entry.partial = from->at;
+    entry.partial_length = from->length;
+    entry.events = from->events;
+    entry.first_byte = from->length ? partial.bytes[0] : -1;
+    entry.status = taba_partial_extent(partial, &entry.partial_events, &entry.newest);
+    return entry;
+}
+
 #endif

@@ -115,27 +115,6 @@ static void add(taba_waiting *w, const taba_hot *hot, size_t entry, taba_blob pa
     key->count++;
 }
 
-/* What taba_batch_index says of one entry. */
-static taba_entry told(const taba_batch *batch, const taba_batch_entry *from) {
-    const taba_batch_name *tab = &batch->name[from->name[0]], *client = &batch->name[from->name[1]],
-                          *type = &batch->name[from->name[2]];
-    const taba_blob partial = {batch->bytes + from->at, from->length};
-    taba_entry entry;
-    memset(&entry, 0, sizeof entry);
-    entry.tab = tab->at;
-    entry.tab_length = tab->length;
-    entry.client = client->at;
-    entry.client_length = client->length;
-    entry.type = type->at;
-    entry.type_length = type->length;
-    entry.partial = from->at;
-    entry.partial_length = from->length;
-    entry.events = from->events;
-    entry.first_byte = from->length ? partial.bytes[0] : -1;
-    entry.status = taba_partial_extent(partial, &entry.partial_events, &entry.newest);
-    return entry;
-}
-
 /* The hot entry of one entry of a batch, SIZE_MAX for none; `numbers` are of the batch's names. */
 static size_t hot_entry(const taba_hot *hot, const uint32_t *numbers, const taba_batch_entry *from) {
     const uint32_t tab = numbers[from->name[0]], client = numbers[from->name[1]], type = numbers[from->name[2]];
@@ -150,7 +129,7 @@ static int take(const taba_hot *hot, taba_waiting *w, const taba_batch *batch, c
                 taba_buffer *left, uint64_t *events) {
     for (size_t i = 0; i < batch->entry_count; i++) {
         const taba_batch_entry *from = &batch->entry[i];
-        const taba_entry entry = told(batch, from);
+        const taba_entry entry = taba_batch_told(batch, from);
         const size_t found = hot_entry(hot, numbers, from);
         const bool sound = entry.status == TABA_OK && entry.events == entry.partial_events &&
                            entry.events <= MOST_EVENTS && entry.newest <= newest && from->length < UINT32_MAX;
