@@ -53,7 +53,6 @@ class Options(SettingsOptions):
         super().__init__(environment)
         self["servers"] = []
         self["listen"] = []
-        self["statsd"] = []
 
     def opt_server(self, value: str) -> None:
         """HOST:PORT, https://HOST:PORT or https://HOST/PATH of a server; may be given several times [default:
@@ -70,12 +69,6 @@ class Options(SettingsOptions):
         """Twisted endpoint string to listen on, in place of --interface and --port; may be given several times"""
         self["listen"].append(value)
 
-    def opt_statsd(self, value: str) -> None:
-        """Where to take StatsD and DogStatsD, such as udp:8125, tcp:8126 or unix:/run/taba/statsd.sock; may be given
-        several times
-        """
-        self["statsd"].append(value)
-
     def gathered(self) -> Gathered[AgentSettings]:
         """See `SettingsOptions`."""
         options = {
@@ -84,7 +77,6 @@ class Options(SettingsOptions):
             "AGENT_INTERFACE": (self["interface"], "--interface"),
             "AGENT_LISTEN": (tuple(self["listen"]), "--listen"),
             "SERVER_ENDPOINTS": (tuple(self["servers"]), "--server"),
-            "STATSD_LISTEN": (tuple(self["statsd"]), "--statsd"),
             "TLS_CA_FILE": (self["tls-ca-file"], "--tls-ca-file"),
         }
         options = {**given(options), **self.common()}

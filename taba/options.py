@@ -38,6 +38,13 @@ class SettingsOptions(Options):
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.environment = os.environ if environment is None else environment
+        self["statsd"] = []
+
+    def opt_statsd(self, value: str) -> None:
+        """Where to take StatsD and DogStatsD, such as udp:8125, tcp:8126 or unix:/run/taba/statsd.sock; may be given
+        several times
+        """
+        self["statsd"].append(value)
 
     def gathered(self) -> Gathered[Any]:
         """The settings, complete and checked. SettingsError for a mistake."""
@@ -52,6 +59,7 @@ class SettingsOptions(Options):
         options = {
             "TOKEN_FILE": (self["token-file"], "--token-file"),
             "LOG_FORMAT": (self["log-format"], "--log-format"),
+            "STATSD_LISTEN": (tuple(self["statsd"]), "--statsd"),
             "INSECURE": (True if self["insecure"] else None, "--insecure"),
         }
         return given(options)

@@ -49,7 +49,6 @@ class Options(SettingsOptions):
         super().__init__(environment)
         self["listen"] = []
         self["agent-listen"] = []
-        self["statsd"] = []
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """See `usage.Options`. What was given is kept, for workers."""
@@ -68,12 +67,6 @@ class Options(SettingsOptions):
         """
         self["agent-listen"].append(value)
 
-    def opt_statsd(self, value: str) -> None:
-        """Where to take StatsD and DogStatsD, such as udp:8125, tcp:8126 or unix:/run/taba/statsd.sock; may be given
-        several times
-        """
-        self["statsd"].append(value)
-
     def gathered(self) -> Gathered[ServerSettings]:
         """See `SettingsOptions`. Without a file this process is an agent, too."""
         options = {
@@ -83,7 +76,6 @@ class Options(SettingsOptions):
             "INTERFACE": (self["interface"], "--interface"),
             "LISTEN": (tuple(self["listen"]), "--listen"),
             "AGENT_LISTEN": (tuple(self["agent-listen"]), "--agent-listen"),
-            "STATSD_LISTEN": (tuple(self["statsd"]), "--statsd"),
             "DB_SETTINGS.USE_MEMORY_DB": (True if self["memory"] else None, "--memory"),
         }
         basis = {"EMBEDDED_AGENT": (True, "there being no settings file")} if self["config"] is None else {}
