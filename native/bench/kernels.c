@@ -243,7 +243,34 @@ static void fold_to_nothing(input *x) {
 
 static void reduce(input *x) { must(taba_reduce(x->type, x->blobs, 10, x->out)); }
 
-static void render(input *x) { must(taba_render(x->type, x->blobs, 10, START, x->out, x->index)); }
+static void render(input *x) { must(taba_render(x->type, 0, x->blobs, 10, START, x->out, x->index)); }
+
+static void render_buckets(input *x) { must(taba_render(x->type, 1, x->blobs, 10, START, x->out, x->index)); }
+
+/* The State of 1,000 clients that show some 500 names. */
+static input gauges_of_clients(void) {
+    input x = fresh(TABA_GAUGE);
+    taba_buffer *states[1000];
+    taba_blob blobs[1000];
+    for (size_t i = 0; i < 1000; i++) {
+        char value[64];
+        taba_partial *p = taba_partial_new(TABA_GAUGE, NULL);
+        taba_buffer *partial = new_buffer();
+        snprintf(value, sizeof value, "\"user-%u\"", (unsigned)draw(500));
+        must(taba_partial_reserve_json(p, NULL, 1, strlen(value)));
+        taba_partial_fold_json(p, START, i, (const uint8_t *)value, strlen(value));
+        must(taba_partial_encode(p, partial));
+        const taba_blob encoded = blob_of(partial);
+        must(taba_fold(TABA_GAUGE, nothing, &encoded, 1, states[i] = new_buffer()));
+        blobs[i] = blob_of(states[i]);
+    }
+    x.bytes = new_buffer();
+    must(taba_reduce(TABA_GAUGE, blobs, 1000, x.bytes));
+    x.blobs[0] = blob_of(x.bytes);
+    return x;
+}
+
+static void render_gauge(input *x) { must(taba_render(TABA_GAUGE, 0, x->blobs, 1, START, x->out, x->index)); }
 
 static void show_counters(input *x) {
     taba_window windows[TABA_WINDOWS];
@@ -312,6 +339,9 @@ static const struct {
     {"reduce 10 UniqueGroups", uniques, reduce},
     {"render 10 CounterGroups", counters, render},
     {"render 10 PercentileGroups", percentiles, render},
+    {"render 10 UniqueGroups", uniques, render},
+    {"render all buckets of 10 CounterGroups", counters, render_buckets},
+    {"render a Gauge of 1,000 clients", gauges_of_clients, render_gauge},
     {"show a CounterGroup", counters, show_counters},
     {"show a PercentileGroup", percentiles, show_percentiles},
     {"show a UniqueGroup", uniques, show_uniques},

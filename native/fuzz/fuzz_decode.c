@@ -93,6 +93,17 @@ static void read_state(int type, taba_blob state, double time, taba_buffer *work
     }
 }
 
+/* A State is shown, or, of a Gauge, left to others. */
+static void show_state(int type, taba_blob state, double time) {
+    for (int detailed = 0; detailed < 2; detailed++) {
+        taba_buffer *out = taba_buffer_new(NULL), *ends = taba_buffer_new(NULL);
+        MUST(taba_render(type, detailed, &state, 1, time, out, ends) == TABA_OK);
+        MUST(type == TABA_GAUGE || taba_buffer_length(out) > 0);
+        taba_buffer_free(out);
+        taba_buffer_free(ends);
+    }
+}
+
 /* A State that was accepted: reducing it alone gives it back. */
 static void feed_state(int type, taba_blob state, double time) {
     taba_buffer *out = taba_buffer_new(NULL);
@@ -102,6 +113,7 @@ static void feed_state(int type, taba_blob state, double time) {
     int status = taba_fold(type, state, NULL, 0, out);
     MUST(status == TABA_OK ? same(blob_of(out), state) : type == TABA_GAUGE && status == TABA_EDOMAIN);
     read_state(type, state, time, out);
+    show_state(type, state, time);
     taba_buffer_free(out);
 }
 

@@ -190,10 +190,14 @@ int taba_unique_group_summary(taba_blob state, double time, taba_unique_window *
 int taba_unique_group_buckets(taba_blob state, double time, int level, int64_t *first, taba_unique_window *out,
                               taba_buffer *workspace);
 
-/* Append `n` States of CounterGroup or PercentileGroup, rendered as text, to `out`: what docs/reference/endpoints.md shows, in
- * ASCII, one after the other; and to `ends` where each of them ends (a size_t, counted from where the first begins). One
- * that cannot be read has no text. TABA_EDOMAIN for a time that is not finite; TABA_ENOMEM; both buffers are unchanged. */
-int taba_render(int type, const taba_blob *states, size_t n, double time, taba_buffer *out, taba_buffer *ends);
+/* Append `n` States of a native Type, rendered as text, to `out`: what docs/reference/endpoints.md shows, in UTF-8, one after
+ * the other; and to `ends` where each of them ends (a size_t, counted from where the first begins). With `detailed`,
+ * CounterGroup and UniqueGroup give every bucket. No text has a State that cannot be read, nor a Gauge's with a value that
+ * needs a whole JSON reader: half a surrogate pair, a number of more than 300 characters, an object with a name twice or more
+ * than 32 of them, nesting deeper than 16, more than 64 KiB. TABA_EDOMAIN for a time that is not finite; TABA_ENOMEM; both
+ * buffers are unchanged. */
+int taba_render(int type, int detailed, const taba_blob *states, size_t n, double time, taba_buffer *out,
+                taba_buffer *ends);
 
 /* Gauge: the entry at `*offset` (start with 0) of a State; `*offset` moves to the next. TABA_ELIMIT at the end. */
 typedef struct taba_gauge_entry {

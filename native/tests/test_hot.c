@@ -121,33 +121,8 @@ static void memory_may_run_out_anywhere(void) {
     taba_buffer_free(second.batch);
 }
 
-static void renderings_may_run_out_of_memory(void) {
-    body_result first = batch_of(3);
-    taba_buffer *counter = state_of(&first, 0, TABA_COUNTER_GROUP);
-    const taba_blob states[3] = {test_blob(NULL, 0), test_blob_of(counter), test_blob("\x01\x01?", 3)};
-    int status = TABA_ENOMEM;
-    for (size_t fail = 1; status == TABA_ENOMEM; fail++) {
-        test_memory m;
-        test_memory_init(&m);
-        taba_buffer *out = taba_buffer_new(&m.allocator), *ends = taba_buffer_new(NULL);
-        m.calls = 0;
-        m.fail_at = fail;
-        status = taba_render(TABA_COUNTER_GROUP, states, 3, BODY_NOW, out, ends);
-        CHECK(status == TABA_OK ? taba_buffer_length(ends) == 3 * sizeof(size_t)
-                                : taba_buffer_length(out) + taba_buffer_length(ends) == 0);
-        taba_buffer_free(out);
-        taba_buffer_free(ends);
-        CHECK(m.live == 0);
-    }
-    CHECK_OK(status);
-    CHECK_STATUS(taba_render(TABA_GAUGE, states, 0, BODY_NOW, counter, counter), TABA_OK);
-    taba_buffer_free(counter);
-    taba_buffer_free(first.batch);
-}
-
 int main(void) {
     RUN(a_fold_is_that_of_the_partials);
     RUN(memory_may_run_out_anywhere);
-    RUN(renderings_may_run_out_of_memory);
     return 0;
 }

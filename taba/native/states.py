@@ -11,7 +11,9 @@ from attrs import frozen
 from taba.native.core import (
     COUNTER_GROUP,
     COUNTER_GROUP_LEVELS,
+    GAUGE,
     PERCENTILE_GROUP,
+    UNIQUE_GROUP,
     UNIQUE_GROUP_LEVELS,
     blob_of,
     blobs,
@@ -146,18 +148,20 @@ def unique_group_buckets(state: bytes, time: float, level: int) -> tuple[int, li
     return first[0], [UniqueWindow(each.count, each.unique) for each in out]
 
 
-RENDERED: Final = frozenset((COUNTER_GROUP, PERCENTILE_GROUP))
+RENDERED: Final = frozenset((COUNTER_GROUP, PERCENTILE_GROUP, GAUGE, UNIQUE_GROUP))
 """The kinds whose States `render` takes."""
 
 
-def render(kind: int, states: Sequence[bytes], time: float) -> list[str]:
-    """States as text, as they are at `time`; "" for one that cannot be read."""
+def render(kind: int, states: Sequence[bytes], time: float, detailed: bool = False) -> list[str]:
+    """States as text, as they are at `time`; with `detailed` as JSON_DETAILED has them. "" for one that cannot be read,
+    and for a Gauge's that the core leaves to Python (see native/include/taba.h).
+    """
     array_of_blobs, _alive = blobs(states)
     out, ends = new_buffer(), new_buffer()
-    verify(lib.taba_render(kind, array_of_blobs, len(states), time, out, ends))
-    text, shown, start = bytes_of(out).decode("ascii"), [], 0
+    verify(lib.taba_render(kind, detailed, array_of_blobs, len(states), time, out, ends))
+    text, shown, start = bytes_of(out), [], 0
     for (end,) in struct.iter_unpack("@N", bytes_of(ends)):
-        shown.append(text[start:end])
+        shown.append(text[start:end].decode())
         start = end
     return shown
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 
 from attrs import define, field
@@ -13,18 +13,22 @@ from twisted.logger import Logger
 from taba import native
 from taba.errors import CodecError
 from taba.handlers.counter_group import CounterGroup
+from taba.handlers.gauge import Gauge
 from taba.handlers.percentile_group import PercentileGroup
 from taba.handlers.registry import Registry
+from taba.handlers.unique_group import UniqueGroup
 from taba.interfaces import IHandler, Style
 from taba.server.reducing import Reducing
 
 RENDERED_AT_A_TIME = 100
-"""How many States the native core renders in one call: it cannot be divided into turns."""
+"""How many States the native core renders in one call, at most: it cannot be divided into turns."""
+RENDERED_BYTES = 256 << 10
+"""And how many bytes of States, about."""
 
 
-def renders_natively(handler: IHandler) -> bool:
-    """Whether the native core writes what a Handler does: not that of somebody else, under whatever name."""
-    return type(handler) in (CounterGroup, PercentileGroup)
+def is_native(handler: IHandler | None) -> bool:
+    """Whether the native core does what a Handler does: not that of somebody else, under whatever name."""
+    return type(handler) in (CounterGroup, PercentileGroup, Gauge, UniqueGroup)
 
 
 @define
@@ -40,25 +44,29 @@ class Shown:
 
     def state(self, type: str, state: bytes) -> str:
         """One State; a raw one as the repr of its bytes, in JSON as their hexadecimal digits."""
-        if self.raw:
-            return repr(state) if self.style is Style.TEXT else f'"{state.hex()}"'
-        handler = self.registry.get(type)
-        if handler is None:
-            return _error(f"no Handler for Type {type}")
-        return self.attempt(type, lambda: handler.render(handler.upgrade(state), self.time, self.style))
+        return next(self.states(((type, state),)))
 
     def states(self, rows: Sequence[tuple[str, bytes]]) -> Iterator[str]:
         """Several, given as (Type, State): as `state` shows them, by the native core, some at a time, where it can."""
         for type, group in groupby(rows, key=itemgetter(0)):
             handler = self.registry.get(type)
-            plain = self.raw or self.style is Style.DETAILED or handler is None or not renders_natively(handler)
-            while some := [state for _, state in islice(group, 1 if plain else RENDERED_AT_A_TIME)]:
-                if plain or handler is None:
-                    yield self.state(type, some[0])
-                    continue
-                texts = native.render(handler.kind, some, self.time)
-                # What has no text cannot be read: `state` says why.
-                yield from (text or self.state(type, state) for text, state in zip(texts, some, strict=True))
+            states = (state for _, state in group)
+            if self.raw or handler is None or not is_native(handler):
+                yield from (self._by_handler(type, handler, state) for state in states)
+                continue
+            for some in _some_at_a_time(states):
+                texts = native.render(handler.kind, some, self.time, self.style is Style.DETAILED)
+                # What has no text is for the Handler, or cannot be read: it says why.
+                yield from (
+                    text or self._by_handler(type, handler, state) for text, state in zip(texts, some, strict=True)
+                )
+
+    def _by_handler(self, type: str, handler: IHandler | None, state: bytes) -> str:
+        if self.raw:
+            return repr(state) if self.style is Style.TEXT else f'"{state.hex()}"'
+        if handler is None:
+            return _error(f"no Handler for Type {type}")
+        return self.attempt(type, lambda: handler.render(handler.upgrade(state), self.time, self.style))
 
     def attempt(self, type: str, work: Callable[[], str]) -> str:
         """What `work` gives, or, when a Handler raises in it, what is shown instead."""
@@ -71,6 +79,20 @@ class Shown:
                 self._failed.add(type)
                 self._log.failure("The Handler of Type {type} failed in a query", type=type)
             return _error(f"the Handler of Type {type} failed")
+
+
+def _some_at_a_time(states: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """As many States as the native core renders in one call."""
+    some: list[bytes] = []
+    size = 0
+    for state in states:
+        some.append(state)
+        size += len(state)
+        if len(some) >= RENDERED_AT_A_TIME or size >= RENDERED_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _error(sentence: str) -> str:
@@ -101,7 +123,8 @@ class Reduced:
             return
 
         def reduce() -> str:
-            reducing.add([reducing.handler.upgrade(state) for state in states])
+            plain = is_native(reducing.handler)  # it knows one version, and looks at it
+            reducing.add(states if plain else [reducing.handler.upgrade(state) for state in states])
             return ""
 
         self._problem = self._shown.attempt(self.type, reduce)
