@@ -34,25 +34,76 @@ BASH = """\
 }
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
+ZSH = """\
+#compdef %(prog_name)s
+
+%(complete_func)s() {
+    local line
+    local -a found told
+    for line in "${(@f)$(env COMP_LINE="${(j: :)words[1,CURRENT]}" %(complete_var)s=zsh_complete $words[1])}"; do
+        case $line in
+            plain,*) found+=("${line#plain,}") ;;
+            told,*) told+=("${line#told,}") ;;
+        esac
+    done
+    # Of --option=VALUE the value alone is completed.
+    compset -P 1 '--*='
+    case $line in
+        dir,*) _path_files -/ ;;
+        file,*) _path_files ;;
+    esac
+    (( $#told )) && _describe -V value told
+    (( $#found )) && compadd -V values -a found
+}
+
+if (( $+compstate )); then
+    %(complete_func)s  # a file in $fpath, of which this completion makes a function
+else
+    compdef %(complete_func)s %(prog_name)s
+fi
+"""
+FISH = """\
+function %(complete_func)s
+    set --local word (commandline --current-token --cut-at-cursor)
+    # Of --option=VALUE the value is completed, and the option put before it again.
+    set --local option (string match --regex -- '^--[^=]*=' "$word"; or echo)
+    for line in (env COMP_LINE=(commandline --current-process --cut-at-cursor | string collect) \\
+            %(complete_var)s=fish_complete %(prog_name)s)
+        set --local parts (string split --max 1 , -- $line)
+        switch $parts[1]
+            case dir
+                printf '%%s\\n' $option(__fish_complete_directories $parts[2])
+            case file
+                printf '%%s\\n' $option(__fish_complete_path $parts[2])
+            case '*'
+                printf '%%s\\n' $option$parts[2]
+        end
+    end
+end
+
+complete --no-files --command %(prog_name)s --arguments '(%(complete_func)s)'
+"""
 ESCAPED = re.compile(r"[^A-Za-z0-9._~:/@+=,-]")
 """What bash would not take as it is."""
 
 
-class WholeWords(BashComplete):
-    """Completion for bash of the words that the user sees.
-
-    Bash itself cuts them at COMP_WORDBREAKS, which colons are among, and replaces only what stands behind the last one.
-    So the line is split here, and from each completion what bash leaves in place is taken away.
-    """
-
-    name = "bash"
-    source_template: ClassVar[str] = BASH
+class WholeWords(ShellComplete):
+    """Completion of the words that the user sees: the line up to the cursor (COMP_LINE) is split here, for any."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         """The words before the one to be completed, and that one."""
         # With one character more the last word is there even if it is empty, and it goes on within a quote.
         *before, last = split_arg_string(f"{os.environ['COMP_LINE']}x")
         return before[1:], last[:-1]
+
+
+class BashWords(WholeWords, BashComplete):
+    """Completion for bash, which cuts words at COMP_WORDBREAKS, which colons are among, and replaces only what stands
+    behind the last one: from each completion what bash leaves in place is taken away.
+    """
+
+    name = "bash"
+    source_template: ClassVar[str] = BASH
 
     def format_completion(self, item: CompletionItem) -> str:
         """A completion as the script reads it."""
@@ -71,16 +122,37 @@ def _left_in_place(typed: str, breaks: str) -> str:
     return "".join(split_arg_string(typed[: cuts[-1]])) if cuts else ""
 
 
-class ListsInFish(FishComplete):
-    """Completion for fish whose values may have commas."""
+class ZshValues(WholeWords, ZshComplete):
+    """Completion for zsh, which takes values apart from their option, and words with a help from those without."""
 
-    source_template: ClassVar[str] = FishComplete.source_template.replace(
-        'string split ","', 'string split --max 1 ","'
-    )
+    name = "zsh"
+    source_template: ClassVar[str] = ZSH
+
+    def format_completion(self, item: CompletionItem) -> str:
+        """A completion as the script reads it: colons that are no border to the help are escaped."""
+        if item.type == "plain" and item.help:
+            return f"told,{str(item.value).replace(':', chr(92) + ':')}:{_on_one_line(item.help)}"
+        return f"{item.type},{item.value}"
 
 
-add_completion_class(WholeWords)
-SHELLS: dict[str, type[ShellComplete]] = {"bash": WholeWords, "zsh": ZshComplete, "fish": ListsInFish}
+class FishValues(WholeWords, FishComplete):
+    """Completion for fish, which takes whole words, with their option, and escapes them itself."""
+
+    name = "fish"
+    source_template: ClassVar[str] = FISH
+
+    def format_completion(self, item: CompletionItem) -> str:
+        """A completion as the script reads it."""
+        return f"{item.type},{item.value}" + (f"\t{_on_one_line(item.help)}" if item.help else "")
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+SHELLS: dict[str, type[ShellComplete]] = {"bash": BashWords, "zsh": ZshValues, "fish": FishValues}
+for _made in SHELLS.values():
+    add_completion_class(_made)
 
 
 @click.command()

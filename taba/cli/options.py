@@ -100,12 +100,13 @@ def common_options(command: F, *, with_environment: bool = False) -> F:
             help="Print JSON: indented on a terminal, compact in a pipe.",
         ),
         click.option(
-            "--ca-file", metavar="FILE", envvar=variable("TABA_CA_FILE"), callback=_set_ca_file, expose_value=False,
-            help="PEM file of the authorities to trust with https.  [env: TABA_CA_FILE]",
+            "--ca-file", metavar="FILE", type=click.Path(), envvar=variable("TABA_CA_FILE"), callback=_set_ca_file,
+            expose_value=False, help="PEM file of the authorities to trust with https.  [env: TABA_CA_FILE]",
         ),
         click.option(
-            "--token-file", metavar="FILE", envvar=variable("TABA_TOKEN_FILE"), callback=_set_token_file,
-            expose_value=False, help="File of the token that is asked for.  [env: TABA_TOKEN_FILE]",
+            "--token-file", metavar="FILE", type=click.Path(), envvar=variable("TABA_TOKEN_FILE"),
+            callback=_set_token_file, expose_value=False,
+            help="File of the token that is asked for.  [env: TABA_TOKEN_FILE]",
         ),
         click.option(
             "--server", metavar="URL", envvar=variable("TABA_SERVER"), callback=_set_server, expose_value=False,

@@ -121,6 +121,44 @@ class BashTests(AnswersCase):
         ran = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True, timeout=60)
         self.assertEqual(ran.stdout, "a,b:*\n<taba-cli agg a:x>\n")
 
-    def test_fish(self) -> None:
-        """The script for fish keeps what stands behind a comma."""
-        self.assertIn('string split --max 1 ","', self.run_cli("completion", "fish").stdout)
+
+class ZshTests(AnswersCase):
+    """Zsh gets values without their option, and words with a help apart."""
+
+    def completed(self, line: str) -> list[str]:
+        self.answers["/names"] = ["svc:api", "svc@(1):x"]
+        self.answers["/clients"] = ["host:1"]
+        made = get_completion_class("zsh")
+        assert made is not None
+        self.patch(os, "environ", {"COMP_LINE": line})
+        return made(main, {"obj": self.session()}, "taba-cli", "_TABA_CLI_COMPLETE").complete().split("\n")
+
+    def test_names(self) -> None:
+        """Names come as they are; zsh escapes them."""
+        self.assertEqual(self.completed("taba-cli agg sv"), ["plain,svc:api", "plain,svc@(1):x"])
+        self.assertEqual(self.completed("taba-cli agg x --client=ho"), ["plain,host:1"])
+
+    def test_commands(self) -> None:
+        """Commands and options come with their help, on one line."""
+        (migrate,) = self.completed("taba-cli mig")
+        self.assertTrue(migrate.startswith("told,migrate:Move the embedded"), migrate)
+        self.assertEqual(self.completed("taba-cli agg --cl"), ["told,--client:Only what this client recorded."])
+
+    def test_files(self) -> None:
+        """Files are left to the shell."""
+        self.assertEqual(self.completed("taba-cli backup /et"), ["file,/et"])
+        self.assertEqual(self.completed("taba-cli agg --token-file /et"), ["file,/et"])
+
+
+class FishTests(AnswersCase):
+    """Fish gets lines of a completion, a tab and its help."""
+
+    def test_lines(self) -> None:
+        """Names come as they are, with their commas; commands with their help."""
+        self.answers["/names"] = ["a", "svc@(1):x"]
+        made = get_completion_class("fish")
+        assert made is not None
+        for line, wanted in (("taba-cli agg a,sv", "plain,a,svc@(1):x"), ("taba-cli mig", "plain,migrate\tMove the")):
+            self.patch(os, "environ", {"COMP_LINE": line})
+            complete = made(main, {"obj": self.session()}, "taba-cli", "_TABA_CLI_COMPLETE")
+            self.assertTrue(complete.complete().startswith(wanted), complete.complete())
