@@ -3,7 +3,7 @@ docs/reference/protocol-2.md has the format.
 
 A log of events is flat, `[time, value, time, value, ...]`: to extend a list by two is one step that no other thread can
 come into, and a flat list becomes an array of doubles in one call. So is a whole batch made of few calls, whatever the
-number of its events.
+number of its events; and the logs of many tabs with few events each become columns together.
 
 Numbers travel as doubles: whole ones are exact up to 2**53, others are rounded to the nearest double, as an agent would
 round them. What is not finite, or beyond the largest double, is left out and counted.
@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from json.encoder import encode_basestring_ascii
 from math import inf, isfinite
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 CHUNK_EVENTS = 2000
@@ -46,9 +47,9 @@ class Numbers(NamedTuple):
     """Bytes."""
     longest: int
     """Bytes that it comes to at most in a request of either protocol."""
-    times: array[float]
-    values: array[float]
-    """As bytes they are what is sent, on a big-endian machine, too: there the numbers read wrong."""
+    times: bytes
+    values: bytes
+    """What is sent."""
 
 
 class Structured(NamedTuple):
@@ -106,25 +107,54 @@ def encode_numbers(
         both = _finite(part)
     else:
         seen = len(both) // 2
-    times, values = both[::2], both[1::2]
     # The sum shows every NaN and infinity. It may overflow without them, too.
-    if not isfinite(sum(values)):
+    if not isfinite(sum(both[1::2])):
         both = _finite(both)
-        times, values = both[::2], both[1::2]
+    end = len(both)
+    ends = [*range(2 * CHUNK_EVENTS, end, 2 * CHUNK_EVENTS), end] if end else []
+    return _numbers([tab] * len(ends), type_name, both, ends, swap), seen, seen - end // 2
+
+
+def encode_small(
+    tabs: Sequence[str], type_name: str, log: list[Any], ends: Sequence[int], swap: bool = sys.byteorder == "big"
+) -> tuple[list[Block], list[tuple[str, int]]]:
+    """The Blocks of several tabs of one Type, for less than each by itself costs: `log` is made of their logs, one
+    after the other, and `ends` says where each ends; none has more than CHUNK_EVENTS. Beside them, how many events of
+    which tabs were left out as not finite.
+    """
+    try:
+        both = array("d", log)
+        if isfinite(sum(both[1::2])):
+            return _numbers(tabs, type_name, both, ends, swap), []
+    except OverflowError:
+        pass
+    blocks: list[Block] = []
+    left_out = []
+    for tab, start, end in zip(tabs, [0, *ends], ends, strict=False):
+        encoded, _, without = encode_numbers(tab, type_name, log[start:end], swap)
+        blocks += encoded
+        if without:
+            left_out.append((tab, without))
+    return blocks, left_out
+
+
+def _numbers(tabs: Sequence[str], type_name: str, both: array[float], ends: Sequence[int], swap: bool) -> list[Block]:
+    """A Block of each tab. Everything here is done for every tab of every flush."""
+    times, values = both[::2], both[1::2]
     if swap:
         times.byteswap()
         values.byteswap()
-    kept = len(values)
-    if 0 < kept <= CHUNK_EVENTS:
-        return [_numbers(tab, type_name, times, values)], seen, seen - kept
-    chunks = [slice(start, start + CHUNK_EVENTS) for start in range(0, kept, CHUNK_EVENTS)]
-    return [_numbers(tab, type_name, times[each], values[each]) for each in chunks], seen, seen - kept
-
-
-def _numbers(tab: str, type_name: str, times: array[float], values: array[float]) -> Numbers:
-    count = len(values)
-    longest = (LINE_BYTES + NUMBER_BYTES + len(type_name)) * count
-    return Numbers(tab, type_name, count, 16 * count, longest, times, values)
+    every_time, every_value = times.tobytes(), values.tobytes()
+    longest = LINE_BYTES + NUMBER_BYTES + len(type_name)
+    blocks: list[Block] = []
+    start = 0
+    for tab, end in zip(tabs, ends, strict=True):
+        end *= 4  # two doubles make an event, of whose bytes each column has the half
+        count = (end - start) >> 3
+        row = (tab, type_name, count, 16 * count, longest * count, every_time[start:end], every_value[start:end])
+        blocks.append(tuple.__new__(Numbers, row))  # half the price of Numbers(*row)
+        start = end
+    return blocks
 
 
 def _finite(log: Sequence[Any]) -> array[float]:
@@ -166,21 +196,26 @@ def encode_frame(
 
     Batch 0 has no instance: it opens one. `unsent` is reason -> tab -> events that were dropped.
     """
-    if len({block.tab for block in blocks}) < len(blocks):
+    if len(set(map(attrgetter("tab"), blocks))) < len(blocks):
         blocks = join_blocks(blocks)
-    numbers = [block for block in blocks if isinstance(block, Numbers)]
     named = "" if instance is None else f'"instance":"{instance}",'
+    rows: list[str] = []
+    columns: list[bytes] = []
+    structured: list[str] = []
     # Names have no character that JSON would escape.
-    rows = ",".join([f'["{tab}","{type_name}",{events}]' for tab, type_name, events, *_ in numbers])
-    header = [f'{{"client":"{client_id}",{named}"batch":{number},"tabs":[{rows}]']
-    if len(numbers) < len(blocks):
-        structured = [block for block in blocks if isinstance(block, Structured)]
-        rows = ",".join([f'["{block.tab}","{block.type}",[{block.rows}]]' for block in structured])
-        header.append(f'"structured":[{rows}]')
+    for block in blocks:
+        if type(block) is Numbers:
+            tab, type_name, events, _, _, times, values = block
+            rows.append(f'["{tab}","{type_name}",{events}]')
+            columns += (times, values)
+        elif isinstance(block, Structured):
+            structured.append(f'["{block.tab}","{block.type}",[{block.rows}]]')
+    header = [f'{{"client":"{client_id}",{named}"batch":{number},"tabs":[{",".join(rows)}]']
+    if structured:
+        header.append(f'"structured":[{",".join(structured)}]')
     if unsent:
         header.append(f'"unsent":{json.dumps(unsent, separators=(",", ":"))}')
     text = (",".join(header) + "}").encode("ascii")
-    columns = [column for block in numbers for column in (block.times, block.values)]
     return b"".join((len(text).to_bytes(4, "little"), text, *columns))
 
 
@@ -204,10 +239,7 @@ def _join(run: list[Any]) -> Block:
     tab, type_name = run[0].tab, run[0].type
     events, size, longest = (sum(each) for each in zip(*(block[2:5] for block in run), strict=True))
     if isinstance(run[0], Numbers):
-        times, values = array("d"), array("d")
-        for block in run:
-            times += block.times
-            values += block.values
+        times, values = (b"".join(each) for each in zip(*(block[5:] for block in run), strict=True))
         return Numbers(tab, type_name, events, size, longest, times, values)
     rows = ",".join([block.rows for block in run])
     return Structured(tab, type_name, events, len(rows), longest, rows)

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import repeat, starmap
 from threading import RLock
-from typing import Any
 
+from taba.client.cutting import EVENT_BYTES, PAYLOAD_BYTES, TAB_BYTES, Cut, Cutting, Log, room_of
 from taba.client.drops import FULL, NAME, VALUE, Drops
-from taba.client.encoding import Block, UnusableValue, encode_numbers, encode_payload, encode_payloads
+from taba.client.encoding import Block, UnusableValue, encode_payload
 from taba.client.names import is_valid_name
 
 COUNTER_GROUP = "CounterGroup"
@@ -40,17 +40,9 @@ UNIQUE_GROUP = "UniqueGroup"
 DEFAULT_MAX_BYTES = 16 << 20
 BUFFER_SECONDS = 86_400.0  # how long an entry of a Buffer stays where the client has to say it
 
-EVENT_BYTES = 72  # two places in a list and the boxes of two numbers
-PAYLOAD_BYTES = EVENT_BYTES + 49  # and the head of a string, before the payload itself
-TAB_BYTES = 300  # an empty list, its entry in a dict, the head of its name
-BLOCK_BYTES = 260  # the objects around the columns of an encoded Block
-
 _STAGES = 8  # parts that the room is handed out in
 _SWEEP_COLLECTS = 60  # tabs without an event during so many collects are forgotten
 
-_Log = list[Any]  # time, value, time, value, ...
-_Cut = Callable[[str, str, _Log, list[Block]], int]
-"""Takes the events of a tab and adds their Blocks; the room that the events used up."""
 
 
 class Recorder:
@@ -59,6 +51,7 @@ class Recorder:
     __slots__ = (
         "_collects",
         "_counters",
+        "_cutting",
         "_leaving",
         "_lock",
         "_max_bytes",
@@ -185,7 +178,7 @@ class Recorder:
                     revive()
         return self._open
 
-    def _add_number(self, name: str, logs: dict[str, _Log], value: int | float) -> None:
+    def _add_number(self, name: str, logs: dict[str, Log], value: int | float) -> None:
         with self._lock:
             log = self._log(logs, name)
             stamp = None if log is None else self._stamp()
@@ -205,7 +198,7 @@ class Recorder:
                 log.extend((self.wall(), payload))
                 self._relieve(size)
 
-    def _log(self, logs: dict[str, _Log], name: str) -> _Log | None:
+    def _log(self, logs: dict[str, Log], name: str) -> Log | None:
         """The list of a tab, a new one if need be, or None when there is no room for one."""
         log = logs.get(name)
         if log is None:
@@ -269,12 +262,12 @@ class Recorder:
         self._lock = RLock()
         self._open = False
         self._on_revival = on_revival
-        self._counters: dict[str, _Log] = {}
-        self._percentiles: dict[str, _Log] = {}
+        self._counters: dict[str, Log] = {}
+        self._percentiles: dict[str, Log] = {}
         self._numbers = {COUNTER_GROUP: self._counters, PERCENTILE_GROUP: self._percentiles}
         self._numbers |= {type_name: {} for type_name in OTHER_NUMBERS}
-        self._payloads: dict[str, dict[str, _Log]] = {}
-        self._leaving: list[tuple[_Cut, str, str, _Log]] = []
+        self._payloads: dict[str, dict[str, Log]] = {}
+        self._leaving: list[tuple[Cut, str, str, Log]] = []
         self._used: set[int] = set()
         self._collects = 0
         self._tab_bytes = 0
@@ -282,6 +275,7 @@ class Recorder:
         self._reserve = self._max_bytes
         self._set_stage(0)
         self.drops = Drops()
+        self._cutting = Cutting(self.drops)
         self.not_running = 0
         """How many were recorded while closed. No lock guards it: threads may count over each other."""
 
@@ -291,10 +285,10 @@ class Recorder:
         freed = self._collect_leaving(blocks)
         self._collects += 1
         self._uncollected = 0
-        for cut, tab, type_name, log in self._logs():
-            if log:
-                self._used.add(id(log))
-                freed += cut(tab, type_name, log, blocks)
+        for type_name, logs in self._numbers.items():
+            freed += self._cutting.all_numbers(type_name, logs, blocks, self._used)
+        for type_name, logs in list(self._payloads.items()):
+            freed += self._cutting.all_payloads(type_name, logs, blocks, self._used)
         self.release(freed - room_of(blocks))
         if self._collects % _SWEEP_COLLECTS == 0 or self._tab_bytes > self._max_bytes // 4:
             self._sweep()
@@ -321,26 +315,12 @@ class Recorder:
     def _unused_stage(self) -> int:
         return operator.length_hint(self._stage) * EVENT_BYTES
 
-    def _logs(self) -> Iterator[tuple[_Cut, str, str, _Log]]:
+    def _logs(self) -> Iterator[tuple[Cut, str, str, Log]]:
         """All tabs, with the function that collects from each. `list` takes a copy in one step: others may add tabs."""
-        for cut, kind in ((self._cut_numbers, self._numbers), (self._cut_payloads, self._payloads)):
+        for cut, kind in ((self._cutting.numbers, self._numbers), (self._cutting.payloads, self._payloads)):
             for type_name, logs in list(kind.items()):
                 for tab, log in list(logs.items()):
                     yield cut, tab, type_name, log
-
-    def _cut_numbers(self, tab: str, type_name: str, log: _Log, blocks: list[Block]) -> int:
-        encoded, events, left_out = encode_numbers(tab, type_name, log)
-        del log[: 2 * events]
-        if left_out:
-            self.drops.count(tab, VALUE, left_out, f"dropped: a value of {tab} is not finite")
-        blocks += encoded
-        return events * EVENT_BYTES
-
-    def _cut_payloads(self, tab: str, type_name: str, log: _Log, blocks: list[Block]) -> int:
-        part = log[:]
-        del log[: len(part)]
-        blocks += encode_payloads(tab, type_name, part)
-        return len(part) // 2 * PAYLOAD_BYTES + sum(map(len, part[1::2]))
 
     def _sweep(self) -> None:
         """Set aside the tabs without an event since the last sweep: names that come and go must not use up the room."""
@@ -348,7 +328,7 @@ class Recorder:
             return
         for cut, tab, type_name, log in list(self._logs()):
             if not log and id(log) not in self._used:
-                kind = self._numbers if cut == self._cut_numbers else self._payloads
+                kind = self._numbers if cut == self._cutting.numbers else self._payloads
                 del kind[type_name][tab]
                 self._leaving.append((cut, tab, type_name, log))
         self._used.clear()
@@ -371,11 +351,6 @@ class Recorder:
             else:
                 self._leaving.append(entry)
         return freed
-
-
-def room_of(blocks: Sequence[Block]) -> int:
-    """The room that Blocks use up."""
-    return BLOCK_BYTES * len(blocks) + sum([block.size for block in blocks])
 
 
 def _nothing() -> None:

@@ -33,10 +33,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from taba.client.cutting import room_of
 from taba.client.drops import FULL, REASONS, REFUSED, UNKNOWN
 from taba.client.encoding import Block, join_blocks
 from taba.client.exchange import COLUMNS, TEXT, Answer, Batch, Post, Wait, describe, is_page, opening, whole_number
-from taba.client.recorder import Recorder, room_of
+from taba.client.recorder import Recorder
 
 __all__ = ["Answer", "Batch", "Post", "Sender", "Wait"]
 
@@ -158,8 +159,9 @@ class Sender:
 
     def _flush(self, now: float) -> None:
         self._flush_at = now + self._flush_period  # first, so that a `flush_soon` meanwhile stands
+        alone = not self._pending
         self._pending += self._recorder.collect()
-        if len(self._pending) >= 2 * max(self._packed, PACK_FROM):
+        if not alone and len(self._pending) >= 2 * max(self._packed, PACK_FROM):
             self._pack()
         self._report_due = self._recorder.drops.untold
         self._flushed = self._draining

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from taba.client.cutting import room_of
 from taba.client.encoding import encode_body, encode_frame
 from taba.client.exchange import opening
-from taba.client.recorder import Recorder, room_of
+from taba.client.recorder import Recorder
 from taba.client.sender import Answer, Batch, Sender
 from tests.client.model_agent import ModelAgent
 

@@ -10,9 +10,10 @@ from itertools import count
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from taba.client.cutting import EVENT_BYTES, TAB_BYTES, room_of
 from taba.client.drops import FULL, MAX_TABS, OTHERS, UNKNOWN, VALUE, Drops
 from taba.client.encoding import Block, encode_frame
-from taba.client.recorder import EVENT_BYTES, TAB_BYTES, Recorder, room_of
+from taba.client.recorder import Recorder
 from tests.client.model_agent import Event, read_frame
 
 ROOM = 100_000

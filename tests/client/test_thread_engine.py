@@ -23,10 +23,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import taba
 from taba.client import Client
+from taba.client.cutting import TAB_BYTES
 from taba.client.engines.posting import Poster, PostFailed
 from taba.client.engines.thread import ThreadEngine
 from taba.client.names import parse_url
-from taba.client.recorder import TAB_BYTES, Recorder
+from taba.client.recorder import Recorder
 from taba.client.sender import Answer, Post, Sender, Wait
 from tests.client.engines_contract import EngineContract
 from tests.client.loopback import PATIENCE, LoopbackAgent, LoopbackCase
