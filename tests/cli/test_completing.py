@@ -118,7 +118,7 @@ class BashTests(AnswersCase):
             f'COMP_LINE="taba-cli agg a:x more"; COMP_POINT=16\n_taba_cli_completion {program}\n'
             'printf "%s\\n" "${COMPREPLY[@]}"\n'
         )
-        ran = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True, timeout=60)
+        ran = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True, timeout=120)
         self.assertEqual(ran.stdout, "a,b:*\n<taba-cli agg a:x>\n")
 
 

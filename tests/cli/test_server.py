@@ -108,12 +108,12 @@ class FetchTests(SynchronousTestCase):
         assert process.stderr is not None
         process.stdout.close()
         self.hold.set()
-        self.assertEqual((process.stderr.read(), process.wait(20)), (b"", 141))
+        self.assertEqual((process.stderr.read(), process.wait(120)), (b"", 141))
         process.stderr.close()
 
     def test_a_whole_run(self) -> None:
         """The program as it is installed prints what the server says."""
         self.body = b"a\nb\n"
         process = self.start_cli("names")
-        self.assertEqual(process.communicate(timeout=20), (b"a\nb\n", b""))
+        self.assertEqual(process.communicate(timeout=120), (b"a\nb\n", b""))
         self.assertEqual(process.returncode, 0)

@@ -25,7 +25,7 @@ from typing import Any
 from taba.client import Client
 from taba.client.api import engine_named
 
-PATIENCE = 20.0  # seconds that anything may take
+PATIENCE = 60.0  # seconds that anything may take
 PERIOD = 0.02  # seconds between flushes
 NEVER = 3600.0  # between flushes, where nothing is to be sent by itself
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.model_agent import ModelAgent, read_request
 
-PATIENCE = 20.0  # seconds until a test gives up waiting; it never waits for time to pass
+PATIENCE = 60.0  # seconds until a test gives up waiting; it never waits for time to pass
 
 
 class LoopbackAgent:

@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import frozen
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 """Seconds until an answer is given up."""
 
 Event = tuple[str, float, object]

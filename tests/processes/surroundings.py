@@ -5,11 +5,13 @@ REAL: sockets and real time.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
 import socket
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +21,18 @@ import taba
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""Seconds until a test gives up waiting for something that takes one or two on a machine that is not busy."""
+PATIENCE = 120.0
+"""Seconds until a test gives up waiting for something that takes one or two on a machine that is not busy: how fast
+something is on a machine that is, no test can say.
+"""
 POLL_SECONDS = 0.04
 TEST_PORTS = range(10_000, 32_000)
 """Below what Linux gives to outgoing connections, so that none of these takes the port of a process that is down."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 """Where docs/ is."""
+_given = os.open(Path(tempfile.gettempdir()) / f"taba-test-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT, 0o600)
+"""A file with a byte for each port: the process that has locked it was given the port, and has it until it ends."""
+_mine: set[int] = set()
 
 
 def until(condition: Callable[[], T], within: float, what: str | Callable[[], str]) -> T:
@@ -41,10 +48,15 @@ def until(condition: Callable[[], T], within: float, what: str | Callable[[], st
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that is free now, and is given to nobody by chance."""
+    """A TCP port of 127.0.0.1 that is free now. Nobody is given it by chance, nor another test of this machine as long
+    as this process lives.
+    """
     chance = random.SystemRandom()
     for _ in range(1000):
         port = chance.choice(TEST_PORTS)
+        if port in _mine or not _locked(port):
+            continue
+        _mine.add(port)
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -53,6 +65,15 @@ def free_port() -> int:
                 continue
             return port
     raise AssertionError("no free port")
+
+
+def _locked(port: int) -> bool:
+    """Whether no other process has the port's lock; then it is this one's."""
+    try:
+        fcntl.lockf(_given, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 def environment() -> dict[str, str]:

@@ -10,7 +10,7 @@ import time
 
 from tests.processes.bad_input import MIB, BadInputTestCase
 
-QUICKLY = 5.0
+QUICKLY = 30.0
 """Seconds that an answer may take on a busy machine."""
 
 

@@ -14,8 +14,8 @@ from tests.processes.running import AgentProcess, ServerProcess, Stage, start_al
 from tests.processes.shifted_clock import ShiftedClock, missing, shifting_library
 
 HOUR = 3600
-VISIBLE_WITHIN = 3.0
-"""Seconds from an answer to the query that shows the events."""
+STOPS_WITHIN = 40.0
+"""Seconds; after 45 a server is ended by force."""
 
 
 class ClockTests(SynchronousTestCase):
@@ -29,8 +29,8 @@ class ClockTests(SynchronousTestCase):
         self.library = shifting_library(self.stage.folder)
 
     def assertVisible(self, server: ServerProcess, count: int) -> None:
-        """So many events are visible in time, and every vbucket is in good hands."""
-        server.wait_for_count("stepped", count, VISIBLE_WITHIN)
+        """So many events come to be visible, and every vbucket is in good hands."""
+        server.wait_for_count("stepped", count)
         self.assertEqual(server.ask("/readyz").text, "ok\n")
 
     def wait_for_offset(self, agent: AgentProcess, offset: float) -> None:
@@ -54,7 +54,7 @@ class ClockTests(SynchronousTestCase):
         self.assertIn(f"folded: {count}", "\n".join(server.ask("/status").text.splitlines()[-3:]))
         since = time.monotonic()
         server.stop()
-        self.assertLess(time.monotonic() - since, 10.0)
+        self.assertLess(time.monotonic() - since, STOPS_WITHIN)
         start_all(server)
         self.assertVisible(server, count)
 

@@ -74,8 +74,6 @@ class FullDiskTests(SynchronousTestCase):
         self.assertFull(ask(port, "/post", other))
         self.assertEqual(ask(port, "/readyz").status, 503)
         batches = sender.batches
-        time.sleep(1.0)
-        self.assertLessEqual(sender.batches, batches + 1)
         self.assertTrue(taking.alive and server.alive, taking.tail())
         self.assertEqual(server.ask("/status").status, 200)
         disk.make_room()

@@ -18,7 +18,7 @@ from tests.processes.surroundings import REPOSITORY, environment, until
 
 DOCS = REPOSITORY / "docs"
 GUIDE = sorted((DOCS / "guide").glob("*.md"))
-VISIBLE = 20.0
+VISIBLE = 120.0
 """Seconds within which a transcript has to come true: events take a moment to be visible."""
 COMMANDS = {"taba-server": TABA_SERVER, "taba-cli": TABA_CLI, "twistd": TWISTD, "python": ()}
 
@@ -66,7 +66,7 @@ class GuideTests(SynchronousTestCase):
             "TABA_SERVER": f"http://localhost:{ports['8300']}",
             "TABA_AGENT": f"http://localhost:{ports['8279']}",
         }
-        return subprocess.run(command, cwd=folder, env=variables, timeout=60, text=True, stdin=subprocess.DEVNULL,
+        return subprocess.run(command, cwd=folder, env=variables, timeout=120, text=True, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def succeed(self, where: str, command: list[str], folder: Path, ports: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ import zlib
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.processes.asking import Wire, body, counters
+from tests.processes.asking import Answer, Wire, body, counters
 from tests.processes.running import Stage, start_all
 from tests.processes.surroundings import PATIENCE, until
 
@@ -19,7 +19,7 @@ MIB = 1 << 20
 TABS = 30_000
 """In one body; the server takes several seconds for so many new ones."""
 LONGEST_SILENCE = 3.0
-"""Seconds that a server may take for a simple question while it folds them, on a busy machine."""
+"""Seconds of a processor that a server may take until it has answered a simple question while it folds them."""
 
 
 def many_tabs(client: str, count: int) -> bytes:
@@ -45,13 +45,13 @@ class LoadTests(SynchronousTestCase):
 
         def folded() -> bool:
             nonlocal slowest
-            asked = time.monotonic()
+            asked = server.cpu_seconds()
             count: int = server.json("/status")["ledger"].get("folded", 0)
-            slowest = max(slowest, time.monotonic() - asked)
+            slowest = max(slowest, server.cpu_seconds() - asked)
             return count >= TABS
 
         server.wait_for(folded, f"{TABS} events are folded")
-        print(f"{TABS} tabs in {time.monotonic() - since:.1f} s, slowest answer {slowest:.2f} s")
+        print(f"{TABS} tabs in {time.monotonic() - since:.1f} s, slowest answer {slowest:.2f} s of CPU")
         self.assertLess(slowest, LONGEST_SILENCE)
         self.assertNotIn("checkpoint fenced", server.output())
         total = server.json("/supertabs?re=1&name=load_")["pct"]
@@ -65,7 +65,8 @@ class LoadTests(SynchronousTestCase):
         start_all(server, agent)
         before = agent.memory()
         content = zlib.compress(many_tabs("client", TABS // 3), 9)
-        wires, refused = [], 0
+        wires: list[Wire] = []
+        refused: list[Answer] = []
         for _ in range(40):
             wire = Wire(agent.port)
             self.addCleanup(wire.close)
@@ -74,15 +75,20 @@ class LoadTests(SynchronousTestCase):
             wires.append(wire)
         held = agent.wait_for(lambda: agent.json("/status")["memory_bytes"] > 4 * MIB, "bodies are held")
         self.assertTrue(held)
-        for wire in wires:
-            if wire.answers_within(0.1):
-                answer = wire.answer()
-                self.assertEqual(answer.status, 503)
-                self.assertIn("memory", answer.text)
-                self.assertGreaterEqual(int(answer.headers["retry-after"]), 1)
-                refused += 1
-        print(f"{refused} of {len(wires)} bodies refused, the agent grew by {(agent.memory() - before) / MIB:.0f} MiB")
-        self.assertGreater(refused, 10)
+
+        def look() -> int:
+            for wire in [wire for wire in wires if wire.answers_within(0.0)]:
+                refused.append(wire.answer())
+                wires.remove(wire)
+                wire.close()
+            return len(refused) > 10
+
+        until(look, PATIENCE, lambda: f"only {len(refused)} bodies are refused\n{agent.tail()}")
+        for answer in refused:
+            self.assertEqual(answer.status, 503)
+            self.assertIn("memory", answer.text)
+            self.assertGreaterEqual(int(answer.headers["retry-after"]), 1)
+        print(f"{len(refused)} of 40 bodies refused, the agent grew by {(agent.memory() - before) / MIB:.0f} MiB")
         self.assertLess(agent.memory("VmHWM"), limit)
         for wire in wires:
             wire.close()

@@ -5,12 +5,14 @@ REAL: a server, an agent, and their ports.
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes.asking import ask, counters
 from tests.processes.running import Stage, start_all
-from tests.processes.surroundings import until
+from tests.processes.surroundings import PATIENCE, until
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -72,7 +74,10 @@ class ScrapeTests(SynchronousTestCase):
         def of(name: str, sample: str, **labels: str) -> float:
             return scrape(ports[name])[1].get((sample, tuple(sorted(labels.items()))), 0.0)
 
-        until(lambda: of("server", "taba_server_events", line="folded") >= events, 30.0, "all events are folded")
+        def rises(name: str, sample: str, before: float) -> bool:
+            return of(name, sample) > before
+
+        until(lambda: of("server", "taba_server_events", line="folded") >= events, PATIENCE, "all events are folded")
         self.assertEqual(of("agent", "taba_agent_events", line="received"), ROUNDS * BODIES * VALUES)
         self.assertEqual(of("agent", "taba_agent_http_requests_total", path="/post", status="200"), ROUNDS * BODIES)
         for name, sample in (
@@ -88,7 +93,7 @@ class ScrapeTests(SynchronousTestCase):
             ("server", "process_cpu_seconds_total"),
         ):
             before = first[name][0].get((sample, ()), 0.0)
-            self.assertGreater(of(name, sample), before, (name, sample))
+            until(partial(rises, name, sample, before), PATIENCE, f"{sample} of {name} rises above {before}")
         self.assertGreater(of("server", "process_resident_memory_bytes"), 1 << 20)
 
     def test_cost(self) -> None:

@@ -136,6 +136,8 @@ class NginxTests(NginxCase):
             self.server.kill()
             until(lambda: ask(self.port, "/taba/tabs").status in (502, 504), PATIENCE, "nginx answers for the server")
             give(40)
+            until(lambda: client.get_status()["failed_attempts"] > 0, PATIENCE, "the client hears of it")
+            until(lambda: "502 Bad Gateway" in agent.output(), PATIENCE, "the agent says so")
             self.server.start()
             give(30)
             self.server.ready()

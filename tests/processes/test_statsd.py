@@ -15,6 +15,7 @@ from tests.processes.running import AgentProcess, Stage, start_all
 from tests.processes.surroundings import free_port
 
 EVENTS = 400
+AT_A_TIME = 50
 
 
 def needs(library: str) -> None:
@@ -45,6 +46,10 @@ class StatsdTests(SynchronousTestCase):
     def received(self) -> int:
         """Durable events of the agent, with those refused."""
         return int(self.agent.json("/status")["ledger"].get("received", 0))
+
+    def wait_for_received(self, count: int) -> None:
+        """Wait for so many durable events."""
+        self.agent.wait_for(lambda: self.received() >= count, lambda: f"{count} events: {self.received()}")
 
     def count(self, tab: str) -> int:
         """Events of a tab of timers."""
@@ -79,7 +84,10 @@ class StatsdTests(SynchronousTestCase):
             # It drops what a socket does not take at once, unless it may wait.
             DogStatsd(socket_path=self.path, namespace="dog", disable_telemetry=True, socket_timeout=10),
         ):
-            for _ in range(EVENTS):
+            before = self.received()
+            for sent in range(EVENTS):
+                if sent % AT_A_TIME == 0:  # a datagram each: the system drops those that nobody has read in time
+                    self.wait_for_received(before + 2 * sent)
                 dog.increment("hits", tags=["zone:eu", "env:prod"])
                 dog.distribution("size", 7.5)
             dog.histogram("unused", 1)
@@ -87,7 +95,7 @@ class StatsdTests(SynchronousTestCase):
             dog.service_check("app", 0)
             dog.flush()
         received = 2 * (2 * EVENTS + 2 + 3) + 2 * (2 * EVENTS)
-        self.agent.wait_for(lambda: self.received() >= received, lambda: f"{received} events: {self.received()}")
+        self.wait_for_received(received)
         self.server.wait_for_count("py.hits", 2 * EVENTS)
         self.server.wait_for_count("dog.hits;env=prod;zone=eu", 2 * EVENTS)
         self.assertEqual(self.server.counts("py.hits")[1], 4.0 * EVENTS)

@@ -41,7 +41,7 @@ from taba.testing.redis import FunctionLibrary, RedisServer
 
 CONFIGURATION = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
 """What both servers are started with."""
-PATIENCE = 10.0  # seconds
+PATIENCE = 60.0  # seconds
 
 
 @frozen

@@ -34,7 +34,7 @@ from tests.processes import shifted_clock
 from tests.processes.shifted_clock import ShiftedClock, shifting_library
 
 LIMITS = Limits(aside_rows=ASIDE_ROWS, aside_bytes=ASIDE_BYTES, page_rows=PAGE_ROWS)
-SECONDS = 10.0
+SECONDS = 60.0
 """How long anything may take."""
 
 

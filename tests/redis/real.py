@@ -27,7 +27,7 @@ from hiredis import Reader, pack_command
 
 from tests.processes.surroundings import PATIENCE, free_port, until
 
-ASK_SECONDS = 1.0
+ASK_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 DOWN_AFTER = 2000  # milliseconds, as docs recommend
 
@@ -115,7 +115,7 @@ class RedisProcess:
 
     def ask(self, *command: str | bytes | int) -> Any:
         """The reply to one command, on a connection of its own; error replies are answered, not raised. OSError when
-        there is no answer within a second.
+        there is no answer within ASK_SECONDS.
         """
         with socket.create_connection(self.address, timeout=ASK_SECONDS) as connection:
             commands = [("AUTH", *self.password)] if self.password else []

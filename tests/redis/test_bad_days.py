@@ -19,8 +19,9 @@ from tests.processes.surroundings import PATIENCE, environment
 from tests.redis.real import RedisProcess, Servers, missing
 
 VBUCKETS = 4
-AT_ONCE = 3.0
-"""Seconds within which a process that has nothing to write ends."""
+AT_ONCE = 40.0
+"""Seconds within which a process that has nothing to write ends; one that still waits is ended by force after 45.
+"""
 
 
 class BadDay(SynchronousTestCase):

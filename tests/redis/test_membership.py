@@ -27,7 +27,7 @@ from tests.redis.real import Servers, missing
 VBUCKETS = 16
 MOST_PAUSE = 3.0
 PAUSE_BETWEEN_LOOKS = 0.25
-LONG = 60.0
+LONG = 180.0
 FOLDED = re.compile(r'^taba_server_folded_timestamp_seconds\{vbucket="(\d+)"\} (\S+)$', re.MULTILINE)
 
 

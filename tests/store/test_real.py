@@ -38,7 +38,7 @@ while True:
 class ThreadTests(TestCase):
     """Two threads and the global reactor."""
 
-    timeout = 60
+    timeout = 300
 
     @inlineCallbacks
     def test_everything_at_once(self) -> Any:
