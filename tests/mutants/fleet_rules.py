@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.mutants.rules import Mutant
+from tests.mutants.mutant import Mutant
 
 _FLEET = "tests.cluster.test_fleet_scripts.AssignmentTests."
 _LEASES = "tests.store.redis.test_contract.RedisStoreTests."

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from tests.mutants.rules import MUTANTS, Edit, Mutant
+from tests.mutants.mutant import Edit, Mutant
+from tests.mutants.rules import MUTANTS
 
 _LUA = "store/redis/functions.lua"
 _TWIN = "testing/redis/library.py"
@@ -30,16 +31,6 @@ _GOES_ON = (
 )
 _TWIN_MARKER = '    if _get(call, "GET", marker) != b"A:" + epoch:\n'
 _LUA_MARKER = "  if redis.call('GET', marker) ~= 'A:' .. epoch then\n"
-
-
-_MOVES = "tests.cluster.test_redis_moves.MoveTests."
-_COPIES = "tests.store.redis.test_resharding."
-_LUA_MOVING = "store/redis/moving.lua"
-_TWIN_MOVING = "testing/redis/library_moving.py"
-_SEAL_THEN_COPY = (
-    "        entries = await self._seal()\n"
-    "        await together([self._settling.settle(self._source), self._import_rest(entries)])\n"
-)
 
 
 def again(rule: str, name: str, test: str, *more: Edit) -> Mutant:
@@ -217,105 +208,5 @@ REDIS_MUTANTS: Sequence[Mutant] = (
         "failover_dedup",
         _FAILOVERS + "test_old_requests",
         (_LUA, "  if row and seq <= behind then\n", "  if false then\n"),
-    ),
-    # ------------------------------------------------------------------------------------------------------- moves
-    Mutant(
-        "move_seal",
-        "the source is sealed when the last of it was copied",
-        _COPIES + "BetweenTests.test_batch_before_the_seal",
-        (
-            (
-                "store/redis/vbucket_copy.py",
-                _SEAL_THEN_COPY,
-                "        await self._import_rest(self._logged)\n        await self._seal()\n",
-            ),
-        ),
-    ),
-    Mutant(
-        "move_lanes",
-        "the lanes' rows are copied before the source is sealed, and not again",
-        _COPIES + "BetweenTests.test_batch_before_the_seal",
-        (
-            (
-                "store/redis/vbucket_copy.py",
-                "        await together([self._import_lanes(), self._import_hashes(self._of(LEDGER))])\n",
-                "        await self._import_hashes(self._of(LEDGER))\n",
-            ),
-        ),
-    ),
-    Mutant(
-        "move_position",
-        "the source is sealed whoever has written it since its States were copied",
-        _COPIES + "BetweenTests.test_checkpoint_before_the_seal",
-        (
-            (
-                _TWIN_MOVING,
-                '    if lineage(call) != expected or get(call, "GET", position) != folded:\n',
-                "    if lineage(call) != expected:\n",
-            ),
-            (
-                _TWIN_MOVING,
-                '    present = get(call, "GET", keys[1])\n',
-                "    present = position\n",
-            ),
-            (
-                _LUA_MOVING,
-                "  if lineage() ~= args[5] or redis.call('GET', keys[2]) ~= args[6] then\n",
-                "  if lineage() ~= args[5] then\n",
-            ),
-        ),
-    ),
-    Mutant(
-        "move_wait",
-        "the target is active before its replica has what it was given",
-        _MOVES + "test_waits_for_the_target",
-        (
-            (
-                "store/redis/vbucket_copy.py",
-                "        await self._settling.settle(self._target)\n        await self._check_frozen()\n",
-                "        await self._check_frozen()\n",
-            ),
-        ),
-    ),
-    Mutant(
-        "move_second_look",
-        "the source's copy goes as soon as the target is active",
-        _MOVES + "test_target_forgets",
-        (
-            (
-                "store/redis/move_steps.py",
-                "        return Step.RETIRE if confirmation.holds(vbucket, facts, now) else Step.WAIT\n",
-                "        return Step.RETIRE if confirmation.holds(vbucket, facts, now) or facts else Step.WAIT\n",
-            ),
-        ),
-    ),
-    Mutant(
-        "map_age",
-        "fe answers, however long ago it has seen where vbuckets are that are being moved",
-        _MOVES + "test_source_forgets",
-        (
-            (
-                "store/redis/whereabouts.py",
-                "        return self.looks.fresh({self.map.shard_of(vbucket), *self._dependence(vbucket)})\n",
-                "        return vbucket >= 0\n",
-            ),
-        ),
-    ),
-    Mutant(
-        "move_token",
-        "of two movers that begin alike, one writes into what the other imports",
-        "tests.store.redis.test_functions.MovingFunctionTests.test_import_refused",
-        (
-            (
-                _TWIN_MOVING,
-                '    own = get(call, "HGET", keys[1], vbucket) == token\n',
-                "    own = bool(vbucket or token)\n",
-            ),
-            (
-                _LUA_MOVING,
-                "'I:' .. args[2] and redis.call('HGET', keys[2], args[1]) == args[3]\n",
-                "'I:' .. args[2]\n",
-            ),
-        ),
     ),
 )

@@ -14,11 +14,13 @@ from attrs import frozen
 
 import taba
 from tests.mutants.fleet_rules import FLEET_MUTANTS
+from tests.mutants.move_rules import MOVE_MUTANTS
+from tests.mutants.mutant import Mutant
 from tests.mutants.redis_rules import REDIS_MUTANTS
-from tests.mutants.rules import MUTANTS, Mutant
+from tests.mutants.rules import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
-EVERY = (*MUTANTS, *REDIS_MUTANTS, *FLEET_MUTANTS)
+EVERY = (*MUTANTS, *REDIS_MUTANTS, *MOVE_MUTANTS, *FLEET_MUTANTS)
 LIMIT = 300.0
 """Seconds that a test may take; a mutant that makes its test hang is caught, too."""
 

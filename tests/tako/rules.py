@@ -5,7 +5,7 @@ A mutant is one change of text; the old text must occur exactly once, so that a 
 
 from __future__ import annotations
 
-from tests.mutants.rules import Mutant
+from tests.mutants.mutant import Mutant
 
 
 def _rule(rule: str, what: str, test: str, file: str, old: str, new: str) -> Mutant:
