@@ -54,7 +54,11 @@ def accepts_json(request: Request) -> bool:
 
 
 def write_text(request: Request, text: str, status: int = 200, content_type: str = TEXT) -> None:
-    """Answer with a text, and end the answer."""
+    """Answer with a text, and end the answer. Nothing happens when the client has gone away: what was done for it may
+    come to its end all the same.
+    """
+    if getattr(request, "_disconnected", False):
+        return
     body = text.encode("utf-8", "replace")
     request.setResponseCode(status)
     request.setHeader("Content-Type", content_type)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Request
 from zope.interface import implementer
@@ -58,8 +61,10 @@ class SiteTests(SynchronousTestCase):
         self.clock = Clock()
         self.bodies: list[Collected] = []
         self.seen: list[bytes] = []
+        self.working: Deferred[None] = Deferred(lambda working: working.callback(None))
         site = BoundedSite(
-            Root({"stream": Leaf(post=self.stream), "plain": Leaf(post=self.plain, get=self.plain)}),
+            Root({"stream": Leaf(post=self.stream), "plain": Leaf(post=self.plain, get=self.plain),
+                  "slow": Leaf(post=self.slow)}),
             self.clock,  # type: ignore[arg-type]
             {b"/stream": self.collected},
             default_limit=10,
@@ -76,6 +81,10 @@ class SiteTests(SynchronousTestCase):
     def stream(self, request: Request) -> None:
         """What /stream answers."""
         write_text(request, str(request.content.tell()))
+
+    def slow(self, request: Request) -> Deferred[None]:
+        """What /slow answers when its work is done, which goes on when nobody waits for it."""
+        return self.working.addCallback(lambda _: write_text(request, "done"))
 
     def plain(self, request: Request) -> None:
         """What /plain answers."""
@@ -96,6 +105,14 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(self.bodies[0].chunks, [b"abc"])
         answer = self.send("", b"def")
         self.assertTrue(answer.endswith(b"6"), answer)
+
+    def test_client_goes_away(self) -> None:
+        """What was done for a client that has gone away comes to its end, and nobody is answered; nothing is logged."""
+        self.assertEqual(self.send("POST /slow HTTP/1.1\nHost: x\nContent-Length: 0\n\n"), b"")
+        self.channel.connectionLost(Failure(ConnectionDone()))
+        self.assertTrue(self.working.called)
+        self.assertEqual(self.transport.value(), b"")
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_chunked_body_has_no_length(self) -> None:
         """A chunked body begins without a length."""
