@@ -33,7 +33,6 @@ from twisted.web.client import readBody
 from taba.agent_tap import make_agent
 from taba.errors import StoreError
 from taba.process import Process as Machine
-from taba.server_tap import make_server
 from taba.settings import AgentSettings, DatabaseSettings, Endpoint, ServerSettings
 from taba.testing.disk import MemoryDisk
 from taba.testing.machine import running
@@ -46,6 +45,7 @@ from taba.testing.members import (
     Host,
     Member,
     ServerMember,
+    making_server,
 )
 from taba.testing.world import World
 
@@ -78,6 +78,8 @@ class MemoryCluster:
     """Further fields of the servers' `ServerSettings`."""
     roles: Sequence[str] = ()
     """SERVER_ROLES of the first servers; the others have all."""
+    weights: Sequence[float] = ()
+    """WEIGHT of the first servers; that of the others is 1."""
     world: World = field(init=False)
     servers: list[ServerMember] = field(factory=list, init=False)
     agents: list[AgentMember] = field(factory=list, init=False)
@@ -87,7 +89,9 @@ class MemoryCluster:
         self.world = World(self.seed, keep_trace=self.keep_trace)
         self._add_store()
         for number in range(1, self.server_count + 1):
-            self.add_server(f"server-{number}", *self.roles[number - 1 : number])
+            (roles,) = self.roles[number - 1 : number] or (ALL_ROLES,)
+            (weight,) = self.weights[number - 1 : number] or (1.0,)
+            self.add_server(f"server-{number}", roles, weight)
         for number in range(1, self.agent_count + 1):
             self.add_agent(f"agent-{number}")
         for number in range(1, self.application_count + 1):
@@ -103,10 +107,11 @@ class MemoryCluster:
         """DB_SETTINGS of the servers."""
         return DatabaseSettings(vbuckets=self.vbuckets)
 
-    def add_server(self, name: str, roles: str = ALL_ROLES) -> ServerMember:
+    def add_server(self, name: str, roles: str = ALL_ROLES, weight: float = 1.0) -> ServerMember:
         """One more server, not started yet."""
         settings = ServerSettings(
             roles=roles,
+            weight=weight,
             port=SERVER_PORT,
             interface="0.0.0.0",
             agent_port=AGENT_PORT,
@@ -117,7 +122,7 @@ class MemoryCluster:
             insecure=True,
             **self.server_settings,
         )
-        member = ServerMember(self.world.node(name), running(partial(make_server, settings)), settings=settings)
+        member = ServerMember(self.world.node(name), making_server(settings), settings=settings)
         self.servers.append(member)
         return member
 

@@ -8,6 +8,7 @@ What runs is made by the functions that production uses: `make_server`, `make_ag
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -20,7 +21,9 @@ from taba.client.engines.twisted import TwistedEngine
 from taba.client.sender import Answer, Post, Sender, Wait
 from taba.process import Process as Machine
 from taba.running import Running
-from taba.server_tap import EmbeddedServer
+from taba.server_tap import EmbeddedServer, make_server
+from taba.settings import ServerSettings
+from taba.testing.machine import running
 from taba.testing.node import Node, Process
 
 DATA = "taba-data"
@@ -112,9 +115,23 @@ class AgentMember(Member):
         return self.up and self.service is not None and self.service._port is not None
 
 
+def making_server(settings: ServerSettings) -> Callable[[Process], IService]:
+    """What makes a server with these settings."""
+    return running(partial(make_server, settings))
+
+
 @define(eq=False)
 class ServerMember(Member):
     """The server, with the agent inside."""
+
+    def reload(self, settings: ServerSettings) -> None:
+        """Give it other settings: it starts with them from now on, and one that runs takes what can be taken at once,
+        as when an operator changes the file and sends SIGHUP.
+        """
+        self.settings, self.make = settings, making_server(settings)
+        process = self.node.process
+        if process is not None and isinstance(process.service, Running):
+            process.service.reload(lambda server: server.take_settings(settings))
 
     @property
     def server(self) -> EmbeddedServer | None:

@@ -1,4 +1,5 @@
-"""What happens to a fleet in a run on Redis: servers join, leave and come back, and everything is started anew in turn.
+"""What happens to a fleet in a run on Redis: servers join, leave and come back, everything is started anew in turn, and
+in some runs servers are to have shares of their own, which change.
 
 None of these is a fault by itself: in a run with nothing else `Liveness` demands that every vbucket is always soon with
 somebody.
@@ -6,7 +7,9 @@ somebody.
 
 from __future__ import annotations
 
-from attrs import define, field
+from random import Random
+
+from attrs import define, evolve, field
 
 from taba.testing.members import AgentMember, ServerMember
 from tests.cluster.redis_faults import REDIS_VERBS
@@ -14,6 +17,10 @@ from tests.cluster.redis_move_faults import MoveFaults
 
 MOST_SERVERS = 5
 JOINING_ROLES = ("be", "be", "fe,be")
+WEIGHTS = (0.25, 0.5, 1.0, 1.0, 2.0, 4.0)
+"""WEIGHT of servers, in runs with weights."""
+WEIGHT_VERBS = {"reweigh": 1.5}
+"""Verb -> how often it is drawn, in runs with weights; the others have none of these."""
 
 
 @define(eq=False)
@@ -22,6 +29,13 @@ class FleetFaults(MoveFaults):
 
     rolling: int = field(default=0, init=False)
     """How many members are still to be started anew."""
+    weighing: Random | None = None
+    """What draws weights, in runs with weights: all other draws are as they would be without."""
+    reweighed: int = field(default=0, init=False)
+    """How often a server was given another weight."""
+
+    def _weight(self) -> float:
+        return self.weighing.choice(WEIGHTS) if self.weighing is not None else 1.0
 
     def _is_settled(self, member: ServerMember | AgentMember) -> bool:
         """Whether a process runs that can be told to stop."""
@@ -37,7 +51,7 @@ class FleetFaults(MoveFaults):
         """A server that nobody knew begins."""
         if len(self.fleet.servers) < MOST_SERVERS:
             name = f"server-{len(self.fleet.servers) + 1}"
-            server = self.fleet.add_server(name, self._one(list(JOINING_ROLES)))
+            server = self.fleet.add_server(name, self._one(list(JOINING_ROLES)), self._weight())
             server.start()
             self._mark("server_join", server)
 
@@ -49,6 +63,18 @@ class FleetFaults(MoveFaults):
             server.wanted = False
             self._stop(server)
             self._later(self._seconds(3.0, 15.0, 40.0), server.start)
+
+    def reweigh(self) -> None:
+        """A server is given another WEIGHT: it takes it at once if it runs, else when it starts."""
+        server = self._one([each for each in self.fleet.servers if self._has_weights(each)])
+        if server is not None:
+            self._mark("reweigh", server)
+            self.reweighed += 1
+            server.reload(evolve(server.settings, weight=self._weight()))
+
+    def _has_weights(self, server: ServerMember) -> bool:
+        """Whether its WEIGHT can be changed."""
+        return "be" in server.settings.roles
 
     def rolling_restart(self) -> None:
         """All servers are stopped and started again, one after the other, and then the agents; or all are killed."""

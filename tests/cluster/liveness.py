@@ -2,14 +2,17 @@
 
 While nothing is wrong but that servers come, go and die, a vbucket is never without an owner for more than
 `LONGEST_PAUSE` seconds, as long as a be is there that could take it. And whatever was wrong: once it has ended, every
-vbucket has exactly one owner within `SETTLING` seconds, and is with the be that it prefers.
+vbucket has exactly one owner within `SETTLING` seconds, and is with the be that it prefers within `RETURNING`: the one
+that rendezvous hashing names by the weights that all servers publish, which are those of their settings.
 """
 
 from __future__ import annotations
 
 from attrs import define, field
 
+from taba.server.assignment import assigned
 from taba.server.backend import Backend
+from taba.server.membership import LONGEST_DECLINED, members_among
 from taba.testing.members import ServerMember
 from taba.testing.node import Process
 from taba.testing.redis_cluster import RedisCluster
@@ -17,6 +20,7 @@ from tests.cluster.events import Violation
 
 LONGEST_PAUSE = 3.0
 SETTLING = 30.0
+RETURNING = LONGEST_DECLINED + SETTLING
 LOOK = 0.1
 """Virtual seconds between two looks."""
 
@@ -34,6 +38,8 @@ class Liveness:
     """How often a vbucket was seen with several owners."""
     settled_after: float = field(default=0.0, init=False)
     """How long it took the last time until all vbuckets were where they belong."""
+    shared_after: float = field(default=0.0, init=False)
+    """How long it took the last time until all vbuckets were where weights want them."""
     _owned: dict[int, float] = field(factory=dict, init=False)
     """Vbucket -> when it was last seen with an owner."""
     _known: dict[str, tuple[Process, Backend]] = field(factory=dict, init=False)
@@ -92,3 +98,29 @@ class Liveness:
         if not world.clock.run_until(assigned, limit):
             raise Violation(f"after {limit:g} s of peace not every vbucket has one owner: {self.told()}")
         self.settled_after = max(self.settled_after, world.clock.seconds() - began)
+
+    def check_shares(self, limit: float = RETURNING) -> None:
+        """Once every vbucket has an owner: that is soon the one whom the published weights name, and these are as they
+        were set.
+        """
+        world = self.cluster.world
+        began = world.clock.seconds()
+        while problem := self._misplaced():
+            if world.clock.seconds() - began > limit:
+                raise Violation(f"after {limit:g} s of peace {problem}; {self.told()}")
+            world.advance(1.0)
+        self.shared_after = max(self.shared_after, world.clock.seconds() - began)
+
+    def _misplaced(self) -> str:
+        """What is not as weights want it, in words; empty when all is."""
+        servers = {each.name: each.server.server for each in self.cluster.servers if each.server is not None}
+        members = {each.name: each for each in self.cluster.servers if self._is_be(each)}
+        wanted = {servers[name].own_name: each.settings.weight for name, each in members.items()}
+        told = self.cluster.world.result_of(next(iter(servers.values())).publishing.members())
+        weights = {name: each.weight for name, each in members_among(told, self.cluster.vbuckets).items()}
+        if weights != wanted:
+            return f"the weights are {weights}, not {wanted}"
+        owners = {vbucket: [servers[name].own_name for name in names] for vbucket, names in self.owners().items()}
+        right = assigned(range(self.cluster.vbuckets), weights)
+        wrong = [vbucket for vbucket, name in right.items() if owners.get(vbucket) != [name]]
+        return f"vbuckets {wrong} are not where weights {weights} want them" if wrong else ""

@@ -47,6 +47,10 @@ class MixedFaults(FleetFaults):
             member.make = running(partial(getattr(self.release.module(tap), make), settings))
             self.old.append(member)
 
+    def _has_weights(self, server: ServerMember) -> bool:
+        """See `FleetFaults`; those of the previous release keep theirs until they are upgraded."""
+        return super()._has_weights(server) and server not in self.old
+
     def upgrade_host(self) -> None:
         """A server or an agent of the previous release is stopped, or killed, and started as the present one."""
         member = self._one(self.old)
@@ -90,12 +94,13 @@ class MixedRun(RedisRun):
         self.faults.begin_mixed()
 
     def _make_faults(self) -> MixedFaults:
-        return MixedFaults(self.cluster, self.oracle, self.random)
+        return MixedFaults(self.cluster, self.oracle, self.random, weighing=self.weighing)
 
     def _heal(self) -> None:
         super()._heal()
         self.faults.upgrade_all()
         self.liveness.check_assigned()
+        self.liveness.check_shares()
 
     def _check_quiet(self) -> None:
         super()._check_quiet()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any, cast
 
 from attrs import define, field
@@ -10,23 +11,27 @@ from attrs import define, field
 from taba.store.redis.store import RedisStore
 from taba.testing.redis_cluster import RedisCluster
 from tests.cluster.events import StoreView
-from tests.cluster.fleet_faults import CALM_VERBS, FLEET_VERBS, FleetFaults
+from tests.cluster.fleet_faults import CALM_VERBS, FLEET_VERBS, WEIGHT_VERBS, WEIGHTS, FleetFaults
 from tests.cluster.liveness import Liveness
 from tests.cluster.oracle import Oracle
 from tests.cluster.redis_quiet import free_the_dead
 from tests.cluster.redis_view import read_lanes, view_server, view_shards
 from tests.cluster.run import REST_SECONDS, Result, Run, kept_shortly
 
+SERVERS = 3
+"""How many there are at first."""
 ROLES = (("fe", "be", "be"), ("fe,be", "fe", "be"), ("fe,be", "be", "fe,be"), ("fe", "fe,be", "be"))
 """Of the servers, in runs in which not all are all."""
 CALM = 0.2
 """The part of the runs in which nothing fails but servers, agents and applications."""
+WEIGHTED = 0.35
+"""The part of the runs in which servers have weights."""
 
 
 @define(eq=False)
 class RedisRun(Run):
     """One run. The seed draws how many copies shards have, DURABILITY, `min-replicas-to-write`, the roles of servers,
-    and whether the run is calm.
+    whether the run is calm, and, beside everything else, whether servers have weights.
     """
 
     known_verbs: Mapping[str, float] = field(default=FLEET_VERBS, init=False)
@@ -34,10 +39,27 @@ class RedisRun(Run):
     oracle: Oracle = field(init=False)
     faults: FleetFaults = field(init=False)
     liveness: Liveness = field(init=False)
+    weighing: Random | None = field(default=None, init=False)
+    """What draws weights, in runs with weights."""
     _lanes: dict[tuple[int, str], int] = field(factory=dict, init=False)
     """Vbucket and incarnation -> the last number that a master was seen to have."""
     _taken_back: int = field(default=0, init=False)
     """How many batches a later master was seen to lack."""
+
+    def __attrs_post_init__(self) -> None:
+        drawn = self.verbs is None
+        super().__attrs_post_init__()
+        if drawn and self.weighing is not None:
+            self.known_verbs = {**self.known_verbs, **WEIGHT_VERBS}
+            self.verbs = [*(self.verbs or ()), *WEIGHT_VERBS]
+
+    def _draw_weights(self) -> Sequence[float]:
+        """The weights of the first servers, in runs with weights."""
+        weighing = Random(f"{self.seed}/weights")
+        if weighing.random() >= WEIGHTED:
+            return ()
+        self.weighing = weighing
+        return weighing.choices(WEIGHTS, k=SERVERS)
 
     def _build(self) -> None:
         draw = self.random.random
@@ -48,6 +70,7 @@ class RedisRun(Run):
         self.cluster = RedisCluster(
             self.seed,
             roles=roles,
+            weights=self._draw_weights(),
             keep_trace=self.keep_trace,
             embedded_agent=embedded,
             copies=copies,
@@ -62,7 +85,7 @@ class RedisRun(Run):
             self.verbs = [verb for verb in CALM_VERBS if draw() < 0.5]
 
     def _make_faults(self) -> FleetFaults:
-        return FleetFaults(self.cluster, self.oracle, self.random)
+        return FleetFaults(self.cluster, self.oracle, self.random, weighing=self.weighing)
 
     def _views(self) -> Sequence[StoreView]:
         """The store as its masters have it, if they run, and what every server that runs has, whatever it is now."""
@@ -92,6 +115,7 @@ class RedisRun(Run):
         self.cluster.finish_moves()
         self.cluster.until_whole(REST_SECONDS)
         self.liveness.check_assigned()
+        self.liveness.check_shares()
 
     def _check_quiet(self) -> None:
         super()._check_quiet()
@@ -108,6 +132,8 @@ class RedisRun(Run):
             "moves undone": sum(each.undone for each in self.cluster.mover.figures),
             "batches taken back": self._taken_back,
             "faults refused": self.faults.refused,
+            "runs with weights": int(self.weighing is not None),
+            "weights changed": self.faults.reweighed,
             "calm runs": int(self.liveness.strict),
             "longest pause, ms": round(1000 * self.liveness.longest) if self.liveness.strict else 0,
             "longest until assigned, ms": round(1000 * self.liveness.settled_after),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tests.cluster.fleet_faults import FLEET_VERBS
+from tests.cluster.fleet_faults import FLEET_VERBS, WEIGHT_VERBS
 from tests.cluster.redis_run import run_redis_seed
 from tests.cluster.seeds import Outcome, Report, chosen_seeds, run_one, run_seeds
 
@@ -21,7 +21,7 @@ def run_one_redis(seed: int) -> Outcome:
 
 def redis_seeds_from_environment() -> Report:
     """The runs that the environment asks for."""
-    report = Report(tuple(FLEET_VERBS), "tests.cluster.redis_replay")
+    report = Report((*FLEET_VERBS, *WEIGHT_VERBS), "tests.cluster.redis_replay")
     given = os.environ.get("TABA_REDIS_SEEDS", "")
     if given:
         seeds = list(chosen_seeds(given))

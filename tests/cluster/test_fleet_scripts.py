@@ -5,7 +5,7 @@ tests/mutants switches the rules off.
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from taba.server.observation import Observer
 from taba.server_tap import EmbeddedServer
@@ -133,6 +133,26 @@ class AssignmentTests(RedisScriptCase):
         self.assertLessEqual(fleet.liveness.longest, LONGEST_PAUSE)
         self.assertGreater(fleet.liveness.longest, 1.0)
         owner.start()
+        self.end(s)
+
+    def test_shares_follow_weights(self) -> None:
+        """The WEIGHT of a server is read again: everybody hears of it, what has to move does, and no batch is folded a
+        second time.
+        """
+        s, fleet = self.fleet(3)
+        self.load(s, 4)
+        before, handed_over = fleet.liveness.owners(), fleet.handed_over
+        heavy = s.fleet.servers[2]
+        heavy.reload(evolve(heavy.settings, weight=100.0))
+        self.load(s, 8)
+        fleet.liveness.check_shares(0.0)
+        owners = fleet.liveness.owners()
+        self.assertEqual(set(map(tuple, owners.values())), {(heavy.name,)})
+        self.assertEqual(fleet.handed_over - handed_over, sum(names != [heavy.name] for names in before.values()))
+        self.assertGreater(fleet.handed_over, handed_over)
+        s.until_confirmed()
+        self.assertEqual(fleet.taken, fleet.appended)
+        self.assertLess(fleet.liveness.longest, 1.5)
         self.end(s)
 
     def test_nothing_moves_without_cause(self) -> None:
