@@ -183,6 +183,12 @@ class ServerMetrics:
             into.counter(f"{PREFIX}throttled_batches_total", meaning, throttle.refused[name], shard=shard)
         into.gauge(f"{PREFIX}throttle_bytes", "QUEUE_THROTTLE_CAPACITY: some batches are refused.", throttle.soft)
         into.gauge(f"{PREFIX}throttle_limit_bytes", "QUEUE_CAPACITY: all batches are refused.", throttle.hard)
+        meaning = "Vbuckets that are on their way between shards (taba-cli reshard)."
+        into.gauge(f"{PREFIX}vbuckets_moving", meaning, sharded.moving if sharded is not None else 0)
+        meaning = "Vbuckets that a mover had left sealed and this server let go on, by where they are."
+        into.counter(f"{PREFIX}moves_freed_total", meaning, None)
+        for how, freed in (sharded.freed if sharded is not None else {}).items():
+            into.counter(f"{PREFIX}moves_freed_total", meaning, freed, how=how)
         for name, kind, meaning, value in SHARD_NUMBERS:
             expose = into.counter if kind == "counter" else into.gauge
             expose(f"{PREFIX}{name}", meaning, None)

@@ -31,6 +31,16 @@ class Sharded(Protocol):
     def missing(self) -> Mapping[str, Sequence[int]]:
         """Shard -> the vbuckets whose data it has lost, until that is accepted."""
 
+    @property
+    def moving(self) -> int:
+        """How many vbuckets are on their way between shards."""
+
+    @property
+    def freed(self) -> Mapping[str, int]:
+        """How many vbuckets this process let go on that a mover had left sealed, by what became of them: `arrived`
+        where they were to go, `returned` to where they had been.
+        """
+
     def problem(self) -> str:
         """What keeps the store, or a part of it, from being used; "" when nothing does."""
 

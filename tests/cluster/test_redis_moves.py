@@ -4,11 +4,13 @@ the rules off that each of them is about.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from taba.settings import ShardSettings
 from taba.store.redis.mover import Task
 from taba.store.redis.placing import ACTIVE, SEALED
+from taba.store.redis.store import RedisStore
+from taba.store.redis.stuck_moves import ARRIVED, RETURNED
 from taba.testing.redis_cluster import RedisMember
 from tests.cluster.events import EventId
 from tests.cluster.redis_quiet import QuietCase
@@ -45,6 +47,12 @@ class MoveCase(QuietCase):
     def until_arrived(self, s: RedisScript) -> None:
         """Until the very moment when the target is active."""
         s.until(lambda: self.stands(s, self.target, ACTIVE), "the vbucket to arrive")
+
+    def freed(self, s: RedisScript) -> dict[str, int]:
+        """How many vbuckets all servers say that they let go on."""
+        servers = [each.server.server for each in s.fleet.servers if each.server is not None]
+        stores = [cast(RedisStore, each.store) for each in servers]
+        return {how: sum(each.freed[how] for each in stores) for how in (ARRIVED, RETURNED)}
 
     def end(self, s: RedisScript) -> dict[EventId, int]:
         """All comes to rest, the moves, too; how often each event was folded."""
@@ -165,6 +173,7 @@ class MoveTests(MoveCase):
         s.until_sent()
         self.assertEqual(s.shard, self.target)
         self.assertFalse(s.fleet.mover.up)
+        s.until(lambda: self.freed(s) == {"arrived": 1, "returned": 0}, "a server to have counted it")
         self.assertEqual(self.end(s), events)
 
     def test_servers_unseal_when_it_was_undone(self) -> None:
@@ -183,6 +192,7 @@ class MoveTests(MoveCase):
         events[s.give()] = 1
         s.until_sent()
         self.assertEqual(s.shard, self.source)
+        s.until(lambda: self.freed(s) == {"arrived": 0, "returned": 1}, "a server to have counted it")
         self.assertEqual(self.end(s), events)
 
     def test_undone_when_it_is_sealed(self) -> None:

@@ -17,6 +17,8 @@ from tests.server.test_metrics import everything
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 ALERTS = DOCS / "deploy" / "alerts.yml"
 SUFFIXES = ("_bucket", "_sum", "_count")
+NOT_SHOWN = {"process_virtual_memory_bytes", "python_info"}
+"""What the dashboard has no panel for: neither says anything of Taba."""
 
 
 def base(name: str, kinds: Mapping[str, str]) -> str:
@@ -68,7 +70,7 @@ class DocumentTests(SynchronousTestCase):
         for name in ("agent", "server"):
             self.assertExported(variables[name]["definition"])
         rows = [panel["title"] for panel in board["panels"] if panel["type"] == "row"]
-        self.assertEqual(rows, ["Intake", "Delivery", "Folding", "Store", "Process"])
+        self.assertEqual(rows, ["Intake", "StatsD", "Delivery", "Folding", "Fleet", "Store", "Process"])
         panels = [panel for panel in board["panels"] if panel["type"] != "row"]
         numbers = [panel["id"] for panel in board["panels"]]
         self.assertEqual(len(set(numbers)), len(numbers))
@@ -83,6 +85,13 @@ class DocumentTests(SynchronousTestCase):
             for other_y, other_x, other_w, other_h in areas[number + 1 :]:
                 apart = other_x >= x + w or x >= other_x + other_w or other_y >= y + h or y >= other_y + other_h
                 self.assertTrue(apart, (areas[number], (other_y, other_x)))
+
+    def test_dashboard_shows_all(self) -> None:
+        """Every metric is in a panel."""
+        board = json.loads((DOCS / "deploy" / "grafana-dashboard.json").read_text(encoding="utf-8"))
+        queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+        shown = set[str]().union(*map(self.used, queries))
+        self.assertEqual(set(self.kinds) - shown, NOT_SHOWN)
 
     def test_alerts(self) -> None:
         """Each alert has a name of its own, a query of what there is, a severity, and words."""

@@ -278,6 +278,9 @@ class ShardTests(SynchronousTestCase):
         self.assertEqual(by_shard["shard_failovers_total"], {"shard1": 1, "shard2": 0})
         self.assertEqual(by_shard["shard_log_bytes"], {"shard1": 100, "shard2": 30})
         self.assertEqual(by_shard["shard_vbuckets"], {"shard1": 2, "shard2": 2})
+        self.assertEqual(found["taba_server_vbuckets_moving"], {(): 3})
+        freed = {dict(key)["how"]: value for key, value in found["taba_server_moves_freed_total"].items()}
+        self.assertEqual(freed, {"arrived": 2, "returned": 1})
 
     def test_redis(self) -> None:
         """What the store on Redis says of its shards has every number that is shown, also before it is connected."""
@@ -286,6 +289,7 @@ class ShardTests(SynchronousTestCase):
         with World(seed=1) as world:
             store = open_redis_store(settings, machine_of(world.node("server").start()), 14.0)
             rows = store.shard_states()
+            self.assertEqual((store.moving, store.freed), (0, {"arrived": 0, "returned": 0}))
         numbers = {name: [float(value(row)) for row in rows] for name, _, _, value in SHARD_NUMBERS}
         self.assertEqual(numbers["shard_connected"], [0.0, 0.0])
         self.assertEqual(numbers["shard_vouched"], [0.0, 0.0])

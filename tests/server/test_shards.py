@@ -29,6 +29,8 @@ class ShardedStore(FaultyStore):
     asked_durability = "auto"
     lost: dict[str, list[int]]
     trouble = ""
+    moving = 3
+    freed: Mapping[str, int] = {"arrived": 2, "returned": 1}
 
     @property
     def missing(self) -> Mapping[str, Sequence[int]]:

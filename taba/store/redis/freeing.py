@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from attrs import define, field
@@ -16,7 +17,7 @@ from taba.store.redis.placing import ShardFacts
 from taba.store.redis.resharding import Move, Resharding
 from taba.store.redis.shard import Shard
 from taba.store.redis.shard_map import ShardMap
-from taba.store.redis.stuck_moves import GRACE_SECONDS, StuckMoves
+from taba.store.redis.stuck_moves import ARRIVED, GRACE_SECONDS, RETURNED, StuckMoves
 
 
 @define(eq=False)
@@ -30,8 +31,8 @@ class Freeing:
     _replicas: int
     """How many replicas must have what was written, where the cluster's durability waits for any."""
     _wait_seconds: float
-    freed: int = field(default=0, init=False)
-    """Vbuckets that take something again by what this process did."""
+    freed: Counter[str] = field(factory=lambda: Counter({ARRIVED: 0, RETURNED: 0}), init=False)
+    """Vbuckets that take something again by what this process did: at their targets, or at their sources."""
     _stuck: StuckMoves | None = field(default=None, init=False)
     _under_way: Deferred[None] | None = field(default=None, init=False)
     _log = Logger()
@@ -64,8 +65,8 @@ class Freeing:
             done = await resharding.free(moves)
         except (StoreError, StartError) as problem:
             self._log.info("Sealed vbuckets cannot be freed now: {problem}", problem=problem)
-            done = []
-        self.freed += len(done)
+            done = {}
+        self.freed.update(done.values())
         if done:
             named = ", ".join(str(each.vbucket) for each in done)
             self._process.say(

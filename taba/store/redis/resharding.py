@@ -28,6 +28,7 @@ from taba.store.redis.placing import ACTIVE, GONE, MOVING, SEALED, UNDOING, Mark
 from taba.store.redis.settling import ROLE, Settling
 from taba.store.redis.shard import Shard
 from taba.store.redis.shard_map import ShardMap
+from taba.store.redis.stuck_moves import ARRIVED, RETURNED
 from taba.store.redis.vbucket_copy import Copied, VbucketCopy, retire
 
 CONFIRM_SECONDS = 30.0
@@ -174,9 +175,10 @@ class Resharding:
         await self._finish(self._begun(seen), undo=True)
         return self.figures
 
-    async def free(self, moves: Sequence[Move]) -> list[Move]:
-        """Let vbuckets take something again that another mover left sealed: those that do now. What their moves need
-        after that is left to whoever runs them. Raises StartError, StoreUnavailable; what was done by then stays.
+    async def free(self, moves: Sequence[Move]) -> dict[Move, str]:
+        """Let vbuckets take something again that another mover left sealed: those that do now, with ARRIVED or
+        RETURNED. What their moves need after that is left to whoever runs them. Raises StartError, StoreUnavailable;
+        what was done by then stays.
         """
         await self._prepare()
         for move in moves:
@@ -190,7 +192,11 @@ class Resharding:
                 elif step in (Step.MAKE_IMPOSSIBLE, Step.UNSEAL):
                     await self._do(step, move, pair)
         pairs = await self._pairs(moves)
-        return [move for move, pair in pairs.items() if pair.arrived or not pair.source.stands(SEALED)]
+        return {
+            move: ARRIVED if pair.arrived else RETURNED
+            for move, pair in pairs.items()
+            if pair.arrived or not pair.source.stands(SEALED)
+        }
 
     async def _prepare(self) -> None:
         """Load the functions, and let new shards belong to the cluster."""

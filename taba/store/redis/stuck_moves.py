@@ -22,6 +22,12 @@ second or two.
 """
 
 
+ARRIVED, RETURNED = "arrived", "returned"
+"""Where a vbucket takes events again that a mover had left sealed: at its target, or, where the move was being undone,
+at its source.
+"""
+
+
 @define(eq=False)
 class StuckMoves:
     """What one server has seen of sealed vbuckets. `grace` is in seconds; servers should have different ones, so that

@@ -199,7 +199,8 @@ class TendedShards(Service):
     def _changed(self) -> None:
         """Links came or went: a server that was emptied has neither functions nor markers."""
         if self.running and any(shard.state()["open"] for shard in self._shards.values()):
-            Deferred.fromCoroutine(self._look_again())
+            looking = Deferred.fromCoroutine(self._look_again())
+            looking.addErrback(lambda failure: failure.trap(CancelledError))  # a stop ends all looks
 
     async def _look_again(self) -> None:
         """Read the markers as they are now. What an operator has to mend keeps the store from being used until then."""
@@ -282,6 +283,18 @@ class TendedShards(Service):
     def missing(self) -> Mapping[str, list[int]]:
         """Shard -> the vbuckets whose data it has lost, until that is accepted."""
         return self._places.missing
+
+    @property
+    def moving(self) -> int:
+        """How many vbuckets are on their way between shards."""
+        return self._places.moving
+
+    @property
+    def freed(self) -> Mapping[str, int]:
+        """How many vbuckets this process let go on that a mover had left sealed: `arrived` at their targets, `returned`
+        to their sources.
+        """
+        return self.freeing.freed
 
     def shard_states(self) -> list[dict[str, object]]:
         """What an operator wants to know of the shards."""

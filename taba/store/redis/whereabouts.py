@@ -51,9 +51,9 @@ class Whereabouts:
         return {} if self.identity is None else self.identity.missing
 
     @property
-    def moving(self) -> bool:
-        """Whether vbuckets are being moved."""
-        return self.identity is not None and bool(self.identity.placement.involved)
+    def moving(self) -> int:
+        """How many vbuckets are on their way between shards."""
+        return 0 if self.identity is None else len(self.identity.placement.involved)
 
     def _dependence(self, vbucket: int) -> frozenset[str]:
         """The shards that a vbucket depends on where it is, while it is moving."""

@@ -132,6 +132,16 @@ class AllUpTests(StoreCase):
         self.assertEqual(pages, [])
         self.fails(self.store.each_aggregate(Selection(None, frozenset("c")), pages.append), LocalProtocolError)
 
+    def test_stopped_while_it_looks(self) -> None:
+        """A store that is stopped while it looks at a shard that has come back logs no error."""
+        stopped: list[Deferred[Any]] = []
+        self.stage.shards["shard2"].before("taba_version", lambda: stopped.append(self.store.stopService()))
+        self.stage.shards["shard2"].lost("somebody closed it")
+        self.stage.world.advance(2.0)
+        self.stage.get(stopped[0])
+        self.assertEqual([str(each.value) for each in self.flushLoggedErrors()], [])
+        self.stage.world.check_quiet()
+
     def test_cluster(self) -> None:
         """The cluster keeps its id and number of vbuckets; the lineage is made of all of them, and stays while links
         are down.
