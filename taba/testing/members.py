@@ -130,8 +130,9 @@ class ServerMember(Member):
         """
         self.settings, self.make = settings, making_server(settings)
         process = self.node.process
-        if process is not None and isinstance(process.service, Running):
-            process.service.reload(lambda server: server.take_settings(settings))
+        outer: Any = process.service if process is not None else None
+        if isinstance(outer, Running):
+            outer.reload(lambda server: server.take_settings(settings))
 
     @property
     def server(self) -> EmbeddedServer | None:
