@@ -118,6 +118,14 @@ class Leasing:
         if self._membership is not None:
             self._membership.weight = weight
 
+    def rename(self, member: str) -> None:
+        """Go by another name from now on, which prefers other vbuckets."""
+        if self._member:
+            self._member = member
+        if self._member and self._membership is not None:
+            self._membership.name = member
+        self.look()
+
     def missing(self) -> int:
         """How many vbuckets this be should have, and has not loaded yet."""
         if self._membership is None or not self._membership.looked:

@@ -98,8 +98,8 @@ class _Declined:
 
 @define
 class Membership:
-    """What one be knows of the others over time. `name` is the one it publishes, the same in all its lives; times are
-    monotonic seconds.
+    """What one be knows of the others over time. `name` is the one it publishes, as a rule the same in all its lives,
+    and may be set to another (`taba.server.naming`); times are monotonic seconds.
     """
 
     name: str

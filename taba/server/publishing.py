@@ -1,9 +1,10 @@
 """What a server says of itself to the others, and what it knows of them: names, roles, latencies, what waits.
 
 It publishes its facts in the store, and reads those of all, as often as its `Pace` says. A be that shares its store
-does so twice a second: others learn who lives, and what each holds, from that (`Membership`). Beside that the facts are
-hints for people, for the clock of windows, and to let a pass of the GC, or a new look at who should hold what, begin
-everywhere; nothing that must be right rests on them. A store that does not answer costs a round.
+does so twice a second: others learn who lives, and what each holds, from that (`Membership`); two of one name part
+(`taba.server.naming`). Beside that the facts are hints for people, for the clock of windows, and to let a pass of the
+GC, or a new look at who should hold what, begin everywhere; nothing that must be right rests on them. A store that does
+not answer costs a round.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from taba.interfaces import IStore, LogDepth
 from taba.server.backend import Backend
 from taba.server.latency import ENQUEUE, PROCESSED, Latencies, LatencyTracker
 from taba.server.membership import members_among, packed
+from taba.server.naming import LIFE, Naming
 from taba.server.sleeping import Sleeping
 
 Shard = Mapping[str, Any]
@@ -51,6 +53,8 @@ leases.
 """
 LOOK_SECONDS = 15.0
 """How often the logs and the shards are looked at."""
+INSTEAD_OF = "instead_of"
+"""The fact that another server process has the name which this one would have."""
 GC, RECOMPUTE = "gc", "recompute"
 """What one server is asked for and all do."""
 SAY_AGAIN_SECONDS = 60.0
@@ -82,9 +86,10 @@ def lost_connections(before: Sequence[Shard], after: Sequence[Shard], seconds: f
 
 
 class Publishing(Service):
-    """The facts of one server process. `member` is its name, `roles` its roles, `collect` lets its GC begin. `shards`
-    gives the rows of the store's shards, if it has any; `lost` hears how many of them lost their connection. `weight`
-    is what share of the vbuckets it wants.
+    """The facts of one server process. `member` is its name, unless another process has it; `life` tells it from that
+    one (`naming.life_of`). `roles` are its roles, `collect` lets its GC begin. `shards` gives the rows of the store's
+    shards, if it has any; `lost` hears how many of them lost their connection. `weight` is what share of the vbuckets
+    it wants.
     """
 
     _log = Logger()
@@ -104,9 +109,10 @@ class Publishing(Service):
         *,
         pace: Pace = ALONE,
         weight: float = 1.0,
+        life: str = "",
     ) -> None:
         self._store = store
-        self.member = member
+        self._naming = Naming(member, life)
         self._roles = sorted(roles)
         self._backend = backend
         self._tracker = tracker
@@ -133,13 +139,18 @@ class Publishing(Service):
         self.problem = ""
         """What was wrong in the last round with the servers that there are."""
 
+    @property
+    def member(self) -> str:
+        """The name by which it goes."""
+        return self._naming.name
+
     def startService(self) -> None:
         """Publish now, and from time to time."""
         super().startService()
         self._pauses.begin()
         self._loops = [
-            Deferred.fromCoroutine(self._go_on(self._look, LOOK_SECONDS)),
-            Deferred.fromCoroutine(self._go_on(self._round, self._pace.every)),
+            Deferred.fromCoroutine(self._go_on(self._look, lambda: LOOK_SECONDS)),
+            Deferred.fromCoroutine(self._go_on(self._round, self._pause)),
         ]
 
     @inlineCallbacks
@@ -152,7 +163,7 @@ class Publishing(Service):
         with suppress(StoreError):  # then it expires
             yield self._store.publish(self.member, {}, 0.0)
 
-    async def _go_on(self, turn: Callable[[], Coroutine[Any, Any, None]], every: float) -> None:
+    async def _go_on(self, turn: Callable[[], Coroutine[Any, Any, None]], pause: Callable[[], float]) -> None:
         while not self._pauses.stopping:
             try:
                 await turn()
@@ -162,7 +173,10 @@ class Publishing(Service):
                     self._log.warn("Nothing is heard of other servers: {problem}", problem=problem)
             except Exception:
                 self._log.failure("A server's facts could not be published")
-            await self._pauses.sleep(every)
+            await self._pauses.sleep(pause())
+
+    def _pause(self) -> float:
+        return self._pace.every / 2 if self._naming.contended else self._pace.every
 
     async def _look(self) -> None:
         """Look at what takes the store more: the shards, and what waits in the logs."""
@@ -172,8 +186,13 @@ class Publishing(Service):
         self._waits = waiting(own, self._wall())
 
     async def _round(self) -> None:
-        await self._store.publish(self.member, {**self.facts(), **self._waits}, self._pace.expiry)
-        members = await self._store.members()
+        before = await self._store.members() if self._naming.written else None
+        if before is not None and self._naming.look(before):
+            self._take_another_name()
+        facts = {**self.facts(), **self._waits}
+        await self._store.publish(self.member, facts, self._pace.expiry)
+        self._naming.written = True
+        members = {**(await self._store.members() if before is None else before), self.member: facts}
         self.latencies = Latencies.of(members.values())
         self._follow(members)
         if self._pace is HOLDING:
@@ -182,6 +201,14 @@ class Publishing(Service):
         if self.problem and self._clock.seconds() >= self._say_due:
             self._say_due = self._clock.seconds() + SAY_AGAIN_SECONDS
             self._log.warn("Nothing is folded: {problem}. It waits in the logs (SERVER_ROLES).", problem=self.problem)
+
+    def _take_another_name(self) -> None:
+        self._backend.leasing.rename(self.member)
+        self._log.warn(
+            "Another server process is {own}, too: this one goes by {name}, with a share of its own. Give one of them"
+            " another BASE_PORT, or its host another name.",
+            own=self._naming.own, name=self.member,
+        )  # fmt: skip
 
     def _look_at_shards(self) -> None:
         now, (last, before) = self._clock.seconds(), self._seen
@@ -206,8 +233,11 @@ class Publishing(Service):
         """
         now = self._clock.seconds()
         shared = {"weight": self.weight, "holds": packed(self._backend.leasing.held)}
+        renamed = {INSTEAD_OF: self._naming.own} if self.member != self._naming.own else {}
         return {
             "roles": list(self._roles),
+            LIFE: self._naming.life,
+            **renamed,
             "queues": len(self._backend.folding),
             ENQUEUE: self._tracker.median(ENQUEUE, now),
             PROCESSED: self._tracker.median(PROCESSED, now),

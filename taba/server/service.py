@@ -34,6 +34,7 @@ from taba.server.keeping import Keeping
 from taba.server.latency import LatencyTracker
 from taba.server.maintenance import Maintenance
 from taba.server.metrics import ServerMetrics
+from taba.server.naming import life_of
 from taba.server.observation import Observer, Recorder
 from taba.server.operations import Operate, Operations
 from taba.server.publishing import ALONE, HOLDING, SHARING, Publishing
@@ -116,6 +117,8 @@ class Server(Service):
         self._rules = _rules_of(settings)
         self._keeping = Keeping(settings.tabs)
         self._blacklist = Blacklist.of(settings.name_blacklist, settings.client_blacklist)
+        self._chance = process.new_id()[:8]
+        """What tells this life from others."""
         self.backend = self._make_backend()
         self.maintenance = self._make_maintenance()
         self.publishing = self._make_publishing()
@@ -148,7 +151,7 @@ class Server(Service):
             self.registry,
             process.reactor,
             process.wall,
-            f"{self.own_name}.{process.new_id()[:8]}",
+            f"{self.own_name}.{self._chance}",
             self.observer,
             checkpoint_seconds=settings.checkpoint_seconds,
             lease_seconds=SHARED_LEASE_SECONDS if settings.database.redis else LEASE_SECONDS,
@@ -189,6 +192,7 @@ class Server(Service):
             self.observer.connections_lost,
             pace=(HOLDING if self._is("be") else SHARING) if self.settings.database.redis else ALONE,
             weight=self.settings.weight,
+            life=life_of(self._process.wall(), self._chance),
         )
 
     def _make_status(self) -> ServerStatus:

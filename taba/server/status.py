@@ -16,7 +16,7 @@ from taba.interfaces import IStore, LogDepth
 from taba.server.backend import Backend
 from taba.server.latency import Latencies
 from taba.server.observation import Observer
-from taba.server.publishing import Publishing, waiting, without_be
+from taba.server.publishing import INSTEAD_OF, Publishing, waiting, without_be
 
 
 @runtime_checkable
@@ -137,6 +137,8 @@ class ServerStatus:
                 "load": tasks / total if tasks and total else 0.0,
                 "weight": 1.0,
             }
+            if INSTEAD_OF in facts:
+                rows[name][INSTEAD_OF] = str(facts[INSTEAD_OF])
         return rows
 
     def _has(self, vbucket: int) -> bool:
@@ -168,6 +170,11 @@ class ServerStatus:
                 f"{name:<{pad}} | {load:+5.0f} | {weight:4.0f} | {server['queues']:3d} | "
                 f"{_number(server['tasks'], '4.0f')} | {_number(server['age'], '5.2f')}"
             )
+        lines += [
+            f"{name} is {server[INSTEAD_OF]}, as another one is: give one another BASE_PORT, or its host another name."
+            for name, server in sorted(facts["servers"].items())
+            if INSTEAD_OF in server
+        ]
         lines += ["", f"Cluster: {facts['cluster']}, {facts['vbuckets']} vbuckets, durability {facts['durability']}"]
         lines += [f"Store:   {facts['store']}", *_shard_lines(facts)]
         lines += [f"Problem: {facts['problem']}"] if facts["problem"] else []

@@ -8,7 +8,8 @@ from __future__ import annotations
 from attrs import define, evolve, field
 
 from taba.server.observation import Observer
-from taba.server_tap import EmbeddedServer
+from taba.server_tap import EmbeddedServer, make_server
+from taba.testing.machine import running
 from taba.testing.members import ServerMember
 from tests.cluster.liveness import LONGEST_PAUSE, Liveness
 from tests.cluster.redis_script import RedisScript
@@ -102,6 +103,27 @@ class AssignmentTests(RedisScriptCase):
         s.until_confirmed()
         self.assertEqual(fleet.taken, fleet.appended)
         self.assertLess(fleet.liveness.longest, 1.5)
+        self.end(s)
+
+    def test_joiner_of_the_same_name(self) -> None:
+        """A server joins whose host name and port another one has, as a copy of a container: it has a share all the
+        same, and every event is counted once.
+        """
+        s, fleet = self.fleet(1, checkpoint_seconds=0.5)
+        self.load(s, 2)
+        first, joiner = s.fleet.server, s.fleet.add_server(JOINER)
+
+        joiner.make = running(lambda machine: make_server(joiner.settings, evolve(machine, host=first.name)))
+        joiner.start()
+        s.until(lambda: joiner.ready, "it to be there")
+        self.load(s, 12)
+        members = [fleet.look_at(each).server for each in (first, joiner)]
+        name = f"taba_server.{first.name}.8300"
+        self.assertEqual([each.publishing.member for each in members], [name, f"{name}.2"])
+        held = [len(each.backend.folding) for each in members]
+        self.assertEqual(sum(held), s.fleet.vbuckets)
+        self.assertGreater(min(held), 0)
+        self.assertLess(fleet.liveness.longest, 2.0)
         self.end(s)
 
     def test_who_stops_leaves_all_written(self) -> None:

@@ -82,6 +82,19 @@ class ServerTests(AdminCase):
         self.assertEqual(list(self.json("servers", "GET")), ["taba_server.host.8300"])
         self.successResultOf(self.served.publishing.stopService())
 
+    def test_two_of_one_name(self) -> None:
+        """A server that had to take another name is listed under it, and /status says why and what to do."""
+        facts = {"roles": ["be"], "instead_of": "taba_server.host.8300"}
+        self.successResultOf(self.store.publish("taba_server.host.8300.2", facts, 30.0))
+        self.assertEqual(self.json("servers", "GET"), {
+            "taba_server.host.8300": ["be", "fe"], "taba_server.host.8300.2": ["be"],
+        })  # fmt: skip
+        status = self.json("status", "GET")["servers"]
+        self.assertEqual(status["taba_server.host.8300.2"]["instead_of"], "taba_server.host.8300")
+        self.assertNotIn("instead_of", status["taba_server.host.8300"])
+        line = "taba_server.host.8300.2 is taba_server.host.8300, as another one is: give one another BASE_PORT"
+        self.assertIn(line, self.text("status", "GET"))
+
     def test_silent_server(self) -> None:
         """A server that was killed is gone after 46.5 seconds."""
         other = self.other()

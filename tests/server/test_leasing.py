@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define
 from twisted.internet.defer import fail
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,7 +19,7 @@ from taba.server.backend import Backend
 from taba.server.frontend import Frontend
 from taba.server.latency import LatencyTracker
 from taba.server.observation import Observer
-from taba.server.publishing import HOLDING, Publishing
+from taba.server.publishing import HOLDING, INSTEAD_OF, Publishing
 from taba.testing.stores import FaultyStore
 from taba.wire.v2 import AppendRequest
 from tests.server.making import NOW, Lanes, Silent, memory_store, registry, sections
@@ -58,17 +59,17 @@ class SeveralCase(SynchronousTestCase):
         for name in list(self.living):
             self.stop(name)
 
-    def start(self, name: str, weight: float = 1.0) -> One:
-        """A be starts."""
+    def start(self, name: str, weight: float = 1.0, *, member: str = "", life: str = "") -> One:
+        """A be starts, which publishes itself as `member`: its name, unless another is given."""
         store = FaultyStore(self.memory)
         observer = Observer(Silent(), lambda: NOW + self.clock.seconds())
         backend = Backend(
             store, registry(), self.clock, lambda: NOW, f"{name}.{self.clock.seconds()}", observer,
-            member=name, weight=weight,
+            member=member or name, weight=weight,
         )  # fmt: skip
         publishing = Publishing(
-            store, name, ["be"], backend, LatencyTracker(), self.clock, lambda: NOW + self.clock.seconds(),
-            lambda: None, pace=HOLDING, weight=weight,
+            store, member or name, ["be"], backend, LatencyTracker(), self.clock, lambda: NOW + self.clock.seconds(),
+            lambda: None, pace=HOLDING, weight=weight, life=life,
         )  # fmt: skip
         one = self.living[name] = One(name, store, backend, publishing)
         backend.startService()
@@ -100,8 +101,9 @@ class SeveralCase(SynchronousTestCase):
 
     def wanted(self) -> dict[int, str]:
         """Where each vbucket belongs."""
-        weights = {name: one.publishing.weight for name, one in self.living.items()}
-        return assigned(range(VBUCKETS), weights)
+        names = {one.publishing.member: name for name, one in self.living.items()}
+        weights = {one.publishing.member: one.publishing.weight for one in self.living.values()}
+        return {vbucket: names[member] for vbucket, member in assigned(range(VBUCKETS), weights).items()}
 
     def owners(self) -> dict[int, str]:
         """Where each vbucket is; none is with two."""
@@ -270,6 +272,58 @@ class SeveralTests(SeveralCase):
         self.living["a"].publishing.recompute()
         self.run_for(1.0)
         self.assertEqual(asked, ["a", "b"])
+
+
+class OneNameTests(SeveralCase):
+    """Two be that would go by one name, as two containers of one host name do."""
+
+    def test_both_have_a_share(self) -> None:
+        """The later one takes another name, and its share; nothing else moves, and every event counts once. Who is
+        killed and started again has its name and its share again.
+        """
+        with capturedLogs() as logged:
+            first = self.start("a", member="taba", life="1")
+            self.run_for(3.0)
+            second = self.start("b", member="taba", life="2")
+            self.run_for(14.0)
+        said = [formatEvent(event) or "" for event in logged]
+        (line,) = [each for each in said if "Another server process is taba" in each]
+        self.assertIn("goes by taba.2", line)
+        self.assertIn("BASE_PORT", line)
+        self.assertEqual((first.publishing.member, second.publishing.member), ("taba", "taba.2"))
+        self.assertEqual(self.owners(), self.wanted())
+        self.assertGreater(min(len(first.held), len(second.held)), 0)
+        measures = first.backend._observer.measures
+        self.assertEqual((measures.handed_over, measures.leases_lost), (len(second.held), 0))
+        before = self.owners()
+        for name, life in (("b", "3"), ("a", "4")):
+            member = self.kill(name).publishing.member
+            self.run_for(0.3)
+            again = self.start(name, member="taba", life=life)
+            self.run_for(14.0)
+            self.assertEqual(again.publishing.member, member)
+        self.assertEqual(self.owners(), before)
+        self.assert_exact()
+
+    def test_beside_a_former_release(self) -> None:
+        """A be of a release that knows nothing of this keeps its name and, as a third one sees it, its share."""
+        self.start("old", member="taba")
+        self.start("c")
+        self.run_for(8.0)
+        self.start("new", member="taba", life="1")
+        self.run_for(14.0)
+        self.assertEqual(self.living["new"].publishing.member, "taba.2")
+        self.assertEqual(self.owners(), self.wanted())
+        self.assertEqual(set(self.owners().values()), {"old", "new", "c"})
+        self.assert_exact()
+
+    def test_shown(self) -> None:
+        """Both are among what is published, and who took another name says so."""
+        self.start("a", member="taba", life="1")
+        second = self.start("b", member="taba", life="2")
+        self.run_for(5.0)
+        facts = self.successResultOf(second.publishing.members())
+        self.assertEqual({name: each.get(INSTEAD_OF) for name, each in facts.items()}, {"taba": None, "taba.2": "taba"})
 
 
 class NobodyTests(SeveralCase):
