@@ -103,7 +103,7 @@ MORE = """
 
 An agent holds what servers do not take: while they are away, whatever `SPOOL_MAX_BYTES` and the disk have room for.
 Servers that are there, but take less than clients send, would only get further and further behind, and everybody who
-looks at numbers with them; so an agent lets no more gather than they take in `BACKLOG_SECONDS` (16 MiB at least), and
+looks at numbers with them; so an agent lets no more gather than they take in `BACKLOG_SECONDS` (1 MiB at least), and
 answers 503 with Retry-After beyond that; clients keep their own buffers, and count what they have to drop. What has
 gathered while servers were away is sent beside what comes, and nothing is refused for it as long as they are faster
 than clients. Where one shard of several is away, only what the others do not take counts; what waits for the one that

@@ -88,7 +88,7 @@ class AgentSettings:
     backlog_seconds: float | None = setting(
         "BACKLOG_SECONDS",
         "While servers take batches, clients get 503 when more is waiting for them than they take in so long (and more"
-        " than 16 MiB); what waits for shards that are away does not count. null for whatever SPOOL_MAX_BYTES allows.",
+        " than 1 MiB); what waits for shards that are away does not count. null for whatever SPOOL_MAX_BYTES allows.",
         15.0,
         least=1,
         unit=SECONDS,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from taba.agent.budget import LEAST_BYTES, PROCESS_BYTES, AgentBudget, memory_inside
-from taba.agent.keeping_up import LOOK_SECONDS, SLACK_SECONDS, WINDOW_SECONDS, KeepingUp
+from taba.agent.keeping_up import LOOK_SECONDS, ROOM_BYTES, SLACK_SECONDS, WINDOW_SECONDS, KeepingUp
 from taba.agent.kept_bodies import KeptBodies
 
 SECONDS, ROOM = 20.0, 1_000
@@ -16,8 +16,8 @@ SECONDS, ROOM = 20.0, 1_000
 class Flow:
     """Clients who send `offered` bytes a second as far as they are let, servers who take `rate` at most."""
 
-    def __init__(self, seconds: float | None = SECONDS) -> None:
-        self.judge = KeepingUp(seconds, ROOM)
+    def __init__(self, seconds: float | None = SECONDS, room: int = ROOM) -> None:
+        self.judge = KeepingUp(seconds, room)
         self.now = self.backlog = self.taken = self.refused = 0.0
         self.most = 0.0
 
@@ -84,6 +84,37 @@ class KeepingUpTests(SynchronousTestCase):
         flow = Flow()
         flow.run(90, 11, 1)
         self.assertEqual(flow.refused, 0)
+
+    def test_slow_servers(self) -> None:
+        """What is accepted in a minute of ten times what slow servers can do, 100 KB a second, is gone in the next."""
+        flow = Flow(15.0, ROOM_BYTES)
+        flow.run(30, 1e4, 1e5)
+        flow.run(60, 1e6, 1e5)
+        self.assertLess(flow.backlog, 25 * 1e5)
+        flow.run(60, 1e4, 1e5)
+        self.assertEqual(flow.backlog, 0)
+
+    def test_burst(self) -> None:
+        """More at once than servers took in a minute before, because nothing more came, is not refused."""
+        flow = Flow()
+        flow.run(60, 10, 10_000)
+        for _ in range(5):
+            flow.run(1, 15_000, 10_000)
+            flow.run(5, 10, 10_000)
+        self.assertEqual(flow.refused, 0)
+
+    def test_servers_get_slower(self) -> None:
+        """What servers could do an hour ago counts for nothing: no more gathers than was here when they got slower."""
+        flow = Flow()
+        flow.run(3_600, 10_000, 1_000)
+        before = flow.backlog
+        flow.run(180, 10_000, 100)
+        self.assertLess(flow.backlog, before + (SLACK_SECONDS + WINDOW_SECONDS) * 1_000)
+        flow.run(before / 50 + 60, 20, 100)
+        refused = flow.refused
+        flow.run(60, 10_000, 100)
+        self.assertLess(flow.backlog, (SECONDS + SLACK_SECONDS + 10) * 100 + 2 * 10_000)
+        self.assertGreater(flow.refused, refused + 30 * 10_000)
 
     def test_no_limit(self) -> None:
         """Without BACKLOG_SECONDS nothing is refused, and nobody has to look."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
@@ -137,64 +138,111 @@ def counted(cluster: Cluster) -> tuple[int, float]:
 def run_case(case: Case, plan: Plan, **settings: Mapping[str, object]) -> Outcome:
     """One case, from the start of its processes to their end."""
     with cluster_for(case, **settings) as cluster:
-        return _run(case, plan, cluster)
+        probe = Probe(cluster.agent.port, cluster.server.port)
+        run = _Run(case, plan, cluster, probe, offering(cluster, plan, plan.clients, "steady"))
+        base = run.well()
+        ended, rates = run.broken(base)
+        back = run.back(base, ended)
+        return run.outcome(base, rates, *back)
 
 
-def _run(case: Case, plan: Plan, cluster: Cluster) -> Outcome:
-    probe = Probe(cluster.agent.port, cluster.server.port)
-    steady = offering(cluster, plan, plan.clients, "steady")
-    probe.start()
-    steady.start()
-    time.sleep(plan.warm)
-    began, before, cpu = time.monotonic(), cluster.passed(), cluster.server.cpu_seconds()
-    accepted = steady.accepted
-    time.sleep(plan.base)
-    passed = {name: (value - before[name]) / plan.base for name, value in cluster.passed().items()}
-    used = (cluster.server.cpu_seconds() - cpu) / plan.base
-    rate = (steady.accepted - accepted) / plan.base
-    base_peaks = cluster.peaks()
-    broke_at = time.monotonic()
-    flood = offering(cluster, plan, _flood_clients(case, plan, used), "flood")
-    offered, accepted = steady.offered, steady.accepted
-    flood.start()
-    case.begin(cluster, passed)
-    time.sleep(plan.broken)
-    during = (steady.offered + flood.offered - offered) / plan.broken
-    taken = (steady.accepted + flood.accepted - accepted) / plan.broken
-    case.end(cluster)
-    ended = time.monotonic()
-    flood.finish(plan.drained)
-    base = probe.between(began, broke_at - min(3.0, plan.base / 2))
-    limits = BACK * quantile(base, 0.5), BACK * quantile(base, 0.99)
-    back = back_all = None
-    while time.monotonic() < ended + plan.after:
-        time.sleep(0.5)
-        back, back_all = (
-            back_after(probe, ended, time.monotonic(), limit, q) for limit, q in zip(limits, (0.5, 0.99), strict=True)
-        )
-        if back is not None and back_all is not None:
-            break
-    spool = cluster.agent.json("/status")
-    steady.finish(plan.drained)
-    stopped = time.monotonic()
-    sum_accepted = steady.accepted + flood.accepted
-    until(lambda: counted(cluster)[0] >= sum_accepted, plan.drained, lambda: f"all is visible: {counted(cluster)}")
-    drained = time.monotonic() - stopped
-    time.sleep(1.0)  # what is counted twice may come later
-    probe.finish(plan.drained)
-    count, total = counted(cluster)
-    refusals = dict(steady.refusals)
-    for status, times in flood.refusals.items():
-        refusals[status] = refusals.get(status, 0) + times
-    return Outcome(
-        case, base, {"base events/s": rate, "offered": during, "accepted": taken}, cluster.peaks(), refusals,
-        back, back_all, max(took for _, took in probe.seen), sum_accepted,
-        count if total == count else -1, drained,
-        {"server's CPU in the base": used, "flood clients": len(flood.bodies),
-         "agent's peak in the base, MiB": base_peaks["agent"] / MIB,
-         "server's peak in the base, MiB": base_peaks["server"] / MIB,
-         "agent's spool at the end, MiB": spool["spool_bytes"] / MIB},
-    )  # fmt: skip
+@frozen
+class _Base:
+    """What was seen while all was well."""
+
+    times: Sequence[float]
+    """Seconds to visibility, sorted."""
+    rate: float
+    """Events a second that were acknowledged."""
+    passed: Mapping[str, float]
+    """Bytes a second, as `Cluster.passed` names them."""
+    used: float
+    """Of a CPU, by the server."""
+    peaks: Mapping[str, int]
+
+
+@define
+class _Run:
+    """A case under way: `well`, `broken`, `back` and `outcome` follow one another."""
+
+    case: Case
+    plan: Plan
+    cluster: Cluster
+    probe: Probe
+    steady: Offering
+    floods: list[Offering] = field(factory=list)
+    """Those beside the steady one: one, once something is broken."""
+
+    def well(self) -> _Base:
+        """Offer what is steady, and see how long it takes to be visible."""
+        plan, cluster = self.plan, self.cluster
+        self.probe.start()
+        self.steady.start()
+        time.sleep(plan.warm)
+        began, before, cpu = time.monotonic(), cluster.passed(), cluster.server.cpu_seconds()
+        accepted = self.steady.accepted
+        time.sleep(plan.base)
+        passed = {name: (value - before[name]) / plan.base for name, value in cluster.passed().items()}
+        used = (cluster.server.cpu_seconds() - cpu) / plan.base
+        rate = (self.steady.accepted - accepted) / plan.base
+        times = self.probe.between(began, time.monotonic() - min(3.0, plan.base / 2))
+        return _Base(times, rate, passed, used, cluster.peaks())
+
+    def broken(self, base: _Base) -> tuple[float, Mapping[str, float]]:
+        """Break something, or let a flood come, and mend it: when that was, and what was offered and taken."""
+        plan, steady = self.plan, self.steady
+        flood = offering(self.cluster, plan, _flood_clients(self.case, plan, base.used), "flood")
+        self.floods.append(flood)
+        offered, accepted = steady.offered, steady.accepted
+        flood.start()
+        self.case.begin(self.cluster, base.passed)
+        time.sleep(plan.broken)
+        rates = {
+            "base events/s": base.rate,
+            "offered": (steady.offered + flood.offered - offered) / plan.broken,
+            "accepted": (steady.accepted + flood.accepted - accepted) / plan.broken,
+        }
+        self.case.end(self.cluster)
+        ended = time.monotonic()
+        flood.finish(plan.drained)
+        return ended, rates
+
+    def back(self, base: _Base, ended: float) -> tuple[float | None, float | None]:
+        """Wait until the time to visibility is what it was before: how long that took for median and slowest."""
+        limits = BACK * quantile(base.times, 0.5), BACK * quantile(base.times, 0.99)
+        back = back_all = None
+        while time.monotonic() < ended + self.plan.after and (back is None or back_all is None):
+            time.sleep(0.5)
+            back, back_all = (
+                back_after(self.probe, ended, time.monotonic(), limit, q)
+                for limit, q in zip(limits, (0.5, 0.99), strict=True)
+            )
+        return back, back_all
+
+    def outcome(self, base: _Base, rates: Mapping[str, float], back: float | None, back_all: float | None) -> Outcome:
+        """End it: wait until everything that was acknowledged is visible, and count it."""
+        plan, cluster, steady = self.plan, self.cluster, self.steady
+        spool = cluster.agent.json("/status")["spool_bytes"]
+        steady.finish(plan.drained)
+        stopped = time.monotonic()
+        accepted = steady.accepted + sum(each.accepted for each in self.floods)
+        until(lambda: counted(cluster)[0] >= accepted, plan.drained, lambda: f"all is visible: {counted(cluster)}")
+        drained = time.monotonic() - stopped
+        time.sleep(1.0)  # what is counted twice may come later
+        self.probe.finish(plan.drained)
+        count, total = counted(cluster)
+        refusals = sum((Counter(each.refusals) for each in (steady, *self.floods)), Counter[int]())
+        notes = {
+            "server's CPU in the base": base.used,
+            "flood clients": float(sum(len(each.bodies) for each in self.floods)),
+            "agent's peak in the base, MiB": base.peaks["agent"] / MIB,
+            "server's peak in the base, MiB": base.peaks["server"] / MIB,
+            "agent's spool at the end, MiB": spool / MIB,
+        }
+        return Outcome(
+            self.case, base.times, rates, cluster.peaks(), refusals, back, back_all,
+            max(took for _, took in self.probe.seen), accepted, count if total == count else -1, drained, notes,
+        )  # fmt: skip
 
 
 def _flood_clients(case: Case, plan: Plan, used: float) -> int:
