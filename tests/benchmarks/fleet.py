@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define
 
-from tests.benchmarks.report import Figure
+from tests.benchmarks.asked import AS_USUAL, Asked
+from tests.benchmarks.counting import check
+from tests.benchmarks.report import Figure, Run, figure_of
 from tests.processes.offered import STAMP, Connection, stamped
 from tests.processes.running import AgentProcess, ServerProcess, Stage, start_all
 from tests.processes.surroundings import until
@@ -59,6 +61,14 @@ class Fleet:
             return 0, 0.0
         facts = json.loads(answer.text)["pct"]
         return int(facts["count"]), float(facts["total"])
+
+    def peaks(self) -> dict[str, int]:
+        """The most bytes so far of one process, by kind: resident ones; of Redis those that it used at most."""
+        return {
+            "servers": max(each.memory("VmHWM") for each in self.servers),
+            "agent": self.agent.memory("VmHWM"),
+            "Redis": max(int(each.fields("INFO", "memory")["used_memory_peak"]) for each in self.shards),
+        }
 
     def memory(self) -> int:
         """Bytes that Redis uses."""
@@ -135,28 +145,45 @@ def _round(fleet: Fleet, clients: int, tabs: int, expected: int) -> tuple[float,
         time.sleep(2.0)  # queries for all tabs would take the servers' time
     until(lambda: fleet.seen()[0] >= expected, PATIENCE, lambda: f"all is visible: {fleet.seen()}")
     visible = time.monotonic() - began
-    if fleet.seen() != (expected, float(expected)):
-        raise RuntimeError(f"{fleet.seen()} where {expected} events were acknowledged")
+    count_of(fleet.seen(), expected)
     return taken, visible, {kind: value - before[kind] for kind, value in fleet.cpu().items()}
 
 
-def run(arguments: Sequence[str] = ()) -> Iterator[Figure]:
+def count_of(seen: tuple[int, float], expected: int) -> None:
+    """Compare count and total of all tabs with the events sent, of value 1 each. Raises Miscounted."""
+    check("fleet", seen[0], expected)
+    check("fleet, total", int(seen[1]), expected)
+
+
+def run(asked: Asked = AS_USUAL) -> Iterator[Figure]:
     """Both rounds."""
     if shutil.which("redis-sentinel") is None:
         print("redis-sentinel is not installed: the fleet is not measured")
         return
-    clients, tabs, servers = (int(each) for each in (*arguments, *("300", "20000", "2")[len(arguments) :]))
+    said = (*asked.words, *("300", "20000", "2")[len(asked.words) :])
+    for each in asked.combinations(clients=int(said[0]), tabs=int(said[1])):
+        yield from _figures(asked, each["clients"], each["tabs"], int(said[2]))
+
+
+def _figures(asked: Asked, clients: int, tabs: int, servers: int) -> Iterator[Figure]:
     states = clients * tabs
-    what = f"{clients} clients x {tabs} tabs, {servers} servers"
+    fleet_name = f"{clients} clients x {tabs} tabs, {servers} servers"
     with started_fleet(servers) as fleet:
         for number, name in enumerate(("every State made", "every State changed"), 1):
+            what = f"{fleet_name}, {name}"
+            asked.tell(what)
+            own = time.process_time()
             taken, visible, cpu = _round(fleet, clients, tabs, number * states)
-            yield Figure(f"{what}, {name}: all taken by the agent after", [taken], "s", less_is_better=True)
-            yield Figure(f"{what}, {name}: all visible after", [visible], "s", less_is_better=True)
+            own = time.process_time() - own
+            peaks = fleet.peaks()
             for kind, seconds in cpu.items():
-                yield Figure(f"CPU of {kind} for each State", [seconds / states * 1e6], "us", less_is_better=True)
-        yield Figure("bytes of Redis for each State", [fleet.memory() / states], "bytes", less_is_better=True)
-        yield Figure("memory of Redis", [fleet.memory() / MIB], "MiB", less_is_better=True)
-        for each in (fleet.agent, *fleet.servers):
-            budget = 256.0 if each is fleet.agent else 512.0
-            yield Figure(f"memory of {each.name} at most", [each.memory("VmHWM") / MIB], "MiB", budget, True)
+                run = Run(states, seconds, visible, peaks[kind], own)
+                yield figure_of(f"{what}: {kind}", [run], of="States", scale="thousand")
+            yield Figure(f"{what}: all taken by the agent after", [taken], "s", less_is_better=True)
+            yield Figure(f"{what}: all visible after", [visible], "s", less_is_better=True)
+        yield Figure(f"{fleet_name}: Redis for each State", [fleet.memory() / states], "bytes", less_is_better=True)
+        yield Figure(f"{fleet_name}: Redis", [fleet.memory() / MIB], "MiB", less_is_better=True)
+        for process in (fleet.agent, *fleet.servers):
+            budget = 256.0 if process is fleet.agent else 512.0
+            peak = process.memory("VmHWM") / MIB
+            yield Figure(f"{fleet_name}: {process.name} at most", [peak], "MiB", budget, True)

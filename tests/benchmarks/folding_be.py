@@ -1,8 +1,8 @@
 """The process of `tests.benchmarks.fold`: a store, a be, and a gate between them.
 
-    python -m tests.benchmarks.folding_be embedded|redis TABS CLIENTS TIMES
+    python -m tests.benchmarks.folding_be '{"store": "embedded", "tabs": 20000, "clients": 10, "times": 10, ...}'
 
-Prints one JSON object: thousand Partials per CPU-second of each round, by kind of round, and the memory at most.
+The object has the fields of `Shape`. Prints one JSON object: the runs of each kind of round.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from attrs import asdict, frozen
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from taba import native
@@ -29,8 +30,10 @@ from taba.server.backend import Backend
 from taba.server.observation import Observer
 from taba.server_tap import open_store
 from taba.settings import DatabaseSettings, ServerSettings
+from tests.benchmarks.counting import check
+from tests.benchmarks.report import Run
+from tests.benchmarks.workloads import VALUES
 
-HOT_ROUNDS = 2
 VBUCKETS = 128
 APPENDED_AT_A_TIME = 32
 
@@ -51,6 +54,8 @@ class Gated:
     def __init__(self, store: IStore) -> None:
         self._store = store
         self._closed: Deferred[None] | None = Deferred()
+        self.reading = 0
+        """Reads that passed the gate and are not answered: they could still get what is appended now."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -70,20 +75,55 @@ class Gated:
         """See `IStore.read`."""
         while self._closed is not None:
             yield self._closed
-        entries: Sequence[LogEntry] = yield self._store.read(after, max_bytes, 0.05)
+        self.reading += 1
+        try:
+            entries: Sequence[LogEntry] = yield self._store.read(after, max_bytes, 0.05)
+        finally:
+            self.reading -= 1
         return entries
 
 
-def sections(tabs: int, clients: int, at: float, seed: int) -> list[native.Section]:
-    """One Partial of one event for each tab and client, by vbucket."""
-    chance = random.Random(seed)
+@frozen
+class Shape:
+    """What is folded."""
+
+    store: str = "embedded"
+    """`embedded` or `redis`."""
+    tabs: int = 20_000
+    clients: int = 10
+    times: int = 10
+    """Partials per State and checkpoint."""
+    events: int = 1
+    """In a Partial."""
+    type: str = "CounterGroup"
+    values: str = "decimal"
+    rounds: int = 2
+    """Those that count, in which be has the States in memory."""
+
+    @property
+    def per_round(self) -> int:
+        """Partials of a round."""
+        return self.tabs * self.clients * self.times
+
+    def __str__(self) -> str:
+        what = f"{self.store}, {self.tabs} tabs x {self.clients} clients, {self.times} per State and checkpoint"
+        if (self.events, self.type, self.values) == (1, "CounterGroup", "decimal"):
+            return what
+        return f"{what}, {self.type} of {self.events}, {self.values}"
+
+
+def sections(shape: Shape, at: float, seed: int) -> list[native.Section]:
+    """One Partial for each tab and client, by vbucket."""
+    chance, value = random.Random(seed), VALUES[shape.values]
     scratch = native.Scratch(native.Limits(max_memory=1 << 30), builtin().kinds())
     parts = ["1\n\n"]
-    for client in range(clients):
+    for client in range(shape.clients):
         parts.append(f"host_{client:03d}.example\n\n")
-        for tab in range(tabs):
-            value = chance.expovariate(1)
-            parts.append(f'bench_tab_{tab:06d}\n["CounterGroup", {at - chance.random():.3f}, "{value:.3f}"]\n\n')
+        for tab in range(shape.tabs):
+            parts.append(f"bench_tab_{tab:06d}\n")
+            for _ in range(shape.events):
+                parts.append(f'["{shape.type}", {at - chance.random():.3f}, "{value(chance)!r}"]\n')
+            parts.append("\n")
         parts.append("\n")
     scratch.feed("".join(parts).encode())
     scratch.finish()
@@ -95,13 +135,14 @@ def sections(tabs: int, clients: int, at: float, seed: int) -> list[native.Secti
 class Measuring:
     """One be after the other on one store."""
 
-    def __init__(self, process: Process, store: IStore, tabs: int, clients: int, times: int) -> None:
+    def __init__(self, process: Process, store: IStore, shape: Shape) -> None:
         self._process = process
         self._store = store
-        self._shape = tabs, clients
-        self._times = times
+        self._shape = shape
         self._given = [0, 0]
         """Batches and events of each lane so far."""
+        self._filled: set[int] = set()
+        """The vbuckets that the tabs fall into: all of them, unless the tabs are few."""
         self._at = time.time() - 3000.0
 
     def _backend(self) -> tuple[Backend, Gated]:
@@ -124,9 +165,10 @@ class Measuring:
     @inlineCallbacks
     def _fill(self):  # type: ignore[no-untyped-def]
         """Append one batch after the other to every vbucket's log."""
-        for _ in range(self._times):
+        for _ in range(self._shape.times):
             self._at += 1.0
-            made = sections(*self._shape, self._at, self._given[0])
+            made = sections(self._shape, self._at, self._given[0])
+            self._filled = {each.vbucket for each in made}
             seq, before = self._given
             for start in range(0, len(made), APPENDED_AT_A_TIME):
                 batches = [
@@ -142,18 +184,18 @@ class Measuring:
 
     @inlineCallbacks
     def round(self, backend: Backend, gated: Gated):  # type: ignore[no-untyped-def]
-        """Fill the logs, let be have them: thousand Partials per CPU-second."""
-        yield self._fill()
-        while len(backend.folding) < VBUCKETS:
+        """Fill the logs, let be have them: what that took, as a Run of Partials."""
+        while len(backend.folding) < VBUCKETS or gated.reading:
             yield self._slept(0.05)
-        goals = {vbucket: each.folded + self._times for vbucket, each in backend.folding.items()}
-        began = time.process_time()
+        yield self._fill()
+        goals = {vbucket: backend.folding[vbucket].folded + self._shape.times for vbucket in self._filled}
+        began, started = time.process_time(), time.monotonic()
         gated.open()
         while any(backend.folding[v].stored.folded < goal for v, goal in goals.items() if v in backend.folding):
             yield self._slept(0.02)
-        used = time.process_time() - began
+        used, wall = time.process_time() - began, time.monotonic() - started
         gated.close()
-        return self._shape[0] * self._shape[1] * self._times / used / 1e3
+        return Run(self._shape.per_round, used, wall, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
     def _slept(self, seconds: float) -> Deferred[None]:
         slept = Deferred[None]()
@@ -163,12 +205,12 @@ class Measuring:
     @inlineCallbacks
     def run(self):  # type: ignore[no-untyped-def]
         """All rounds, by kind."""
-        found: dict[str, list[float]] = {}
+        found: dict[str, list[Run]] = {}
         backend, gated = self._backend()
         backend.startService()
         found["new"] = [(yield self.round(backend, gated))]
         found["hot"] = []
-        for _ in range(HOT_ROUNDS):
+        for _ in range(self._shape.rounds):
             found["hot"].append((yield self.round(backend, gated)))
         gated.open()
         yield backend.stopService()
@@ -177,20 +219,21 @@ class Measuring:
         found["cold"] = [(yield self.round(backend, gated))]
         gated.open()
         yield backend.stopService()
-        total = yield self._store.ledger()
-        expected = self._shape[0] * self._shape[1] * self._times * (HOT_ROUNDS + 2)
-        if total["folded"] != expected:
-            raise RuntimeError(f"{total['folded']} events are folded, {expected} were sent")
-        found["memory"] = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
+        count_of(self._shape, (yield self._store.ledger()))
         return found
 
 
+def count_of(shape: Shape, ledger: Mapping[str, int]) -> None:
+    """Compare the store's ledger at the end with what all rounds gave. Raises Miscounted."""
+    check(f"be: {shape}", ledger["folded"], shape.per_round * shape.events * (shape.rounds + 2))
+
+
 @inlineCallbacks
-def _main(reactor: Any, kind: str, tabs: int, clients: int, times: int):  # type: ignore[no-untyped-def]
+def _main(reactor: Any, shape: Shape):  # type: ignore[no-untyped-def]
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taba-bench-"))
         database = DatabaseSettings(vbuckets=VBUCKETS)
-        if kind == "redis":
+        if shape.store == "redis":
             from tests.benchmarks.redis import running_redis
 
             port = stack.enter_context(running_redis()).port
@@ -198,19 +241,19 @@ def _main(reactor: Any, kind: str, tabs: int, clients: int, times: int):  # type
             database = DatabaseSettings(vbuckets=VBUCKETS, durability="memory", redis_url=url)
         process = real_process(reactor)
         store = open_store(ServerSettings(data_dir=os.path.join(folder, "data"), database=database), process)
-        yield store.startService()  # type: ignore[func-returns-value]
-        found = yield Measuring(process, store, tabs, clients, times).run()
+        yield store.startService()
+        found = yield Measuring(process, store, shape).run()
         yield store.stopService()
-        print(json.dumps(found), flush=True)
+        print(json.dumps({kind: [asdict(run) for run in runs] for kind, runs in found.items()}), flush=True)
 
 
-def main(kind: str, *shape: str) -> None:
+def main(shape: str) -> None:
     """Run in this process."""
     from twisted.internet import reactor
     from twisted.internet.task import react
 
     monotonic(reactor)
-    react(lambda machine: _main(machine, kind, *map(int, shape)), [], reactor)
+    react(lambda machine: _main(machine, Shape(**json.loads(shape))), [], reactor)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Events of both protocols into an agent over HTTP: `python -m tests.benchmarks intake`, or `intake-all` for every
-workload.
+"""Events of both protocols into an agent over HTTP: `python -m tests.benchmarks intake`, or `intake-all` for many
+workloads, or `intake --tabs 200000 --per-tab 1 ...` for chosen ones.
 
 Each answer is durable: it is given after the commit that holds the request's events is synced. The servers are away,
 so that the agent takes in and keeps, and sends nothing. At the end of each run the agent's ledger must show every event
@@ -10,12 +10,15 @@ do; the processor time is the agent's own, user and system, of all its threads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from attrs import frozen
 
 from tests.benchmarks import processes
+from tests.benchmarks.asked import AS_USUAL, TYPES, Asked
+from tests.benchmarks.counting import check
 from tests.benchmarks.report import Figure, Run, figure_of
-from tests.benchmarks.sending import send
+from tests.benchmarks.sending import Prepared, send
 from tests.benchmarks.workloads import Workload
 
 RUNS = 5
@@ -36,9 +39,10 @@ class Case:
     connections: int
     goal: float | None = None
 
-    @property
-    def requests(self) -> int:
-        """Requests of a run: at least as many as connections."""
+    def requests_of(self, events: int | None = None) -> int:
+        """Requests of a run, of about so many events, or as many as usual: at least as many as connections."""
+        if events is not None:
+            return max(self.connections, events // self.workload.per_request)
         events = EVENTS * (3 if self.workload.protocol == "columns" else 1)
         return max(self.connections, min(MOST_REQUESTS, events // self.workload.per_request))
 
@@ -69,33 +73,67 @@ FURTHER = (
 )
 
 
-def run() -> Iterator[Figure]:
-    """The workloads that figures are aimed at."""
-    return _figures(CASES)
+def run(asked: Asked = AS_USUAL) -> Iterator[Figure]:
+    """The workloads that figures are aimed at; with chosen ones, those alone."""
+    return _figures(_chosen(asked) if asked.axes else CASES, asked)
 
 
-def run_all(_: Sequence[str]) -> Iterator[Figure]:
+def run_all(asked: Asked = AS_USUAL) -> Iterator[Figure]:
     """All workloads."""
-    return _figures((*CASES, *FURTHER))
+    return _figures((*CASES, *FURTHER), asked)
 
 
-def _figures(cases: Sequence[Case]) -> Iterator[Figure]:
+def _chosen(asked: Asked) -> list[Case]:
+    """The cases of all combinations of what is asked for; one that has an aim keeps it."""
+    aims = {case.workload: case.goal for case in CASES}
+    cases = []
+    for workload, connections in workloads_of(asked):
+        cases.append(Case(workload, connections or connections_for(workload), aims.get(workload)))
+    return cases
+
+
+def workloads_of(asked: Asked) -> list[tuple[Workload, int | None]]:
+    """The workloads that are asked for, and the connections if that is said."""
+    return [
+        (
+            Workload(
+                each["protocol"], each["tabs"], each["per_tab"], each["clients"], TYPES[each["kind"]], each["values"]
+            ),
+            each["connections"],
+        )
+        for each in asked.combinations(
+            protocol="1", tabs=200, per_tab=300, clients=1, kind="counters", values="decimal", connections=None
+        )
+    ]
+
+
+def connections_for(workload: Workload) -> int:
+    """So many that commits have many requests each, within the agent's memory."""
+    return next(many for least, many in ((500_000, 4), (20_000, 16), (0, 256)) if workload.per_request >= least)
+
+
+def _figures(cases: Sequence[Case], asked: Asked) -> Iterator[Figure]:
     for case in cases:
-        runs = [_run(case) for _ in range(RUNS)]
-        yield figure_of(f"intake: {case.workload}", runs, case.goal)
+        what = f"intake: {case.workload}"
+        runs = asked.repeat(what, RUNS, partial(_run, case, asked.events))
+        yield figure_of(what, runs, case.goal)
 
 
-def _run(case: Case) -> Run:
+def _run(case: Case, events: int | None = None) -> Run:
     prepared = case.workload.prepare()
     with processes.agent(processes.free_port(), SETTINGS) as agent:
-        send(agent.port, prepared, min(case.requests, 2 * case.connections), case.connections)
-        cpu, before = agent.cpu_seconds(), _received(agent)
-        sent = send(agent.port, prepared, case.requests, case.connections)
-        cpu = agent.cpu_seconds() - cpu
-        events = case.requests * case.workload.per_request
-        if _received(agent) - before != events:
-            raise RuntimeError(f"{_received(agent) - before} events counted, {events} sent")
-        return Run(events, cpu, sent.wall, agent.peak_memory(), sent.cpu)
+        return measure(agent, prepared, case, case.requests_of(events))
+
+
+def measure(agent: processes.Serving, prepared: Prepared, case: Case, requests: int) -> Run:
+    """Send so many requests to an agent, after some to get it warm; Miscounted unless it has got every event."""
+    send(agent.port, prepared, min(requests, 2 * case.connections), case.connections)
+    cpu, before = agent.cpu_seconds(), _received(agent)
+    sent = send(agent.port, prepared, requests, case.connections)
+    cpu = agent.cpu_seconds() - cpu
+    events = requests * case.workload.per_request
+    check(f"intake: {case.workload}", _received(agent) - before, events)
+    return Run(events, cpu, sent.wall, agent.peak_memory(), sent.cpu)
 
 
 def _received(agent: processes.Serving) -> int:

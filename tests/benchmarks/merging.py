@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from taba import native
+from tests.benchmarks.asked import AS_USUAL, Asked
+from tests.benchmarks.counting import check
 from tests.benchmarks.report import Figure
 from tests.benchmarks.workloads import Workload
 
@@ -18,10 +20,10 @@ ROUNDS = 5
 TYPES = {"CounterGroup": native.COUNTER_GROUP, "PercentileGroup": native.PERCENTILE_GROUP}
 
 
-def run() -> Iterator[Figure]:
+def run(asked: Asked = AS_USUAL) -> Iterator[Figure]:
     """Ratios within one run, and bytes."""
     for events in (1, 10):
-        spent = [(_merging(FEW, events), _merging(MANY, events)) for _ in range(ROUNDS)]
+        spent = [(_merging(FEW, events), _merging(MANY, events)) for _ in asked.rounds("merging", ROUNDS)]
         what = f"merge, {events} an event of a tab" if events == 1 else f"merge, {events} events of a tab"
         yield Figure(f"{what}, {FEW} tabs", [few * 1e9 for few, _ in spent], "ns of CPU per event")
         yield Figure(f"{what}, {MANY} tabs", [many * 1e9 for _, many in spent], "ns of CPU per event")
@@ -30,7 +32,8 @@ def run() -> Iterator[Figure]:
     for type in TYPES:
         partials, whole = _memory(type)
         yield Figure(f"a live {type} Partial of one event, by itself", [partials], "bytes", 200, less_is_better=True)
-        yield Figure(f"the same with its entry, names and index, {MANY} tabs", [whole], "bytes", less_is_better=True)
+        what = f"a live {type} Partial with its entry, names and index, {MANY} tabs"
+        yield Figure(what, [whole], "bytes", less_is_better=True)
 
 
 def _parsed(tabs: int, events: int, type: str = "CounterGroup") -> native.Scratch:
@@ -65,4 +68,5 @@ def _memory(type: str) -> tuple[float, float]:
     """Bytes for each tab: those that Partials take, and all of them."""
     accumulator = native.Accumulator()
     accumulator.merge(_parsed(MANY, 1, type), 0)
+    check(f"merging: {type}", accumulator.summary()[0], MANY)
     return accumulator.partials_memory() / MANY, accumulator.summary()[2] / MANY

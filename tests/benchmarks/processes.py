@@ -17,8 +17,10 @@ from pathlib import Path
 
 from attrs import frozen
 
-ROOT = str(Path(__file__).resolve().parents[2])
-"""What is measured is this checkout."""
+import taba
+
+ROOT = str(Path(taba.__file__).absolute().parents[1])
+"""Where the Taba that is measured is: the one that is imported here, a checkout's or an installed one."""
 TICKS = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 30.0
 
@@ -86,7 +88,7 @@ def _running(arguments: list[str], port: int, agent_port: int, ready: int) -> It
         )
         serving = Serving(process.pid, port, agent_port, Path(folder))
         try:
-            _wait(serving, ready)
+            _wait(process, serving, ready)
             yield serving
         finally:
             process.send_signal(signal.SIGTERM)
@@ -98,14 +100,14 @@ def _running(arguments: list[str], port: int, agent_port: int, ready: int) -> It
             log.close()
 
 
-def _wait(serving: Serving, port: int) -> None:
+def _wait(process: subprocess.Popen[bytes], serving: Serving, port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             serving.get("readyz", port)
             return
         except OSError:
-            if time.monotonic() > deadline:
+            if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((serving.folder / "log").read_text())
             time.sleep(0.05)
 
@@ -125,10 +127,12 @@ def server(settings: Mapping[str, object] | None = None) -> Iterator[Serving]:
 
 
 @contextmanager
-def agent(server_port: int, settings: Mapping[str, object] | None = None) -> Iterator[Serving]:
-    """An agent alone, in front of the server at a port; with settings, whatever they say beside that."""
+def agent(server_port: int, settings: Mapping[str, object] | None = None, *options: str) -> Iterator[Serving]:
+    """An agent alone, in front of the server at a port; with settings, whatever they say beside that, and further
+    options of its command line.
+    """
     port = free_port()
-    arguments = ["taba-agent", "--port", str(port), "--server", f"127.0.0.1:{server_port}"]
+    arguments = ["taba-agent", "--port", str(port), "--server", f"127.0.0.1:{server_port}", *options]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         if settings is not None:
             json.dump(settings, file)

@@ -26,8 +26,11 @@ from taba.handlers.registry import builtin
 from taba.interfaces import Append, Verdict
 from taba.wire.v2 import AppendRequest, decode_append_answer, encode_append_request
 from tests.benchmarks import processes
+from tests.benchmarks.asked import AS_USUAL, Asked
 from tests.benchmarks.bodies import body
-from tests.benchmarks.report import Figure
+from tests.benchmarks.counting import check
+from tests.benchmarks.queries import settled
+from tests.benchmarks.report import Figure, Run, figure_of
 
 TABS, VBUCKETS = 20_000, 128
 TIMES = 10
@@ -49,7 +52,7 @@ class Redis:
     def ask(self, *command: str) -> Any:
         """The reply to a command."""
         with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
-            connection.sendall(pack_command(command))
+            connection.sendall(pack_command(command))  # type: ignore[arg-type]
             reader = Reader()
             while (reply := reader.gets()) is False:
                 reader.feed(connection.recv(1 << 16))
@@ -100,42 +103,47 @@ def running_redis() -> Iterator[Redis]:
             redis.stop()
 
 
-def run() -> Iterator[Figure]:
+def run(asked: Asked = AS_USUAL) -> Iterator[Figure]:
     """All of it."""
     if shutil.which("redis-server") is None:
         print("redis-server is not installed: what fe and be cost with Redis is not measured")
         return
     with running_redis() as redis:
-        yield from _stages(redis)
+        yield from _stages(redis, asked)
+    asked.tell("commands to Redis")
     with running_redis() as redis:
         yield from _commands(redis)
+    asked.tell(f"{WIDE_TABS} tabs x {WIDE_CLIENTS} clients")
     with running_redis() as redis:
         yield from _wide(redis)
 
 
-def _stages(redis: Redis) -> Iterator[Figure]:
+def _stages(redis: Redis, asked: Asked) -> Iterator[Figure]:
     taking, folding, rates = [], [], []
-    sections = _sections()
-    for _ in range(ROUNDS):
+    sections, partials = _sections(), TABS * TIMES
+    for number in asked.rounds("fe to Redis, be from Redis", ROUNDS):
         with _server(redis, "fe") as fe:
-            before, commands = fe.cpu_seconds(), redis.commands()
-            began = time.monotonic()
-            _append(fe, sections)
-            rates.append((redis.commands() - commands) / (time.monotonic() - began))
-            taking.append(TABS * TIMES / (fe.cpu_seconds() - before) / 1e3)
+            requests = _requests(fe, sections, TIMES)
+            cpu, commands, own, began = fe.cpu_seconds(), redis.commands(), time.process_time(), time.monotonic()
+            _post(fe, requests)
+            wall, own = time.monotonic() - began, time.process_time() - own
+            rates.append((redis.commands() - commands) / wall)
+            taking.append(Run(partials, fe.cpu_seconds() - cpu, wall, fe.peak_memory(), own))
         with _server(redis, "be") as be:
-            began_with = be.cpu_seconds()
+            cpu, began = be.cpu_seconds(), time.monotonic()
             _until_folded(redis)
-            folding.append(TABS * TIMES / (be.cpu_seconds() - began_with) / 1e3)
-        _check(redis)
-    yield Figure("fe to Redis", taking, "thousand Partials per fe CPU-second", 150.0)
-    yield Figure(f"be from Redis, {TABS} tabs, {TIMES} per State and checkpoint", folding, "thousand Partials", 100.0)
+            folding.append(Run(partials, be.cpu_seconds() - cpu, time.monotonic() - began, be.peak_memory()))
+        count_of(redis, number * partials)
+    yield figure_of("fe to Redis", taking, 150.0, of="Partials", scale="thousand")
+    what = f"be from Redis, {TABS} tabs, {TIMES} per State and checkpoint"
+    yield figure_of(what, folding, 100.0, of="Partials", scale="thousand")
     yield Figure("commands that Redis does, those inside functions too, while fe appends", rates, "per second")
 
 
 def _commands(redis: Redis) -> Iterator[Figure]:
     """What Redis is asked in a second, the whole way in one process, at one event rate and at a hundred times that."""
     with _server(redis, "fe,be", EMBEDDED_AGENT=True, CHECKPOINT_SECONDS=0.5) as server:
+        sent = 0
         for events in (3, 300):
             prepared = [body("client_0", 200, events)]
             connection = http.client.HTTPConnection("127.0.0.1", server.agent_port, timeout=60)
@@ -144,19 +152,21 @@ def _commands(redis: Redis) -> Iterator[Figure]:
                 before, began = redis.calls(), time.monotonic()
                 while time.monotonic() < began + 4.0:
                     connection.request("POST", "/post", prepared[0])
-                    connection.getresponse().read()
+                    answer = connection.getresponse()
+                    sent += 200 * events if answer.status == 200 and not answer.read() else 0
                     time.sleep(0.2)
                 rates.append((redis.calls() - before) / (time.monotonic() - began))
             connection.close()
             what = f"commands to Redis at {5 * 200 * events} events per second, {VBUCKETS} vbuckets"
             yield Figure(what, rates, "per second")
+        settled(server, sent)
 
 
 def _wide(redis: Redis) -> Iterator[Figure]:
     """Three million States: what be holds of them, and how long it takes to ask for all tabs, and for one."""
     with _server(redis, "fe") as fe:
         for client in range(WIDE_CLIENTS):
-            _append(fe, _sections(f"client_{client}", WIDE_TABS), times=1)
+            _post(fe, _requests(fe, _sections(f"client_{client}", WIDE_TABS), times=1))
     what = f"{WIDE_TABS} tabs x {WIDE_CLIENTS} clients"
     with _server(redis, "be", STATE_CACHE_BYTES=CACHE_BYTES) as be:
         began = time.monotonic()
@@ -165,20 +175,27 @@ def _wide(redis: Redis) -> Iterator[Figure]:
         yield Figure(f"be, {what}, STATE_CACHE_BYTES {CACHE_BYTES >> 20} MiB", [be.peak_memory() / (1 << 20)], "MiB")
     yield Figure(f"Redis, {what}", [redis.memory() / (1 << 20)], "MiB")
     with _server(redis, "ctrl") as ctrl:
-        before, used = ctrl.memory(), ctrl.cpu_seconds()
-        all_tabs = [_seconds(ctrl, "tabs", WIDE_TABS) for _ in range(5)]
-        used = ctrl.cpu_seconds() - used
-        yield Figure(f"/tabs over {what}: processor time of the server", [used / 5], "s", 1.0, less_is_better=True)
+        before, runs, all_tabs = ctrl.memory(), [], []
+        for _ in range(5):
+            used, own = ctrl.cpu_seconds(), time.process_time()
+            all_tabs.append(_seconds(ctrl, "tabs", WIDE_TABS))
+            used, own = ctrl.cpu_seconds() - used, time.process_time() - own
+            runs.append(Run(WIDE_TABS, used, all_tabs[-1], ctrl.peak_memory(), own))
+        yield figure_of(f"/tabs over {what}", runs, of="tabs", scale="thousand")
+        times = [each.cpu for each in runs]
+        yield Figure(f"/tabs over {what}: processor time of the server", times, "s", 1.0, less_is_better=True)
         one = [_seconds(ctrl, f"tabs?name=bench_tab_{n:06d}", 1) * 1e3 for n in range(20)]
-        yield Figure(f"/tabs over {what}", all_tabs, "s", 1.5, less_is_better=True)
+        yield Figure(f"/tabs over {what}: until it is read", all_tabs, "s", 1.5, less_is_better=True)
         yield Figure(f"/tabs of one tab, {what}", one, "ms", 10.0, less_is_better=True)
-        yield Figure("the server's memory above before, at most", [(ctrl.peak_memory() - before) / (1 << 20)], "MiB")
+        above = (ctrl.peak_memory() - before) / (1 << 20)
+        yield Figure(f"/tabs over {what}: the server's memory above before", [above], "MiB")
         for path in ("projection", "projection?raw=1"):
             used, first, size = ctrl.cpu_seconds(), *read_long(ctrl, path)
             name = f"/{path} over {what}, {size / (1 << 20):.0f} MiB"
             yield Figure(f"{name}: first byte", [first], "s")
             yield Figure(f"{name}: processor time of the server", [ctrl.cpu_seconds() - used], "s")
-        yield Figure("the server's memory above before, at most", [(ctrl.peak_memory() - before) / (1 << 20)], "MiB")
+        above = (ctrl.peak_memory() - before) / (1 << 20)
+        yield Figure(f"/projection over {what}: the server's memory above before", [above], "MiB")
 
 
 def read_long(server: processes.Serving, path: str) -> tuple[float, int]:
@@ -200,8 +217,7 @@ def _seconds(server: processes.Serving, path: str, tabs: int) -> float:
     began = time.monotonic()
     lines = [line for line in server.get(path).splitlines() if line.startswith("bench_tab_")]
     seconds = time.monotonic() - began
-    if len(lines) != tabs or not all(f'"count": {WIDE_CLIENTS},' in line for line in lines):
-        raise RuntimeError(f"{path} shows {len(lines)} tabs, or wrong counts: {lines[:1]}")
+    check(f"/{path}", sum(f'"count": {WIDE_CLIENTS},' in line for line in lines), tabs, "tabs")
     return seconds
 
 
@@ -226,11 +242,9 @@ def _sections(client: str = "client_0", tabs: int = TABS) -> list[native.Section
     return list(accumulator.encode(VBUCKETS))
 
 
-def _append(fe: processes.Serving, sections: list[native.Section], times: int = TIMES) -> None:
-    """Post every vbucket's batch `times` over, as an agent of its own each round."""
-    cluster = fe.json("v2/topology")["cluster"]
-    incarnation = uuid.uuid4().hex
-    connection = http.client.HTTPConnection("127.0.0.1", fe.port, timeout=60)
+def _requests(fe: processes.Serving, sections: list[native.Section], times: int) -> list[bytes]:
+    """The bytes of requests with every vbucket's batch `times` over, as those of an agent of their own."""
+    cluster, incarnation, made = str(fe.json("v2/topology")["cluster"]), uuid.uuid4().hex, []
     for seq in range(1, times + 1):
         batches = [
             Append(
@@ -240,14 +254,22 @@ def _append(fe: processes.Serving, sections: list[native.Section], times: int = 
             for each in sections
         ]  # fmt: skip
         for start in range(0, len(batches), 32):
-            request = AppendRequest(cluster=str(cluster), time=time.time(), batches=tuple(batches[start : start + 32]))
-            connection.request("POST", "/v2/append", encode_append_request(request))
-            answer = connection.getresponse()
-            text = answer.read()
-            if answer.status != 200:
-                raise RuntimeError(f"{answer.status}: {text[:300]!r}")
-            if not all(each.verdict is Verdict.OK for each in decode_append_answer(text).outcomes):
-                raise RuntimeError(f"not everything was taken: {text[:300]!r}")
+            request = AppendRequest(cluster=cluster, time=time.time(), batches=tuple(batches[start : start + 32]))
+            made.append(encode_append_request(request))
+    return made
+
+
+def _post(fe: processes.Serving, requests: list[bytes]) -> None:
+    """Post them one after the other; each batch has to be taken."""
+    connection = http.client.HTTPConnection("127.0.0.1", fe.port, timeout=60)
+    for request in requests:
+        connection.request("POST", "/v2/append", request)
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{answer.status}: {text[:300]!r}")
+        if not all(each.verdict is Verdict.OK for each in decode_append_answer(text).outcomes):
+            raise RuntimeError(f"not everything was taken: {text[:300]!r}")
     connection.close()
 
 
@@ -260,11 +282,12 @@ def _until_folded(redis: Redis, seconds: float = 120) -> None:
         time.sleep(0.5)
 
 
-def _check(redis: Redis) -> None:
-    """What was folded is what was sent."""
-    folded = 0
-    for vbucket in range(VBUCKETS):
-        row = redis.ask("HGET", f"C:{vbucket}", "row")
-        folded += json.loads(row or b"{}").get("folded", 0)
-    if folded % (TABS * TIMES):
-        raise RuntimeError(f"{folded} events are folded")
+def count_of(redis: Redis, events: int) -> None:
+    """Compare what be folded with what was sent. Raises Miscounted."""
+    check("be from Redis", folded(redis), events)
+
+
+def folded(redis: Redis) -> int:
+    """Events that be folded, by the ledgers of all vbuckets."""
+    rows = (redis.ask("HGET", f"C:{vbucket}", "row") for vbucket in range(VBUCKETS))
+    return sum(int(json.loads(row or b"{}").get("folded", 0)) for row in rows)

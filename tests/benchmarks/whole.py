@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from tests.benchmarks.counting import check
 from tests.benchmarks.fleet import Fleet, started_fleet
-from tests.benchmarks.report import Figure
+from tests.benchmarks.report import Figure, Run, figure_of
 from tests.benchmarks.sending import Sent, send
 from tests.benchmarks.workloads import Workload
 from tests.processes.surroundings import until
@@ -47,13 +49,18 @@ def _way(workload: Workload, seconds: float) -> Iterator[Figure]:
         wall = time.monotonic() - began
         used = {kind: value - cpu[kind] for kind, value in fleet.cpu().items()}
         answer = json.loads(fleet.servers[0].ask("/supertabs?re=1&name=bench_tab_", Accept="application/json").text)
-        if int(answer["pct"]["count"]) != warm + events:
-            raise RuntimeError(f"{answer} where {warm + events} events were acknowledged")
+        count_of(answer, warm + events)
+        peaks = fleet.peaks()
     what = f"whole way: {workload}"
     yield Figure(what, [events / wall / 1e6], "million events per second of the wall clock", 10.0)
     yield Figure(f"{what}: until all was acknowledged", [events / sent.wall / 1e6], "million events per second")
-    for kind, spent in {**used, "sender": sent.cpu}.items():
-        yield Figure(f"{what}: CPU of {kind}", [spent / events * 1e9], "ns per event", less_is_better=True)
+    for kind, spent in used.items():
+        yield figure_of(f"{what}: {kind}", [Run(events, spent, wall, peaks[kind], sent.cpu)])
+
+
+def count_of(answer: Mapping[str, Any], events: int) -> None:
+    """Compare what a query for all tabs counts with what was sent. Raises Miscounted."""
+    check("whole way", int(answer["pct"]["count"]), events)
 
 
 def _all_folded(fleet: Fleet, events: int) -> None:

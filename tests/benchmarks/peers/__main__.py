@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks.peers import table
@@ -30,7 +31,7 @@ WITHOUT_DRIVER = {
 }
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers", description=__doc__)
     parser.add_argument("peers", nargs="*", help=f"of {', '.join(PEERS)}; all of them without any")
     parser.add_argument("--runs", type=int, default=3, help="of each cell; the median counts [3]")
@@ -43,15 +44,17 @@ def _options() -> argparse.Namespace:
     flood = "events/s of one more run over UDP, with the first number of names; 0: none [1e6]"
     parser.add_argument("--offered", type=float, default=1e6, help=flood)
     parser.add_argument("--json", type=Path, default=Path("bench-peers.json"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if unknown := [each for each in options.peers if each not in PEERS]:
         parser.error(f"no such peer: {', '.join(unknown)}")
     return options
 
 
-def main() -> None:
-    """Measure, printing each row as it is there, then the table with the ratios."""
-    options = _options()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, printing each row as it is there, then the table with the ratios. Without arguments, those of the
+    command line.
+    """
+    options = _options(arguments)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that what was started is ended
     said = {each: str(value) for each, value in vars(options).items()}
     cells: list[Cell] = []
