@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tests.benchmarks.asked import AS_USUAL, Asked
 from tests.benchmarks.counting import check
 from tests.benchmarks.fleet import Fleet, started_fleet
+from tests.benchmarks.intake import workloads_of
 from tests.benchmarks.report import Figure, Run, figure_of
 from tests.benchmarks.sending import Sent, send
 from tests.benchmarks.workloads import Workload
@@ -26,14 +28,16 @@ PATIENCE = 600.0
 MANY = 1 << 40
 
 
-def run(arguments: Sequence[str] = ()) -> Iterator[Figure]:
-    """One client and 300."""
+def run(asked: Asked = AS_USUAL) -> Iterator[Figure]:
+    """One client and 300, or the workloads that are chosen."""
     if shutil.which("redis-sentinel") is None:
         print("redis-sentinel is not installed: the whole way is not measured")
         return
-    seconds = float(arguments[0]) if arguments else SECONDS
-    for clients in (1, 300):
-        yield from _way(Workload("columns", clients=clients), seconds)
+    seconds = float(asked.words[0]) if asked.words else SECONDS
+    usual = [Workload("columns", clients=clients) for clients in (1, 300)]
+    for workload in [each for each, _ in workloads_of(asked)] if asked.axes else usual:
+        asked.tell(f"whole way: {workload}, {seconds:g} s")
+        yield from _way(workload, seconds)
 
 
 def _way(workload: Workload, seconds: float) -> Iterator[Figure]:
