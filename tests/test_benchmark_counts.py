@@ -23,7 +23,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.benchmarks import client, fleet, folding_be, forward, intake, intake_statsd, queries, redis, statsd, whole
-from tests.benchmarks.counting import Miscounted, check
+from tests.benchmarks.counting import Miscounted, Tally, check
 from tests.benchmarks.processes import Serving
 from tests.benchmarks.workloads import Workload
 
@@ -241,6 +241,15 @@ class ServerTests(SynchronousTestCase):
         self.assertRaises(Miscounted, fleet.count_of, (6, 5.0), 6)
         whole.count_of({"pct": {"count": 6}}, 6)
         self.assertRaises(Miscounted, whole.count_of, {"pct": {"count": 7}}, 6)
+
+    def test_long_answers(self) -> None:
+        """What a long answer shows is counted wherever the pieces end in which it is read."""
+        text = b"(bench_tab_1, a): 1\n(bench_tab_2, a): bench_tab\nbench_tab_"
+        for size in range(1, len(text) + 1):
+            tally = Tally(b"bench_tab_")
+            for start in range(0, len(text), size):
+                tally.add(text[start : start + size])
+            self.assertEqual(tally.count, 3, size)
 
     def test_words(self) -> None:
         """What is missing is said."""

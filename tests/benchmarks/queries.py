@@ -18,7 +18,7 @@ from multiprocessing.sharedctypes import Synchronized
 
 from tests.benchmarks import bodies, processes
 from tests.benchmarks.asked import AS_USUAL, Asked
-from tests.benchmarks.counting import check
+from tests.benchmarks.counting import Tally, check
 from tests.benchmarks.report import Figure, Run, figure_of
 
 TABS, CLIENTS = 2_000, 10
@@ -102,20 +102,23 @@ def _long(server: processes.Serving, asked: Asked) -> Iterator[Figure]:
     bodies.send(server.agent_port, prepared, len(prepared))
     settled(server, bodies.CONNECTIONS * states)
     server.get("tabs")
-    for what, path, accept in (
-        ("/projection, text", "/projection", "text/plain"),
-        ("/projection, JSON", "/projection", "application/json"),
-        ("/tabs of chosen clients", "/tabs?client=client_.*&re=1", "text/plain"),
+    for what, path, accept, shown in (
+        ("/projection, text", "/projection", "text/plain", states),
+        ("/projection, JSON", "/projection", "application/json", states),
+        ("/tabs of chosen clients", "/tabs?client=client_.*&re=1", "text/plain", LONG_TABS),
     ):
-        read = asked.repeat(what, RUNS, partial(_read, server, path, accept, states))
+        read = asked.repeat(what, RUNS, partial(_read, server, path, accept, states, shown))
         runs, above, lengths = zip(*read, strict=True)
         what = f"{what}, {max(lengths) / (1 << 20):.1f} MiB of {states} States"
         yield figure_of(what, runs, of="States", scale="thousand")
         yield Figure(f"{what}: memory above before", above, "MiB", 32.0, less_is_better=True)
 
 
-def _read(server: processes.Serving, path: str, accept: str, states: int) -> tuple[Run, float, int]:
-    """Read a long answer: its run, the MiB of memory above those before, its bytes."""
+def _read(server: processes.Serving, path: str, accept: str, states: int, shown: int) -> tuple[Run, float, int]:
+    """Read a long answer, made of so many States and showing so many results: its run, the MiB of memory above those
+    before, its bytes.
+    """
+    tally = Tally(b"bench_tab_")
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     before, most, length, own = server.memory(), 0, 0, time.process_time()
     used, started = server.cpu_seconds(), time.monotonic()
@@ -123,9 +126,11 @@ def _read(server: processes.Serving, path: str, accept: str, states: int) -> tup
     answer = connection.getresponse()
     while piece := answer.read(1 << 18):
         length += len(piece)
+        tally.add(piece)
         most = max(most, server.memory())
     wall, used = time.monotonic() - started, server.cpu_seconds() - used
     connection.close()
+    check(path, tally.count, shown, "results")
     run = Run(states, used, wall, server.peak_memory(), time.process_time() - own)
     return run, (most - before) / (1 << 20), length
 

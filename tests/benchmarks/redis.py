@@ -28,7 +28,7 @@ from taba.wire.v2 import AppendRequest, decode_append_answer, encode_append_requ
 from tests.benchmarks import processes
 from tests.benchmarks.asked import AS_USUAL, Asked
 from tests.benchmarks.bodies import body
-from tests.benchmarks.counting import check
+from tests.benchmarks.counting import Tally, check
 from tests.benchmarks.queries import settled
 from tests.benchmarks.report import Figure, Run, figure_of
 
@@ -120,7 +120,7 @@ def run(asked: Asked = AS_USUAL) -> Iterator[Figure]:
 
 def _stages(redis: Redis, asked: Asked) -> Iterator[Figure]:
     taking, folding, rates = [], [], []
-    sections, partials = _sections(), TABS * TIMES
+    sections, partials = _sections("client_0", TABS), TABS * TIMES
     for number in asked.rounds("fe to Redis, be from Redis", ROUNDS):
         with _server(redis, "fe") as fe:
             requests = _requests(fe, sections, TIMES)
@@ -190,7 +190,7 @@ def _wide(redis: Redis) -> Iterator[Figure]:
         above = (ctrl.peak_memory() - before) / (1 << 20)
         yield Figure(f"/tabs over {what}: the server's memory above before", [above], "MiB")
         for path in ("projection", "projection?raw=1"):
-            used, first, size = ctrl.cpu_seconds(), *read_long(ctrl, path)
+            used, first, size = ctrl.cpu_seconds(), *read_long(ctrl, path, WIDE_TABS * WIDE_CLIENTS)
             name = f"/{path} over {what}, {size / (1 << 20):.0f} MiB"
             yield Figure(f"{name}: first byte", [first], "s")
             yield Figure(f"{name}: processor time of the server", [ctrl.cpu_seconds() - used], "s")
@@ -198,17 +198,19 @@ def _wide(redis: Redis) -> Iterator[Figure]:
         yield Figure(f"/projection over {what}: the server's memory above before", [above], "MiB")
 
 
-def read_long(server: processes.Serving, path: str) -> tuple[float, int]:
-    """Read a long answer: seconds until its first byte, and its bytes."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
+def read_long(server: processes.Serving, path: str, states: int) -> tuple[float, int]:
+    """Read a long answer, which has to show so many States: seconds until its first byte, and its bytes."""
+    connection, tally = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600), Tally(b"bench_tab_")
     began = time.monotonic()
     connection.request("GET", f"/{path}")
     answer = connection.getresponse()
-    size = len(answer.read(1))
-    first = time.monotonic() - began
+    tally.add(answer.read(1))
+    first, size = time.monotonic() - began, 1
     while piece := answer.read(1 << 18):
         size += len(piece)
+        tally.add(piece)
     connection.close()
+    check(f"/{path}", tally.count, states, "States")
     return first, size
 
 
@@ -232,7 +234,7 @@ def _server(redis: Redis, roles: str, **more: object) -> contextlib.AbstractCont
     return processes.server(settings)
 
 
-def _sections(client: str = "client_0", tabs: int = TABS) -> list[native.Section]:
+def _sections(client: str, tabs: int) -> list[native.Section]:
     """One Partial of each tab of a client, by vbucket."""
     scratch = native.Scratch(native.Limits(), builtin().kinds())
     scratch.feed(body(client, tabs, 1))
