@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import Any
 
-from twisted.internet.abstract import FileDescriptor
 from zope.interface import implementer
 
 from taba.agent.service import Agent
@@ -22,19 +20,10 @@ from taba.web.site import BoundedRequest, IBody
 MAX_RATIO = 200
 RATIO_FROM = 1 << 20
 """A zlib stream may inflate to this size at any ratio, and beyond it MAX_RATIO times."""
-READ_BYTES = 512 << 10
-"""Bytes read from a connection at a time while a large body comes: a step of the reactor for each costs as much as
-parsing them.
-"""
+DIRECT_FROM = 64 << 10
+"""Larger bodies do not come whole with their head, and are read directly."""
 INFLATE_STEP = 256 << 10
 """Bytes inflated at a time, so that a bomb is noticed before it takes memory."""
-
-
-def _read_much(request: BoundedRequest) -> None:
-    """Let the connection of a request be read READ_BYTES at a time, where Twisted reads it itself (TLS has its own)."""
-    transport: Any = request.transport
-    if isinstance(transport, FileDescriptor):
-        transport.bufferSize = READ_BYTES
 
 
 class Inflator:
@@ -97,8 +86,8 @@ class IntakeBody:
         if problem is not None:
             request.refuse(503, problem, retry_after=1)
             return
-        if length is not None and length > READ_BYTES:
-            _read_much(request)
+        if length is not None and length > DIRECT_FROM:
+            request.read_directly()
         self._scratch = self._agent.begin(self.form)
         if self._zipped:
             self._inflator = Inflator(limit, self._scratch.feed)
@@ -164,6 +153,10 @@ class IntakeBody:
         if self._problem is not None:
             raise self._problem
         return self._scratch if self.received else None
+
+    def over(self) -> None:
+        """Nobody will look at the scratch any more: the next request may have it, while it is in the caches."""
+        self._drop()
 
     def tell(self) -> int:
         """See `IBody`."""

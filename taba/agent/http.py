@@ -138,10 +138,13 @@ class AgentResources:
     def _take(  # type: ignore[no-untyped-def]
         self, request: Request, scratch: Scratch | None, batch: BatchNumber | None, dropped: Unsent, errors: Errors
     ):
-        """Apply a request, and answer once it is durable. The scratch is another request's once this one is gone."""
+        """Apply a request, and answer once it is durable. The scratch is another request's once it is applied."""
         summary = scratch.summary() if scratch is not None else None
+        content: Any = request.content
+        body: IntakeBody = content
         try:
             receipt = self._agent.apply(scratch, batch, dropped)
+            body.over()
             if receipt.applied is Applied.UNKNOWN:
                 raise Refusal(409, "This agent does not know the instance; open a new one with batch 0.")
             yield self._agent.durable(receipt.commit)

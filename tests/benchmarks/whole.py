@@ -23,7 +23,8 @@ from tests.benchmarks.workloads import Workload
 from tests.processes.surroundings import until
 
 SECONDS = 60.0
-CONNECTIONS = 8
+CONNECTIONS = 32
+"""An answer waits for the commit, at most ten a second: so many requests share one."""
 PATIENCE = 600.0
 MANY = 1 << 40
 
