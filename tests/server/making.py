@@ -121,10 +121,10 @@ def registry() -> Registry:
 class InsideAgent:
     """The agent inside a server, without a spool: what it takes is in the logs at once, by lanes of its own."""
 
-    def __init__(self, memory: MemoryStore, vbuckets: int) -> None:
+    def __init__(self, memory: MemoryStore, vbuckets: int, incarnation: str) -> None:
         self._memory = memory
         self._vbuckets = vbuckets
-        self._lanes = Lanes("f" * 32)
+        self._lanes = Lanes(incarnation)
         self._stamp = 1
         self.bodies: list[bytes] = []
 
@@ -156,13 +156,17 @@ class Served:
     handlers: Any = field(factory=builtin)
     """Those that queries use."""
     latency: Callable[[], float] = lambda: 0.0
+    types: Registry = field(factory=builtin)
+    """Those of its be."""
+    incarnation: str = "f" * 32
+    """Of the agent inside it."""
 
     def __attrs_post_init__(self) -> None:
         clock, wall = self.clock, self.wall
-        self.agent = InsideAgent(self.memory, self.vbuckets)
+        self.agent = InsideAgent(self.memory, self.vbuckets, self.incarnation)
         self.tracker = LatencyTracker()
         self.observer = Observer(Silent(), wall, self.tracker, clock.seconds)
-        types = registry()
+        types = self.types
         self.backend = Backend(self.memory, types, clock, wall, "be", self.observer, keeping=self.keeping)
         self.maintenance = Maintenance(
             self.memory, types, self.backend, clock, wall, Pruning(types, self.keeping, self.client_ttl),
