@@ -105,13 +105,10 @@ class Sender:
         self._attempt = 0
         self._in_flight: int | None = None
         self._sent_at = 0.0
-        self._flush_at = float("-inf")
-        self._retry_at = float("-inf")
+        self._flush_at = self._retry_at = float("-inf")
         self._failures = 0  # since the last acknowledgement
-        self._unreachable = False
         self._protocol = self._best
-        self._report_due = False
-        self._draining = self._flushed = False
+        self._unreachable = self._report_due = self._draining = self._flushed = False
         self._sent = self._acknowledged = self._rejected = self._refused = self._unknown = 0
         self._batches = self._attempts_failed = 0
         self._last_error: str | None = None

@@ -25,10 +25,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.address import IPv4Address
-from twisted.internet.error import (
-    CannotListenError,
-    DNSLookupError,
-)
+from twisted.internet.error import CannotListenError, DNSLookupError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
