@@ -14,7 +14,7 @@ PROCESS_BYTES = 72 << 20
 """What the process takes with nothing to do: Python, Twisted, OpenSSL."""
 LEAST_BYTES = 96 << 20
 """With less an agent is of no use."""
-INTAKE, BODIES, WAITING = 0.40, 0.12, 0.12
+INTAKE, BODIES, WAITING = 0.35, 0.12, 0.12
 """Shares of the rest."""
 
 

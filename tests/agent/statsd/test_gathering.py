@@ -196,6 +196,26 @@ class OverloadTests(GatheringCase):
         self.pass_time(0.2)
         self.assertEqual(transport.producerState, "producing")
 
+    def test_memory_is_full(self) -> None:
+        """With AGENT_MEMORY_BYTES full streams are not read and lose nothing; datagrams are dropped, and counted."""
+        self.begin()
+        protocol, transport = self.connect()
+        full = self.agent.budget.intake + 1
+        self.agent.receiving(full)  # requests that are coming in
+        self.assertIn("AGENT_MEMORY_BYTES", self.agent.obstacle() or "")
+        protocol.dataReceived(b"a:1|c\n" * 3)
+        for _ in range(2):
+            self.gatherer.datagram(b"a:1|c\na:1|c")
+        self.pass_time(1)
+        self.assertEqual((transport.producerState, self.total()), ("paused", (0, 0)))
+        self.agent.receiving(-full)
+        self.pass_time(1)
+        self.assertEqual((transport.producerState, self.total()), ("producing", (3, 3)))
+        self.assertEqual(self.ledger("received", "dropped.datagrams"), {"received": 3, "dropped.datagrams": 2})
+        metrics = Exposition()
+        expose_statsd(metrics, "taba_agent", self.gatherer)
+        self.assertIn('taba_agent_statsd_dropped_datagrams_total{by="agent"} 2', metrics.text())
+
     def test_gone_meanwhile(self) -> None:
         """A sender that leaves while it was not read is not woken."""
         self.begin()
