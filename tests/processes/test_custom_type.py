@@ -34,7 +34,7 @@ client.initialize(name, url, 0.1)
 for value in values:
     client.record_event("visitors", "Distinct", value)
     client.counter("visits")
-assert client.stop(20)
+assert client.stop(100)
 """
 
 

@@ -310,7 +310,7 @@ def begin():
     client.initialize(
         "by_twisted", url, 0.05, partial(TwistedEngine, reactor=reactor), token_file=token_file, ca_file=ca_file)
     client.counter("by_twisted")
-    client.stop(10).addBoth(ended)
+    client.stop(100).addBoth(ended)
 
 reactor.callWhenRunning(begin)
 reactor.run()

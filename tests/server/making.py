@@ -121,7 +121,7 @@ def registry() -> Registry:
 class InsideAgent:
     """The agent inside a server, without a spool: what it takes is in the logs at once, by lanes of its own."""
 
-    def __init__(self, memory: MemoryStore, vbuckets: int, incarnation: str) -> None:
+    def __init__(self, memory: MemoryStore, vbuckets: int, incarnation: str = "f" * 32) -> None:
         self._memory = memory
         self._vbuckets = vbuckets
         self._lanes = Lanes(incarnation)
