@@ -1,7 +1,8 @@
-"""A fleet under load whose servers come, die and are renewed: what each of that costs, and that no event is lost or
-counted twice. The figures are printed.
+"""A fleet under load whose servers come, die and are renewed, and Redis under it: what each of that costs, and that no
+event is lost or counted twice. The figures are printed.
 
-REAL: a redis-server with a replica, three servers, two agents, two clients that go on posting, kill -9.
+REAL: two shards of a master and two replicas, three Sentinels, three servers, two agents, two clients that go on
+posting, kill -9.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,9 +23,11 @@ from tests.processes.asking import body
 from tests.processes.numbered import COUNTER, NumberedSender
 from tests.processes.running import AgentProcess, ServerProcess, Stage, start_all
 from tests.processes.surroundings import until
-from tests.redis.real import Servers, missing
+from tests.redis.real import RedisProcess, Servers, missing
 
 VBUCKETS = 16
+SHARDS = {"shard1": range(8), "shard2": range(8, VBUCKETS)}
+"""Each with its vbuckets. The first also keeps what servers publish of themselves."""
 MOST_PAUSE = 3.0
 PAUSE_BETWEEN_LOOKS = 0.25
 LONG = 180.0
@@ -59,6 +62,7 @@ class Watch(threading.Thread):
         self._servers = servers
         self._stopping = threading.Event()
         self.folded: dict[int, set[float]] = defaultdict(set)
+        """Copied before it is gone through: this thread adds to it."""
         self.lag = 0.0
         """By how much this thread was called too late, at most: what the machine itself adds to every pause."""
 
@@ -82,17 +86,22 @@ class Watch(threading.Thread):
         self._stopping.set()
         self.join()
 
-    def longest_pause(self, since: float, until: float) -> float:
-        """The longest time in which a vbucket was not folded, of all between two wall times."""
+    def longest_pause(self, since: float, until: float, vbuckets: Iterable[int] = range(VBUCKETS)) -> float:
+        """The longest time in which one of some vbuckets was not folded, of all between two wall times."""
         longest = 0.0
-        for vbucket in range(VBUCKETS):
-            times = sorted(each for each in self.folded[vbucket] if since <= each <= until)
+        for vbucket in vbuckets:
+            times = sorted(each for each in list(self.folded[vbucket]) if since <= each <= until)
             longest = max(longest, *(after - before for before, after in pairwise([since, *times, until])))
         return longest
 
+    def all_folded(self, since: float) -> bool:
+        """Whether every vbucket was folded after a wall time."""
+        return all(max(list(self.folded[vbucket]), default=0.0) > since for vbucket in range(VBUCKETS))
+
     def last_back(self, since: float) -> float:
         """How long after a wall time the last vbucket was folded again."""
-        return max(min(each for each in self.folded[vbucket] if each > since) - since for vbucket in range(VBUCKETS))
+        folded = (list(self.folded[vbucket]) for vbucket in range(VBUCKETS))
+        return max(min(each for each in times if each > since) - since for times in folded)
 
 
 class MembershipTests(SynchronousTestCase):
@@ -103,9 +112,7 @@ class MembershipTests(SynchronousTestCase):
     def setUp(self) -> None:
         redis = Servers()
         self.addCleanup(redis.close)
-        self.master = redis.server("master").ready()
-        self.replica = redis.server("replica", f"replicaof 127.0.0.1 {self.master.port}")
-        self.wait_for_replica()
+        self.cluster = redis.cluster(*SHARDS, replicas=2, sentinels=3)
         self.stage = Stage()
         self.addCleanup(self.stage.close)
         self.living: dict[str, ServerProcess] = {}
@@ -114,16 +121,20 @@ class MembershipTests(SynchronousTestCase):
         more = [word for port in others for word in ("--server", f"127.0.0.1:{port}")]
         self.agents: list[AgentProcess] = [self.stage.agent(first, *more, name=f"agent-{n}") for n in (1, 2)]
 
-    def wait_for_replica(self) -> None:
-        """The replica follows."""
-        self.replica.wait_for(
-            lambda: self.replica.fields("INFO", "replication").get("master_link_status") == "up", "follows"
+    def wait_until_it_follows(self, replica: RedisProcess) -> None:
+        """A Redis server is a replica that its master is connected with."""
+        replica.wait_for(
+            lambda: replica.fields("INFO", "replication").get("master_link_status") == "up", "follows", LONG
         )
 
     def make_server(self, name: str) -> ServerProcess:
         """A server of the fleet."""
-        url = f"redis://127.0.0.1:{self.master.port}"
-        settings = {"EMBEDDED_AGENT": True, "DB_SETTINGS": {"NUM_VBUCKETS": VBUCKETS, "REDIS_URL": url}}
+        database = {
+            "NUM_VBUCKETS": VBUCKETS,
+            "SENTINELS": [list(each) for each in self.cluster.sentinel_addresses()],
+            "SHARDS": [{"shard_name": n, "vbuckets": [vs[0], vs[-1]]} for n, vs in SHARDS.items()],
+        }
+        settings = {"EMBEDDED_AGENT": True, "DB_SETTINGS": database}
         return self.stage.server(name=name, config=settings)
 
     def start(self, *names: str) -> None:
@@ -173,8 +184,9 @@ class MembershipTests(SynchronousTestCase):
 
     def test_a_fleet_is_renewed(self) -> None:
         """A server joins and moves its share only; one is killed, and what it had is folded again within three seconds;
-        then everything is restarted, one after another. No pause is longer than three seconds, and every event that was
-        acknowledged is counted once.
+        then everything is restarted, one after another. No pause is longer than three seconds, but for that of a shard
+        whose master is killed: as long as Sentinels need, and three seconds. Every event that was acknowledged is
+        counted once.
         """
         self.start("a", "b")
         start_all(*self.agents)
@@ -183,6 +195,7 @@ class MembershipTests(SynchronousTestCase):
         self.join()
         self.kill()
         self.roll()
+        self.fail_over()
         for each in self.senders:
             each.finish(LONG)
         self.watch.finish()
@@ -213,7 +226,7 @@ class MembershipTests(SynchronousTestCase):
         self.start("b")
 
     def roll(self) -> None:
-        """Servers, agents and the replica are restarted, one after another."""
+        """Servers, agents and a replica are restarted, one after another."""
         pauses = []
         for name in ("a", "b", "c"):
             since, server = time.time(), self.living.pop(name)
@@ -226,10 +239,29 @@ class MembershipTests(SynchronousTestCase):
             start_all(agent)
         pauses.append(self.paused("restart of both agents, one after the other", since))
         since = time.time()
-        self.replica.restart()
-        self.wait_for_replica()
-        pauses.append(self.paused("restart of the replica", since))
+        replica = self.cluster.shards["shard1"][1]
+        replica.restart()
+        self.wait_until_it_follows(replica)
+        pauses.append(self.paused("restart of a replica", since))
         self.assert_short(max(pauses))
+
+    def fail_over(self) -> None:
+        """The master of a shard is killed, and started again as soon as another one is named: its vbuckets are folded
+        again within three seconds of that, and those of the other shard do not feel it.
+        """
+        since, master = time.time(), self.cluster.master("shard1")
+        master.kill()
+        until(lambda: self.cluster.master("shard1") is not master, LONG, "another master")
+        named = time.time()
+        master.start()
+        until(lambda: self.watch.all_folded(named), LONG, "everything is folded again")
+        until(self.settled, LONG, lambda: f"everybody has its share: {self.held()}")
+        self.paused(f"kill -9 of a master, another one named after {named - since:.2f} s", since)
+        now = time.time() - 1.0
+        mine, others = (self.watch.longest_pause(since, now, vbuckets) for vbuckets in SHARDS.values())
+        print(f"; {mine - (named - since):.2f} s longer than that, and {others:.2f} s in the other shard", end="")
+        self.assert_short(mine - (named - since))
+        self.assert_short(others)
 
     def check_counts(self) -> None:
         """Every acknowledged event is counted, once."""
