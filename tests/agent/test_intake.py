@@ -51,6 +51,22 @@ class IntakeCase(SynchronousTestCase):
         return self.intake.open.accumulator.summary()[0]
 
 
+class ScratchTests(IntakeCase):
+    """Scratches are used again."""
+
+    def test_one_of_the_form(self) -> None:
+        """A scratch that is over is the next request's of its form, emptied; one of another form is left where it is."""
+        text = self.scratch((NOW, "1"))
+        self.intake.over(text)
+        columns = self.intake.begin(NOW, native.Columns)
+        self.assertIsNot(columns, text)
+        self.intake.over(columns)
+        self.assertIs(self.intake.begin(NOW), text)
+        self.assertEqual((text.summary().accepted, self.intake.spares), (0, [columns]))
+        self.assertIsNot(self.intake.begin(NOW), text)
+        self.assertIs(self.intake.begin(NOW, native.Columns), columns)
+
+
 class NumberTests(IntakeCase):
     """Batches with numbers count once."""
 

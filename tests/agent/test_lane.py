@@ -59,6 +59,16 @@ class LaneTests(LaneCase):
         self.assertEqual(self.answer(first), [])
         self.assertEqual(self.lane.unsent, 2)
 
+    def test_bytes_that_wait(self) -> None:
+        """The bytes that are not known to be in the log: of all that is held, of what comes after it, then none."""
+        self.assertEqual(self.lane.unsent_bytes, 0)
+        self.add(1, 2)
+        self.assertEqual(self.lane.unsent_bytes, held(1).length + held(2).length)
+        self.serve()
+        self.assertEqual(self.lane.unsent_bytes, held(2).length)
+        self.serve()
+        self.assertEqual((self.lane.unsent_bytes, len(self.lane.held)), (0, 2))
+
     def test_oldest_is_the_first_that_is_held(self) -> None:
         """What waits longest to be confirmed is the first batch that the lane still holds; an empty lane has none."""
         self.assertIsNone(self.lane.oldest)

@@ -134,7 +134,7 @@ class Fleet:
     def ledger(self) -> dict[str, int]:
         """The account of events, without lines that are 0 or of something else."""
         lines = self.result(self.memory.ledger())
-        return {line: n for line, n in lines.items() if n and line != "operations"}
+        return {line: n for line, n in lines.items() if n and line not in ("operations", "aggregates damaged")}
 
 
 class PackagesTests(SynchronousTestCase):
@@ -149,9 +149,13 @@ class PackagesTests(SynchronousTestCase):
             self.assertEqual(fleet.ask("tabs?name=count")["count"]["pct"]["count"], len(fleet.given))
 
     def check_all_there(self, fleet: Fleet) -> None:
-        """With the newest package, and all folded again, every event counts once, in States and Aggregate."""
+        """With the newest package, all folded again and what is found put right, every event counts once, in States and
+        Aggregate.
+        """
         fleet.serve("two")
         fleet.refold()
+        fleet.ask("check?dry=false", "POST")
+        fleet.pump()
         self.assertEqual((fleet.aside(), fleet.ledger()), ({}, {"folded": 2 * len(fleet.given)} if fleet.given else {}))
         self.assertEqual(fleet.ask("check")["findings"], [])
         if fleet.given:
@@ -194,6 +198,23 @@ class PackagesTests(SynchronousTestCase):
         fleet.later()
         self.assertEqual(fleet.aside(), {"undecodable": 3})
         self.check(fleet)
+        self.check_all_there(fleet)
+
+    def test_aggregate_of_a_newer_version(self) -> None:
+        """What an older version folds into the State of a client that is new goes not into an Aggregate that it cannot
+        read: that is counted, found and put right.
+        """
+        fleet = Fleet()
+        fleet.serve("two")
+        fleet.record(1)
+        fleet.serve("one")
+        fleet.record(1)
+        self.assertEqual((fleet.aside(), fleet.ledger()), ({}, {"folded": 4}))
+        self.assertEqual(fleet.result(fleet.memory.ledger())["aggregates damaged"], 1)
+        fleet.serve("two")
+        self.assertEqual(fleet.ask("tabs?name=seen"), {"seen": {"event 0": 1}})
+        (found,) = fleet.ask("check")["findings"]
+        self.assertEqual(found["tab"], "seen")
         self.check_all_there(fleet)
 
     @law(
