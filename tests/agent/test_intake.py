@@ -55,7 +55,7 @@ class ScratchTests(IntakeCase):
     """Scratches are used again."""
 
     def test_one_of_the_form(self) -> None:
-        """A scratch that is over is the next request's of its form, emptied; one of another form is left where it is."""
+        """A scratch that is over is the next request's of its form, emptied; one of another form stays as it is."""
         text = self.scratch((NOW, "1"))
         self.intake.over(text)
         columns = self.intake.begin(NOW, native.Columns)
