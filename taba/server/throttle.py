@@ -3,12 +3,12 @@
 Below `soft` bytes every batch is taken, from `hard` on none; between them one in so many requests is refused, with a
 probability that rises in a straight line, so that agents slow down together before all of them have to stop.
 
-Just so between `late` seconds and twice as many that a batch which came now would wait in its vbucket's log, while
-that is folded: what is taken faster than it can be folded only makes everything later that comes after. How long that
-is follows from how long the oldest batch has waited, and from how fast be gets on: when it has come three seconds
-further in the log in the last ten, a log of six seconds takes it twenty. A log of which nothing is folded, because no
-be runs, or none has it since its own died, or none can write it, takes what fits in: it was judged when be was last
-seen to get on with it.
+Just so between `late` seconds and twice as many that a batch which came now would wait in its vbucket's log, while that
+is folded: what is taken faster than it can be folded only makes everything later that comes after. How long that is
+follows from how long the oldest batch has waited, and from how fast be gets on: when it has come three seconds further
+in the log in the last ten, a log of six seconds takes it twenty; and it is no more than what waits takes at the rate at
+which it goes, however much came at once. A log of which nothing is folded, because no be runs, or none has it since its
+own died, or none can write it, takes what fits in: it was judged when be was last seen to get on with it.
 """
 
 from __future__ import annotations
@@ -57,9 +57,17 @@ class _Log:
     """(wall time, the append of its oldest batch) at first, and whenever that was another one."""
     lag: float = 0.0
     """Seconds that a batch would have waited that came when be was last seen to get on."""
+    bytes: int = 0
+    """What waits."""
+    gone: deque[tuple[float, int]] = field(factory=deque)
+    """(wall time, by how many bytes less waited than a look before), of the last looks."""
 
-    def look(self, wall: float, oldest: float) -> None:
-        """The oldest batch was appended at `oldest`, it is found at `wall`."""
+    def look(self, wall: float, oldest: float, size: int) -> None:
+        """The oldest batch was appended at `oldest`, it is found at `wall`; so many bytes wait."""
+        self.gone.append((wall, max(0, self.bytes - size)))
+        self.bytes = size
+        while self.gone[0][0] <= wall - WINDOW_SECONDS:
+            self.gone.popleft()
         before, known = self.seen[-1]
         if oldest == known:
             return
@@ -74,7 +82,10 @@ class _Log:
 
     def lag_at(self, wall: float) -> float:
         """Seconds that a batch which came now would wait; 0.0 while no be is at work."""
-        return self.lag if wall - self.seen[-1][0] < WORKING_SECONDS else 0.0
+        if wall - self.seen[-1][0] >= WORKING_SECONDS:
+            return 0.0
+        gone = sum(size for _, size in self.gone)
+        return min(self.lag, WINDOW_SECONDS * self.bytes / gone) if gone else self.lag
 
 
 @define
@@ -106,7 +117,7 @@ class Throttle:
             self.waiting[shard] += each.bytes
             if each.oldest > 0.0:
                 log = logs[each.vbucket] = self._logs.get(each.vbucket) or _Log(deque([(wall, each.oldest)]))
-                log.look(wall, each.oldest)
+                log.look(wall, each.oldest, each.bytes)
                 self.lag[shard] = max(self.lag.get(shard, 0.0), log.lag_at(wall))
         self._logs = logs
         self._lag_of = {vbucket: log.lag_at(wall) for vbucket, log in logs.items()}

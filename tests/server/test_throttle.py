@@ -124,6 +124,18 @@ class LateTests(SynchronousTestCase):
         self.assertAlmostEqual(wall - 1_000, 2.0)
         self.assertGreater(probability, 0.7)
 
+    def test_much_at_once(self) -> None:
+        """A log that got half a minute of work at once refuses while that is too much, and no longer: it is judged by
+        what is left, and how much of it goes, not by how long ago it came.
+        """
+        found = {}
+        for tenth in range(1, 250):
+            size = 3_000 - 10 * tenth  # it came within a second and a half, 100 bytes are folded in a second
+            depth = LogDepth(0, 1, size, 1_000 + tenth / 200)
+            found[tenth / 10] = self.look(1_000 + tenth / 10, depth)
+        self.assertEqual([found[each] for each in (8.0, 22.0, 24.0)], [1.0, 0.0, 0.0])
+        self.assertGreater(found[18.0], 0.1)
+
     def test_short_pause(self) -> None:
         """A be that was away for two seconds is late, and no reason to refuse anything."""
         for wall in range(1_000, 1_010):
