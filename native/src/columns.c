@@ -12,8 +12,10 @@
 #include "columns.h"
 
 #include <float.h>
+#include <math.h>
 
 #define AHEAD 16
+#define RANGED_FROM 4 /* of a block of fewer events the ranges are found as fast as they are kept */
 
 /* ------------------------------------------------------------------------------------------- its life */
 
@@ -83,11 +85,33 @@ static size_t sift(taba_columns *p, const taba_row *row) {
 /* Go on to the next row that has events. */
 static void next_row(taba_columns *p, size_t row) {
     const taba_scratch *s = p->scratch;
+    const taba_ranges none = {INFINITY, -INFINITY, INFINITY, -INFINITY};
     while (row < s->row_count && s->rows[row].count == 0)
         row++;
     p->row = row;
     p->done = 0;
     p->odd = false;
+    p->ranges = none;
+}
+
+/* Whether one of the present row's numbers cannot be taken. */
+static bool is_odd(const taba_columns *p) {
+    const taba_ranges *r = &p->ranges;
+    const double newest = p->scratch->limits.newest;
+    const bool sound = r->first >= 0 && r->last <= TABA_LAST_TIME && r->last <= newest && r->least >= -DBL_MAX && r->most <= DBL_MAX;
+    return p->odd || !sound;
+}
+
+/* The `n` numbers of a row that is whole, and can be taken, become a block. */
+static int take_row(taba_columns *p, const taba_row *row, size_t n) {
+    taba_scratch *s = p->scratch;
+    const size_t blocks = s->block_count;
+    const int status = taba_scratch_begin(s, s->payloads + p->client.at, p->client.length, s->payloads + row->name,
+                                          row->name_length, row->type);
+    if (status != TABA_OK)
+        return status;
+    taba_scratch_take_numbers(s, n);
+    return s->block_count > blocks && n >= RANGED_FROM && n == row->count ? taba_scratch_note_ranges(s, &p->ranges) : TABA_OK;
 }
 
 /* All numbers of the present row are there. */
@@ -100,14 +124,10 @@ static int end_row(taba_columns *p) {
         next_row(p, p->row + 1);
         return TABA_OK;
     }
-    const size_t n = p->odd ? sift(p, row) : (size_t)row->count;
-    if (n > 0) {
-        const int status = taba_scratch_begin(s, s->payloads + p->client.at, p->client.length, s->payloads + row->name,
-                                              row->name_length, row->type);
-        if (status != TABA_OK)
-            return status;
-        taba_scratch_take_numbers(s, n);
-    }
+    const size_t n = is_odd(p) ? sift(p, row) : (size_t)row->count;
+    const int status = n > 0 ? take_row(p, row, n) : TABA_OK;
+    if (status != TABA_OK)
+        return status;
     p->due -= row->count;
     next_row(p, p->row + 1);
     return TABA_OK;
@@ -134,9 +154,9 @@ static int take_numbers(taba_columns *p, const uint8_t **at, size_t most) {
         if (status != TABA_OK)
             return status;
         const size_t place = s->numbers + (size_t)first;
-        const double newest = s->limits.newest < TABA_LAST_TIME ? s->limits.newest : TABA_LAST_TIME;
-        p->odd |= values ? !taba_columns_fill_values(s->values + place, *at, n)
-                         : !taba_columns_fill_times(s->times + place, *at, n, newest);
+        taba_ranges *r = &p->ranges;
+        p->odd |= values ? !taba_columns_fill(s->values + place, *at, n, &r->least, &r->most)
+                         : !taba_columns_fill(s->times + place, *at, n, &r->first, &r->last);
     }
     *at += 8 * n;
     p->taken += 8 * n;

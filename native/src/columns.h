@@ -39,15 +39,15 @@ struct taba_columns {
     size_t row;               /* the present row: its number */
     uint64_t done;            /* its numbers so far: times first, then values */
     bool odd;                 /* one of them cannot be taken */
+    taba_ranges ranges;       /* within which they lie, if none is odd */
 };
 
 /* Read the header, which is whole in taba_scratch.payloads: facts, structured events, rows. TABA_OK; TABA_ENOMEM,
  * TABA_ELIMIT; TABA_ESYNTAX with the problem set and the byte at fault in `taken`. */
 int taba_columns_read_header(taba_columns *p);
 
-/* Copy `n` doubles of the wire to a column, at any alignment. They return whether all of them can be taken: times from 0
- * to `newest`; values that are finite, whose negative zeros become zeros. */
-bool taba_columns_fill_times(double *to, const uint8_t *from, size_t n, double newest);
-bool taba_columns_fill_values(double *to, const uint8_t *from, size_t n);
+/* Copy `n` doubles of the wire to a column, at any alignment; negative zeros become zeros. *least and *most are moved
+ * apart to include them. Returns whether all are numbers: if not, those two tell nothing. */
+bool taba_columns_fill(double *to, const uint8_t *from, size_t n, double *least, double *most);
 
 #endif

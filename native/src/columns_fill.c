@@ -1,79 +1,58 @@
-/* columns_fill.c - numbers from the wire into a column, checked on the way; see columns.h.
+/* columns_fill.c - numbers from the wire into a column, looked at on the way; see columns.h.
  *
- * The checks are of bits, in whole numbers, so that a compiler makes vectors of them: doubles from 0 up order as their
- * bits do; a double that is not finite has the greatest exponent. A bit that tells of a fault is gathered over all
- * numbers and looked at once.
+ * What is asked of a number later is whether it lies within some bounds, and within which bounds all of a row do. So the
+ * least and the greatest are found here, while each number is at hand, and compared once for the row. What is no number
+ * at all makes no order, and is told apart.
  */
 #include "columns.h"
 
-/* How many numbers a loop takes at a time. */
-#define STEP 16
-
-#define SIGN (UINT64_C(1) << 63)
-#define EXPONENT_ONE (UINT64_C(1) << 52) /* added to the greatest exponent it reaches the sign's bit */
-
-static uint64_t bits_of(double value) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-/* `n` words of the wire, least significant byte first, into memory. */
-static inline void load(uint64_t *to, const uint8_t *from, size_t n) {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    memcpy(to, from, n * sizeof *to);
-#else
-    for (size_t i = 0; i < n; i++)
-        to[i] = taba_load64(from + 8 * i);
+#ifdef __SSE2__
+#include <emmintrin.h>
 #endif
+
+/* The double at `from`, least significant byte first; a negative zero as zero. */
+static inline double load(const uint8_t *from) {
+    const uint64_t bits = taba_load64(from);
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value + 0.0;
 }
 
-/* The sign's bit is set if one of the words is no time up to the one whose bits are `newest`. */
-static inline uint64_t late(const uint64_t *words, size_t n, uint64_t newest) {
-    uint64_t fault = 0;
-    for (size_t i = 0; i < n; i++)
-        fault |= words[i] | (newest - words[i]);
-    return fault;
-}
-
-/* The sign's bit is set if one of the words is not finite. Negative zeros become zeros. */
-static inline uint64_t infinite(uint64_t *words, size_t n) {
-    uint64_t fault = 0;
-    for (size_t i = 0; i < n; i++) {
-        double value;
-        fault |= (words[i] & ~SIGN) + EXPONENT_ONE;
-        memcpy(&value, &words[i], sizeof value);
-        value += 0.0;
-        memcpy(&words[i], &value, sizeof value);
-    }
-    return fault;
-}
-
-bool taba_columns_fill_times(double *to, const uint8_t *from, size_t n, double newest) {
-    uint64_t words[STEP], fault = newest >= 0 ? 0 : SIGN;
-    const uint64_t limit = bits_of(newest + 0.0);
+bool taba_columns_fill(double *to, const uint8_t *from, size_t n, double *least, double *most) {
+    double low = *least, high = *most;
+    bool ordered = true;
     size_t i = 0;
-    for (; i + STEP <= n; i += STEP) {
-        load(words, from + 8 * i, STEP);
-        fault |= late(words, STEP, limit);
-        memcpy(to + i, words, sizeof words);
+#ifdef __SSE2__
+    const __m128d zero = _mm_setzero_pd();
+    __m128d low_a = _mm_set1_pd(low), high_a = _mm_set1_pd(high), low_b = low_a, high_b = high_a, no_number = zero;
+    for (; n - i >= 4; i += 4) {
+        __m128d a, b;
+        memcpy(&a, from + 8 * i, sizeof a);
+        memcpy(&b, from + 8 * i + 16, sizeof b);
+        a = _mm_add_pd(a, zero);
+        b = _mm_add_pd(b, zero);
+        _mm_storeu_pd(to + i, a);
+        _mm_storeu_pd(to + i + 2, b);
+        no_number = _mm_or_pd(no_number, _mm_cmpunord_pd(a, b));
+        low_a = _mm_min_pd(a, low_a);
+        low_b = _mm_min_pd(b, low_b);
+        high_a = _mm_max_pd(a, high_a);
+        high_b = _mm_max_pd(b, high_b);
     }
-    load(words, from + 8 * i, n - i);
-    fault |= late(words, n - i, limit);
-    memcpy(to + i, words, (n - i) * sizeof *to);
-    return (fault & SIGN) == 0;
-}
-
-bool taba_columns_fill_values(double *to, const uint8_t *from, size_t n) {
-    uint64_t words[STEP], fault = 0;
-    size_t i = 0;
-    for (; i + STEP <= n; i += STEP) {
-        load(words, from + 8 * i, STEP);
-        fault |= infinite(words, STEP);
-        memcpy(to + i, words, sizeof words);
+    low_a = _mm_min_pd(low_a, low_b);
+    high_a = _mm_max_pd(high_a, high_b);
+    low = _mm_cvtsd_f64(_mm_min_sd(low_a, _mm_unpackhi_pd(low_a, low_a)));
+    high = _mm_cvtsd_f64(_mm_max_sd(high_a, _mm_unpackhi_pd(high_a, high_a)));
+    ordered = _mm_movemask_pd(no_number) == 0;
+#endif
+    for (; i < n; i++) {
+        const double value = load(from + 8 * i);
+        to[i] = value;
+        low = value < low ? value : low;
+        high = value > high ? value : high;
+        ordered &= value == value;
     }
-    load(words, from + 8 * i, n - i);
-    fault |= infinite(words, n - i);
-    memcpy(to + i, words, (n - i) * sizeof *to);
-    return (fault & SIGN) == 0;
+    *least = low;
+    *most = high;
+    return ordered;
 }

@@ -103,16 +103,18 @@ static void spill(taba_dist *d) {
     d->spilled = true;
 }
 
-void taba_dist_add(taba_dist *d, const double *values, size_t n) {
+void taba_dist_add(taba_dist *d, const double *values, size_t n, double least, double most, taba_two_sums *sums) {
     size_t done = 0;
     if (!d->spilled) {
         while (done < n && d->n < TABA_SKETCH_EXACT)
             d->values[d->n++] = values[done++] + 0.0;
+        if (sums != NULL)
+            taba_two_sums_add(sums, values, done);
         if (done < n)
             spill(d);
     }
     if (done < n)
-        taba_buckets_add(d->buckets, values + done, n - done);
+        taba_buckets_add(d->buckets, values + done, n - done, least, most, sums);
     d->due = d->due > n ? d->due - (uint32_t)n : 0;
 }
 

@@ -29,8 +29,9 @@ size_t taba_dist_memory(const taba_dist *d);                    /* bytes beyond 
  * TABA_ENOMEM. */
 int taba_dist_reserve(taba_dist *d, const taba_allocator *a, const taba_extent *x);
 
-/* Add `n` finite values for which room was reserved. Allocates nothing. */
-void taba_dist_add(taba_dist *d, const double *values, size_t n);
+/* Add `n` finite values, 1 at least, for which room was reserved, and which lie between `least` and `most`, both among
+ * them; add them to `sums`, too, if that is not NULL. Allocates nothing. */
+void taba_dist_add(taba_dist *d, const double *values, size_t n, double least, double most, taba_two_sums *sums);
 
 /* Add all that `other`, another one, holds. On failure (TABA_ENOMEM, TABA_EDOMAIN beyond TABA_COUNT_MAX) d means the
  * same as before. Nothing may be reserved in d. */

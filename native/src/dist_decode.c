@@ -58,7 +58,7 @@ static int read_exact(taba_cursor *c, int kind, taba_dist *d, const taba_allocat
     taba_extent x = taba_extent_of(values, n);
     status = taba_dist_reserve(d, a, &x);
     if (status == TABA_OK)
-        taba_dist_add(d, values, n);
+        taba_dist_add(d, values, n, values[0], values[n - 1], NULL); /* they ascend */
     return status;
 }
 

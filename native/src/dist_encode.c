@@ -8,17 +8,32 @@
 /* Indices looked at together. */
 #define CHUNK 256
 
-/* The buckets of `span` from index `from` on, CHUNK of them at most, that are not empty: their places, from `from`,
- * into `places`; returns how many. Empty ones come at random, so this does without a branch for them. */
-static size_t occupied(const taba_span *s, int32_t from, uint8_t *places) {
-    const uint64_t *counts = s->counts + (from - s->base);
-    int32_t left = s->high - from + 1, width = left < CHUNK ? left : CHUNK;
+/* The places, from 0, of the counts that are not 0; returns how many. Empty buckets come at random, so this does without
+ * a branch for them. */
+static size_t occupied_narrow(const uint16_t *counts, int32_t width, uint8_t *places) {
     size_t n = 0;
     for (int32_t i = 0; i < width; i++) {
         places[n] = (uint8_t)i;
         n += counts[i] != 0;
     }
     return n;
+}
+
+static size_t occupied_wide(const uint64_t *counts, int32_t width, uint8_t *places) {
+    size_t n = 0;
+    for (int32_t i = 0; i < width; i++) {
+        places[n] = (uint8_t)i;
+        n += counts[i] != 0;
+    }
+    return n;
+}
+
+/* The buckets of `span` from index `from` on, CHUNK of them at most, that are not empty: their places, from `from`,
+ * into `places`; returns how many. */
+static size_t occupied(const taba_span *s, int32_t from, uint8_t *places) {
+    const int32_t left = s->high - from + 1, width = left < CHUNK ? left : CHUNK, first = from - s->base;
+    return s->wide ? occupied_wide((const uint64_t *)s->counts + first, width, places)
+                   : occupied_narrow((const uint16_t *)s->counts + first, width, places);
 }
 
 typedef struct range_plan {
@@ -37,7 +52,7 @@ static range_plan plan_range(const taba_span *s) {
         size_t n = occupied(s, from, places);
         for (size_t i = 0; i < n; i++) {
             int32_t index = from + places[i];
-            taba_measure_token(&plan.m, s->counts[index - s->base], (uint32_t)(index - before));
+            taba_measure_token(&plan.m, taba_span_count(s, index), (uint32_t)(index - before));
             before = index;
         }
     }
@@ -65,7 +80,7 @@ static uint8_t *store_tokens(uint8_t *at, const taba_span *s, int k) {
         size_t n = occupied(s, from, places);
         for (size_t i = 0; i < n; i++) {
             int32_t index = from + places[i];
-            at = store_token(at, s->counts[index - s->base], (uint32_t)(index - before), k);
+            at = store_token(at, taba_span_count(s, index), (uint32_t)(index - before), k);
             before = index;
         }
     }
@@ -81,7 +96,7 @@ static uint8_t *store_range(uint8_t *at, const taba_span *s, const range_plan *p
     if (plan->k != 0)
         return store_tokens(at, s, plan->k);
     for (int32_t i = s->low; i <= s->high; i++)
-        at = taba_store_uvarint(at, s->counts[i - s->base]);
+        at = taba_store_uvarint(at, taba_span_count(s, i));
     return at;
 }
 

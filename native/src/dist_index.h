@@ -2,7 +2,8 @@
  *
  * At the finest scale, 6, an octave [2**e, 2**(e+1)) has 64 buckets whose borders are 2**(k/64). The index is found
  * from the bits of the double, exactly: the top 7 bits of the mantissa tell all but one of the borders below the value,
- * and one comparison with an integer mantissa tells about that one. No logarithm, so no rounding at the borders.
+ * and whether the mantissa is above that one tells a carry, when the right number is added to it. No logarithm, so no
+ * rounding at the borders; no comparison, so no guess of the processor's.
  *
  *     v = 1.25    e = 0, top bits 0100000, 20 borders surely below, 2**(20/64) = 1.2418 is below too: 21, index 20
  *     v = 2**e    is the upper end of its bucket: index 64 e - 1
@@ -26,9 +27,8 @@
 
 /* The index at scale 6 of a normal number from its bits (sign bit clear). */
 static inline int32_t taba_index_of_bits(uint64_t bits) {
-    uint64_t mantissa = (bits & UINT64_C(0xfffffffffffff)) | UINT64_C(0x10000000000000);
-    int32_t below = taba_guess[bits >> 45 & 0x7f];
-    below += mantissa > taba_boundary[below];
+    const uint64_t mantissa = bits & UINT64_C(0xfffffffffffff);
+    const int32_t below = (int32_t)((mantissa + taba_border[bits >> 45 & 0x7f]) >> 52);
     return ((int32_t)(bits >> 52) - 1023) * 64 + below - 1;
 }
 

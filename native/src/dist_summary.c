@@ -35,14 +35,42 @@ static walk walk_start(const taba_buckets *b) {
     return w;
 }
 
+/* Go on among the buckets of a sign that has some, in steps of 1 or -1 up to `last`, to the one that holds `rank`; whether
+ * it is there. */
+static bool walk_narrow(walk *w, const taba_span *s, uint64_t rank, int32_t step, int32_t last) {
+    const uint16_t *const counts = s->counts;
+    const int32_t end = last + step - s->base;
+    int32_t at = w->index - s->base;
+    uint64_t passed = w->passed;
+    while (at != end && rank >= passed + counts[at]) {
+        passed += counts[at];
+        at += step;
+    }
+    w->passed = passed;
+    w->index = s->base + at;
+    return at != end;
+}
+
+static bool walk_wide(walk *w, const taba_span *s, uint64_t rank, int32_t step, int32_t last) {
+    const uint64_t *const counts = s->counts;
+    const int32_t end = last + step - s->base;
+    int32_t at = w->index - s->base;
+    uint64_t passed = w->passed;
+    while (at != end && rank >= passed + counts[at]) {
+        passed += counts[at];
+        at += step;
+    }
+    w->passed = passed;
+    w->index = s->base + at;
+    return at != end;
+}
+
 /* Go on to the bucket that holds `rank`, which is below the count and not before the present bucket. */
 static void walk_to(walk *w, uint64_t rank) {
     const taba_span *negative = &w->b->sign[1], *positive = &w->b->sign[0];
-    for (; w->part == 0 && w->index >= negative->low; w->index--) {
-        uint64_t count = negative->counts[w->index - negative->base];
-        if (rank < w->passed + count)
+    if (w->part == 0 && negative->low <= negative->high) {
+        if (negative->wide ? walk_wide(w, negative, rank, -1, negative->low) : walk_narrow(w, negative, rank, -1, negative->low))
             return;
-        w->passed += count;
     }
     if (w->part == 0)
         w->part = 1;
@@ -53,12 +81,10 @@ static void walk_to(walk *w, uint64_t rank) {
         w->part = 2;
         w->index = positive->low;
     }
-    for (;; w->index++) {
-        uint64_t count = positive->counts[w->index - positive->base];
-        if (rank < w->passed + count)
-            return;
-        w->passed += count;
-    }
+    if (positive->wide)
+        (void)walk_wide(w, positive, rank, 1, positive->high);
+    else
+        (void)walk_narrow(w, positive, rank, 1, positive->high);
 }
 
 /* The value that stands for the present bucket. */

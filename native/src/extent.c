@@ -23,17 +23,28 @@ static taba_extent extent_of_mixed(const double *values, size_t n) {
     return x;
 }
 
-taba_extent taba_extent_of(const double *values, size_t n) {
+taba_ranges taba_ranges_of(const double *times, const double *values, size_t n) {
+    taba_ranges r;
+    taba_range_of(times, n, &r.first, &r.last);
+    taba_range_of(values, n, &r.least, &r.most);
+    return r;
+}
+
+taba_extent taba_extent_within(const double *values, size_t n, double least, double most) {
     taba_extent x = taba_extent_empty();
-    double least, most;
-    if (n == 0)
-        return x;
-    taba_range_of(values, n, &least, &most);
     if (!(least > 0))
         return extent_of_mixed(values, n);
     x.n = n;
     taba_extent_take(&x, 0, taba_index_of(least), taba_index_of(most));
     return x;
+}
+
+taba_extent taba_extent_of(const double *values, size_t n) {
+    double least, most;
+    if (n == 0)
+        return taba_extent_empty();
+    taba_range_of(values, n, &least, &most);
+    return taba_extent_within(values, n, least, most);
 }
 
 /* The extent at the next coarser scale. */

@@ -28,8 +28,18 @@ static inline void taba_extent_take(taba_extent *x, int sign, int32_t low, int32
     x->high[sign] = high > x->high[sign] ? high : x->high[sign];
 }
 
+/* Between which times and values events lie, 1 at least; the ends are among them. Of zeros the sign is not told. */
+typedef struct taba_ranges {
+    double first, last, least, most;
+} taba_ranges;
+
+taba_ranges taba_ranges_of(const double *times, const double *values, size_t n);
+
 /* Of `n` finite values, at scale 6. */
 taba_extent taba_extent_of(const double *values, size_t n);
+
+/* The same for values, 1 at least, that lie between `least` and `most`, both ends among them. */
+taba_extent taba_extent_within(const double *values, size_t n, double least, double most);
 
 /* Of both together, at the finest scale that neither is coarser than and at which no sign spans more than
  * TABA_SKETCH_BUCKETS indices. */

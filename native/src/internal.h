@@ -188,6 +188,7 @@ int taba_get_bytes(taba_cursor *c, uint64_t n, const uint8_t **out);
  * Partial is merely larger than it had to be.
  */
 typedef struct taba_partial taba_partial;
+struct taba_ranges; /* extent.h */
 
 /* An empty Partial of a native Type or TABA_RAW. NULL when out of memory or for another type. */
 taba_partial *taba_partial_new(int type, const taba_allocator *a);
@@ -198,12 +199,17 @@ void taba_partial_free(taba_partial *p, const taba_allocator *a); /* p may be NU
  * finite, a time beyond +-2**53, or a value that is no hash; TABA_ETYPE for the other Types. n may be 0. */
 int taba_partial_reserve(taba_partial *p, const taba_allocator *a, const double *times, const double *values, size_t n);
 
-/* The same for columns that are known to be valid, and a Partial of a Type that takes them. */
-int taba_partial_reserve_valid(taba_partial *p, const taba_allocator *a, const double *times, const double *values,
-                               size_t n);
+/* The same for columns that are known to be valid, and to lie within `ranges`, and a Partial of a Type that takes them; n is
+ * not 0. */
+int taba_partial_reserve_within(taba_partial *p, const taba_allocator *a, const double *times, const double *values,
+                                size_t n, const struct taba_ranges *ranges);
 
 /* Add the events (times[i], values[i]), for which room was reserved, in their order. Allocates nothing. */
 void taba_partial_fold(taba_partial *p, const double *times, const double *values, size_t n);
+
+/* The same where it is known within what they lie, and n is not 0. */
+void taba_partial_fold_within(taba_partial *p, const double *times, const double *values, size_t n,
+                              const struct taba_ranges *ranges);
 
 /* Gauge and raw. Room for `events` folds whose payloads have `payload_bytes` bytes all together (for TABA_GAUGE the
  * length of the longest is enough). TABA_OK, TABA_ENOMEM (p means the same as before), TABA_ETYPE for the other

@@ -211,6 +211,15 @@ static bool is_new(const merge *m, const taba_merge_step *step) {
     return step->entry >= m->entries;
 }
 
+/* Within what the events of an entry lie, of which block i is the first or only one, and which are these. */
+static taba_ranges ranges_of(const merge *m, size_t i, const double *times, const double *values, size_t n) {
+    const uint32_t known = m->c->steps[i].next == 0 ? m->s->blocks[i].ranges : 0;
+    const taba_ranges none = {0, 0, 0, 0};
+    if (m->s->types[m->s->blocks[i].type].kind == TABA_UNIQUE_GROUP)
+        return none; /* it does not ask for them */
+    return known != 0 ? m->s->ranges[known - 1] : taba_ranges_of(times, values, n);
+}
+
 /* The first step of a merge, second part: if block i is the first of its entry, room for all events of the entry. */
 static int reserve(merge *m, size_t i) {
     const taba_allocator *a = &m->c->partials.allocator;
@@ -228,9 +237,10 @@ static int reserve(merge *m, size_t i) {
         times = m->times + step->gathered;
         values = m->values + step->gathered;
     }
-    const int status = taba_partial_reserve_valid(partial, a, times, values, n); /* as the scratch's are */
+    const taba_ranges ranges = ranges_of(m, i, times, values, n);
+    const int status = taba_partial_reserve_within(partial, a, times, values, n, &ranges); /* the scratch's are valid */
     if (status == TABA_OK && is_new(m, step))
-        taba_partial_fold(partial, times, values, n);
+        taba_partial_fold_within(partial, times, values, n, &ranges);
     return status;
 }
 
@@ -261,7 +271,9 @@ static void fold_numbers(const merge *m, size_t i, taba_partial *partial) {
     if (!step->first || is_new(m, step))
         return; /* it went with the first one, or in the first step */
     if (step->next == 0) {
-        taba_partial_fold(partial, m->s->times + block->first, m->s->values + block->first, block->count);
+        const double *times = m->s->times + block->first, *values = m->s->values + block->first;
+        const taba_ranges ranges = ranges_of(m, i, times, values, block->count);
+        taba_partial_fold_within(partial, times, values, block->count, &ranges);
         return;
     }
     size_t n = 0;

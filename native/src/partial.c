@@ -133,7 +133,10 @@ int taba_partial_reserve(taba_partial *p, const taba_allocator *a, const double 
         return TABA_ETYPE;
     if (!columns_are_valid(times, values, n) || (p->type == TABA_UNIQUE_GROUP && !are_hashes(values, n)))
         return TABA_EDOMAIN;
-    return taba_partial_reserve_valid(p, a, times, values, n);
+    if (n == 0)
+        return TABA_OK;
+    const taba_ranges ranges = taba_ranges_of(times, values, n);
+    return taba_partial_reserve_within(p, a, times, values, n, &ranges);
 }
 
 static int reserve_uniques(taba_series *slots, const taba_allocator *a, const double *times, const double *values, size_t n) {
@@ -166,10 +169,8 @@ typedef struct reach {
     int64_t first, last;
 } reach;
 
-static reach reach_of(const double *times, size_t n) {
-    double least, most;
-    taba_range_of(times, n, &least, &most);
-    const reach r = {taba_floor(least), taba_floor(most)};
+static reach reach_of(const taba_ranges *ranges) {
+    const reach r = {taba_floor(ranges->first), taba_floor(ranges->last)};
     return r;
 }
 
@@ -199,21 +200,19 @@ static int cover(taba_partial *p, const taba_allocator *a, const double *times, 
     return taba_series_place(dists, a, sizeof(taba_slot), index, &hint) != NULL ? TABA_OK : TABA_ENOMEM;
 }
 
-int taba_partial_reserve_valid(taba_partial *p, const taba_allocator *a, const double *times, const double *values,
-                               size_t n) {
+int taba_partial_reserve_within(taba_partial *p, const taba_allocator *a, const double *times, const double *values,
+                                size_t n, const taba_ranges *ranges) {
     if (p->type == TABA_UNIQUE_GROUP)
         return reserve_uniques(&p->of.uniques, a, times, values, n);
-    if (n == 0)
-        return TABA_OK;
     const int64_t width = dist_width(p);
-    const reach r = reach_of(times, n);
+    const reach r = reach_of(ranges);
     int64_t index;
     size_t hint = 0;
     int status = cover(p, a, times, n, r, width);
     const bool in_one = is_in_one(r, width, &index);
     for (size_t i = 0, run; i < n && status == TABA_OK; i += run) {
         run = in_one ? n : taba_run(times + i, n - i, width, &index);
-        taba_extent x = taba_extent_of(values + i, run);
+        const taba_extent x = in_one ? taba_extent_within(values, n, ranges->least, ranges->most) : taba_extent_of(values + i, run);
         status = taba_dist_reserve(&slot_of(p, index, &hint)->dist, a, &x);
     }
     return status;
@@ -227,54 +226,44 @@ static void add_second(taba_series *seconds, int64_t second, size_t *hint, const
     bucket->count += n;
 }
 
-/* Add to the buckets of `second` and the one after it, in which all times lie, in any order: without a guess for each of
- * them, which one it is. A zero that is added in its place changes nothing. False, with nothing added, if a total gets
- * too large for that. */
-static bool add_two_seconds(taba_series *seconds, int64_t second, const double *times, const double *values, size_t n) {
-    const size_t at = taba_series_seek(seconds, sizeof(taba_bucket), second, 0);
-    taba_bucket *bucket = taba_series_at(seconds, sizeof *bucket, at);
-    const double later = (double)(second + 1);
-    double first = bucket[0].total, last = bucket[1].total;
-    uint64_t counted = 0;
-    for (size_t i = 0; i < n; i++) {
-        const bool is_last = times[i] >= later;
-        const uint64_t mask = 0 - (uint64_t)is_last;
-        uint64_t bits, of_first, of_last;
-        double x, y;
-        memcpy(&bits, &values[i], sizeof bits);
-        of_first = bits & ~mask;
-        of_last = bits & mask;
-        memcpy(&x, &of_first, sizeof x);
-        memcpy(&y, &of_last, sizeof y);
-        first += x;
-        last += y;
-        counted += is_last;
-    }
-    if (!(fabs(first) <= DBL_MAX && fabs(last) <= DBL_MAX))
-        return false;
-    bucket[0].total = first;
-    bucket[1].total = last;
-    bucket[0].count += n - counted;
-    bucket[1].count += counted;
-    return true;
-}
-
-static void fold_seconds(taba_series *seconds, const double *times, const double *values, size_t n, reach r) {
+static void fold_seconds(taba_series *seconds, const double *times, const double *values, size_t n) {
     size_t hint = 0;
     int64_t index;
-    if (r.first == r.last) {
-        add_second(seconds, r.first, &hint, values, n);
-        return;
-    }
-    if (r.last - r.first == 1 && n > 4 && add_two_seconds(seconds, r.first, times, values, n))
-        return;
     for (size_t i = 0, run; i < n; i += run) {
         run = taba_run(times + i, n - i, 1, &index);
         add_second(seconds, index, &hint, values + i, run);
     }
 }
 
-void taba_partial_fold(taba_partial *p, const double *times, const double *values, size_t n) {
+/* The events of a CounterGroup that lie in one second, or in two, and in one minute: both sums, and the distribution, are
+ * made side by side. */
+static void fold_two_seconds(taba_partial *p, const double *times, const double *values, size_t n, reach r, taba_dist *dist,
+                             const taba_ranges *ranges) {
+    taba_series *seconds = &p->of.numbers.seconds;
+    taba_bucket *bucket = taba_series_at(seconds, sizeof *bucket, taba_series_seek(seconds, sizeof *bucket, r.first, 0));
+    const bool two = r.last != r.first;
+    taba_two_sums sums = {times, two ? (double)r.last : INFINITY, {bucket[0].total, two ? bucket[1].total : 0}, 0};
+    taba_dist_add(dist, values, n, ranges->least, ranges->most, &sums);
+    if (!(fabs(sums.total[0]) <= DBL_MAX && fabs(sums.total[1]) <= DBL_MAX)) {
+        fold_seconds(seconds, times, values, n);
+        return;
+    }
+    bucket[0].total = sums.total[0];
+    bucket[0].count += n - sums.later;
+    if (two) {
+        bucket[1].total = sums.total[1];
+        bucket[1].count += sums.later;
+    }
+}
+
+/* The events of a CounterGroup or PercentileGroup from one bucket of its distributions. */
+static void fold_dist(taba_dist *dist, const double *values, size_t n) {
+    double least, most;
+    taba_range_of(values, n, &least, &most);
+    taba_dist_add(dist, values, n, least, most, NULL);
+}
+
+void taba_partial_fold_within(taba_partial *p, const double *times, const double *values, size_t n, const taba_ranges *ranges) {
     const int64_t width = dist_width(p);
     int64_t index;
     size_t hint = 0;
@@ -283,16 +272,29 @@ void taba_partial_fold(taba_partial *p, const double *times, const double *value
         fold_uniques(&p->of.uniques, times, values, n);
         return;
     }
+    const reach r = reach_of(ranges);
+    const bool in_one = is_in_one(r, width, &index), counter = p->type == TABA_COUNTER_GROUP;
+    if (in_one && counter && r.last - r.first <= 1) {
+        fold_two_seconds(p, times, values, n, r, &slot_of(p, index, &hint)->dist, ranges);
+        return;
+    }
+    if (counter)
+        fold_seconds(&p->of.numbers.seconds, times, values, n);
+    if (in_one) {
+        taba_dist_add(&slot_of(p, index, &hint)->dist, values, n, ranges->least, ranges->most, NULL);
+        return;
+    }
+    for (size_t i = 0, run; i < n; i += run) {
+        run = taba_run(times + i, n - i, width, &index);
+        fold_dist(&slot_of(p, index, &hint)->dist, values + i, run);
+    }
+}
+
+void taba_partial_fold(taba_partial *p, const double *times, const double *values, size_t n) {
     if (n == 0)
         return;
-    const reach r = reach_of(times, n);
-    const bool in_one = is_in_one(r, width, &index);
-    if (p->type == TABA_COUNTER_GROUP)
-        fold_seconds(&p->of.numbers.seconds, times, values, n, r);
-    for (size_t i = 0, run; i < n; i += run) {
-        run = in_one ? n : taba_run(times + i, n - i, width, &index);
-        taba_dist_add(&slot_of(p, index, &hint)->dist, values + i, run);
-    }
+    const taba_ranges ranges = taba_ranges_of(times, values, n);
+    taba_partial_fold_within(p, times, values, n, &ranges);
 }
 
 /* ---------------------------------------------------------------------------------------------- JSON */

@@ -40,6 +40,7 @@ void taba_scratch_free(taba_scratch *s) {
     taba_release(a, s->blocks, s->block_room * sizeof *s->blocks);
     taba_release(a, s->times, s->times_room * sizeof *s->times);
     taba_release(a, s->values, s->values_room * sizeof *s->values);
+    taba_release(a, s->ranges, s->range_room * sizeof *s->ranges);
     taba_release(a, s->structured, s->structured_room * sizeof *s->structured);
     taba_release(a, s->payloads, s->payloads_room);
     taba_release(a, s->other_hashes, s->other_hash_room * sizeof *s->other_hashes);
@@ -54,7 +55,7 @@ void taba_scratch_clear(taba_scratch *s, double newest) {
     for (size_t i = 0; i < s->type_count; i++) /* their names came first */
         s->names_used += s->types[i].length;
     s->block_count = s->numbers = s->structured_count = s->raw_count = s->payloads_used = s->row_count = s->samples = 0;
-    s->other_hash_count = 0;
+    s->other_hash_count = s->range_count = 0;
     memset(s->refused, 0, sizeof s->refused);
     s->line = 0;
     s->problem = NULL;
@@ -145,13 +146,15 @@ static bool same_name(const taba_scratch *s, size_t at, size_t have, const uint8
 
 int taba_scratch_begin(taba_scratch *s, const uint8_t *client, size_t client_length, const uint8_t *tab, size_t tab_length,
                        size_t type) {
-    const taba_block *last = s->block_count > 0 ? &s->blocks[s->block_count - 1] : NULL;
+    taba_block *last = s->block_count > 0 ? &s->blocks[s->block_count - 1] : NULL;
     const bool same_client = last != NULL && same_name(s, last->client, last->client_length, client, client_length);
-    taba_block block = {0, 0, (uint32_t)client_length, (uint32_t)tab_length, type, 0, 0};
+    taba_block block = {0, 0, (uint32_t)client_length, (uint32_t)tab_length, (uint32_t)type, 0, 0, 0};
     const size_t names_used = s->names_used;
     int status;
-    if (same_client && last->type == type && same_name(s, last->tab, last->tab_length, tab, tab_length))
+    if (same_client && last->type == type && same_name(s, last->tab, last->tab_length, tab, tab_length)) {
+        last->ranges = 0; /* they were those of fewer events */
         return TABA_OK;
+    }
     block.client = same_client ? last->client : 0;
     RESERVE(s, blocks, block_room, block_count, 1);
     if (status == TABA_OK && !same_client)
@@ -173,6 +176,16 @@ int taba_scratch_reserve_numbers(taba_scratch *s, size_t n) {
     if (status == TABA_OK)
         RESERVE(s, values, values_room, numbers, n);
     return status;
+}
+
+int taba_scratch_note_ranges(taba_scratch *s, const taba_ranges *ranges) {
+    int status;
+    RESERVE(s, ranges, range_room, range_count, 1);
+    if (status != TABA_OK)
+        return status;
+    s->ranges[s->range_count++] = *ranges;
+    s->blocks[s->block_count - 1].ranges = (uint32_t)s->range_count;
+    return TABA_OK;
 }
 
 int taba_scratch_add_columns(taba_scratch *s, const double *times, const double *values, size_t n) {

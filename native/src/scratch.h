@@ -14,7 +14,7 @@
 #ifndef TABA_SCRATCH_H
 #define TABA_SCRATCH_H
 
-#include "internal.h"
+#include "extent.h"
 
 /* A Type that events may name. */
 typedef struct taba_scratch_type {
@@ -44,7 +44,8 @@ typedef struct taba_refused {
 typedef struct taba_block {
     size_t client, tab; /* where the names begin in taba_scratch.names */
     uint32_t client_length, tab_length;
-    size_t type;         /* its number in taba_scratch.types */
+    uint32_t type;       /* its number in taba_scratch.types */
+    uint32_t ranges;     /* the number of its ranges in taba_scratch.ranges plus one, or 0 where they are not known */
     size_t first, count; /* its events: of the columns, or of `structured`, by the kind of the Type. Never empty once filled */
 } taba_block;
 
@@ -75,6 +76,8 @@ struct taba_scratch {
     size_t block_count, block_room;
     double *times, *values;
     size_t numbers, times_room, values_room;
+    taba_ranges *ranges;
+    size_t range_count, range_room;
     taba_structured *structured;
     size_t structured_count, structured_room, raw_count;
     uint8_t *payloads;
@@ -103,6 +106,9 @@ int taba_scratch_reserve_numbers(taba_scratch *s, size_t n);
 
 /* Add n numbers to the last block, which is of a numeric kind. TABA_OK; TABA_ENOMEM or TABA_ELIMIT, and none is added. */
 int taba_scratch_add_columns(taba_scratch *s, const double *times, const double *values, size_t n);
+
+/* Note within what the events of the last block lie, all of which are there. TABA_OK; TABA_ENOMEM or TABA_ELIMIT. */
+int taba_scratch_note_ranges(taba_scratch *s, const taba_ranges *ranges);
 
 /* Add the n numbers that stand in the room behind all others (taba_scratch_reserve_numbers) to the last block. */
 static inline void taba_scratch_take_numbers(taba_scratch *s, size_t n) {

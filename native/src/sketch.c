@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "dist.h"
+#include "number.h"
 
 struct taba_sketch {
     taba_allocator allocator;
@@ -42,10 +43,14 @@ int taba_sketch_add(taba_sketch *sketch, const double *values, size_t n) {
             return TABA_EDOMAIN;
     if (n > TABA_COUNT_MAX - taba_dist_count(&sketch->dist))
         return TABA_EDOMAIN;
-    taba_extent x = taba_extent_of(values, n);
-    int status = taba_dist_reserve(&sketch->dist, allocator_of(sketch), &x);
+    double least, most;
+    if (n == 0)
+        return TABA_OK;
+    taba_range_of(values, n, &least, &most);
+    const taba_extent x = taba_extent_within(values, n, least, most);
+    const int status = taba_dist_reserve(&sketch->dist, allocator_of(sketch), &x);
     if (status == TABA_OK)
-        taba_dist_add(&sketch->dist, values, n);
+        taba_dist_add(&sketch->dist, values, n, least, most, NULL);
     return status;
 }
 

@@ -25,7 +25,7 @@ def root(numerator_power: int, scale: int, bits: int) -> int:
 
 
 def boundaries() -> list[int]:
-    """The mantissas at or below which a bucket of an octave ends, and one that no mantissa is above."""
+    """The mantissas floor(2**(k/64) * 2**52) where a bucket of an octave ends, and one that none is above."""
     return [root(k, SCALE, MANTISSA_BITS) for k in range(PER_OCTAVE)] + [(1 << (MANTISSA_BITS + 1)) - 1]
 
 
@@ -34,6 +34,14 @@ def guesses() -> list[int]:
     ends = boundaries()[:-1]
     starts = [(1 << MANTISSA_BITS) + (cell << (MANTISSA_BITS - GUESS_BITS)) for cell in range(1 << GUESS_BITS)]
     return [sum(start > end for end in ends) for start in starts]
+
+
+def borders() -> list[int]:
+    """For every value of the top bits of a mantissa, what added to its other 52 bits gives, above bit 52, how many
+    boundaries are below it: those that surely are, and one more by a carry if the one in the cell is.
+    """
+    ones = (1 << MANTISSA_BITS) - 1
+    return [(guess << MANTISSA_BITS) + ones - (boundaries()[guess] & ones) for guess in guesses()]
 
 
 def power(numerator: int, scale: int) -> Fraction:
@@ -90,10 +98,8 @@ def crc_table(comment: str, name: str, polynomial: int) -> str:
 def sketch_tables() -> str:
     """What dist_index.h includes."""
     return "\n".join([
-        array("floor(2**(k/64) * 2**52); the last one is above every mantissa.",
-              "static const uint64_t taba_boundary[65]", [f"UINT64_C(0x{value:014x})" for value in boundaries()], 4),
-        array("By the top 7 bits of the mantissa: how many boundaries are surely below it.",
-              "static const uint8_t taba_guess[128]", [str(value) for value in guesses()], 16),
+        array("By the top 7 bits of a mantissa: added to its 52 bits, how many boundaries are below, from bit 52 up.",
+              "static const uint64_t taba_border[128]", [f"UINT64_C(0x{value:015x})" for value in borders()], 4),
         array("2**(j/64).", "static const double taba_lower_edge[64]", [value.hex() for value in lower_edges()], 4),
         array("2g / (1 + g) with g = 2**(2**-scale), by scale.",
               "static const double taba_centre[7]", [value.hex() for value in centres()], 4),
