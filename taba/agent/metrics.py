@@ -41,9 +41,12 @@ def _intake(into: Exposition, prefix: str, agent: Agent) -> None:
         into.counter(name, meaning, agent.measures.batches[applied.value], outcome=applied.value)
     intake, refusing = agent.intake, agent.refusing()
     into.gauge(f"{prefix}_taking", "1 when events are taken, 0 when they are refused.", 0 if refusing else 1)
+    meaning = "1 while events are refused since servers take less than comes in (BACKLOG_SECONDS)."
+    into.gauge(f"{prefix}_behind", meaning, int(agent.keeping_up.refuses))
     into.gauge(f"{prefix}_instances", "Client instances that are known.", len(intake.instances) if intake else 0)
     into.gauge(f"{prefix}_memory_bytes", "Memory of events that are not on disk.", intake.memory() if intake else 0)
     into.gauge(f"{prefix}_memory_limit_bytes", "The share of AGENT_MEMORY_BYTES for them.", agent.budget.intake)
+    into.gauge(f"{prefix}_memory_budget_bytes", "AGENT_MEMORY_BYTES.", agent.settings.max_memory_bytes)
 
 
 def _spool(into: Exposition, prefix: str, agent: Agent) -> None:
@@ -64,6 +67,7 @@ def _lanes(into: Exposition, prefix: str, agent: Agent, wall: float) -> None:
     states = Counter(lane.state for lane in agent.lanes.each())
     for state in LaneState:
         into.gauge(f"{prefix}_lanes", "Lanes by what they wait for.", states[state], state=state.value)
+    into.counter(f"{prefix}_taken_bytes_total", "Bytes of batches that servers took.", agent.measures.bytes_taken)
     into.gauge(f"{prefix}_batches_held", "Batches that are not confirmed.", totals.batches)
     into.gauge(f"{prefix}_bytes_held", "Bytes of the batches that are not confirmed.", totals.bytes)
     into.gauge(f"{prefix}_events_confirmed", "Events confirmed in this life of the process.", totals.confirmed)

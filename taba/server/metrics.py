@@ -133,6 +133,7 @@ class ServerMetrics:
         silent = told.depth is None or told.ledger is None
         into.gauge(f"{PREFIX}store_answering", "1 when the store, with all shards, answered for this.", int(not silent))
         into.gauge(f"{PREFIX}ready", "1 when /readyz is 200.", int(server.status.ready() is None))
+        into.gauge(f"{PREFIX}memory_budget_bytes", "SERVER_MEMORY_BYTES.", server.settings.memory_bytes)
         into.gauge(f"{PREFIX}vbuckets", "NUM_VBUCKETS of the cluster.", server.store.cluster.vbuckets)
         into.ledger(f"{PREFIX}events", "Events of the cluster by line of the ledger.", told.ledger or {})
         entries = None if depth is None else sum(each.entries for each in depth)

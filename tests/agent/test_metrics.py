@@ -79,6 +79,7 @@ class NumberTests(AgentCase):
         self.assertEqual(self.value("taba_agent_first_ok_seconds_count"), 1)
         self.assertLess(self.value("taba_agent_first_ok_seconds_sum"), 1.0)
         self.assertEqual(self.value("taba_agent_confirmation_seconds_count"), 0)
+        self.assertEqual(self.value("taba_agent_taken_bytes_total"), self.value("taba_agent_bytes_held"))
         self.assertEqual(self.value("taba_agent_lanes", state="quiet"), 1)
         self.assertAlmostEqual(self.value("taba_agent_oldest_unconfirmed_seconds"), 1.0, delta=0.15)
         self.pass_time(10.0)
@@ -87,6 +88,14 @@ class NumberTests(AgentCase):
         self.assertEqual(self.value("taba_agent_confirmation_seconds_count"), 1)
         self.assertGreaterEqual(self.value("taba_agent_confirmation_seconds_sum"), 5.0)
         self.assertEqual(self.value("taba_agent_oldest_unconfirmed_seconds"), 0)
+
+    def test_behind(self) -> None:
+        """Servers that take less than comes in make the agent refuse events, and say that it is for that."""
+        self.assertEqual((self.value("taba_agent_behind"), self.value("taba_agent_taking")), (0, 1))
+        self.agent.keeping_up.room = 0
+        for seconds in range(20):
+            self.agent.keeping_up.look(float(seconds), 1_000_000 * (seconds > 10), seconds)
+        self.assertEqual(self.value("taba_agent_behind"), 1)
 
     def test_servers_away(self) -> None:
         """Requests that come to nothing are counted by server, and the oldest event ages; afterwards all is as before.
