@@ -115,12 +115,13 @@ class Liveness:
         """What is not as weights want it, in words; empty when all is."""
         servers = {each.name: each.server.server for each in self.cluster.servers if each.server is not None}
         members = {each.name: each for each in self.cluster.servers if self._is_be(each)}
-        wanted = {servers[name].own_name: each.settings.weight for name, each in members.items()}
+        known_as = {name: server.publishing.member for name, server in servers.items()}
+        wanted = {known_as[name]: each.settings.weight for name, each in members.items()}
         told = self.cluster.world.result_of(next(iter(servers.values())).publishing.members())
         weights = {name: each.weight for name, each in members_among(told, self.cluster.vbuckets).items()}
         if weights != wanted:
             return f"the weights are {weights}, not {wanted}"
-        owners = {vbucket: [servers[name].own_name for name in names] for vbucket, names in self.owners().items()}
+        owners = {vbucket: [known_as[name] for name in names] for vbucket, names in self.owners().items()}
         right = assigned(range(self.cluster.vbuckets), weights)
         wrong = [vbucket for vbucket, name in right.items() if owners.get(vbucket) != [name]]
         return f"vbuckets {wrong} are not where weights {weights} want them" if wrong else ""
