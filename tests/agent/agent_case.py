@@ -107,6 +107,10 @@ class AgentCase(SynchronousTestCase):
         """The folder of the spool."""
         return self.disk.folder(path)
 
+    def worker(self, name: str) -> Any:
+        """What does the work of a spool."""
+        return AtOnce()
+
     def make(self, endpoint: Any, **settings: Any) -> Agent:
         """An agent that is not started yet."""
         self.process = Process(
@@ -114,7 +118,7 @@ class AgentCase(SynchronousTestCase):
             wall=self.wall,
             random=self.random,
             open_folder=self.open_folder,
-            worker=lambda name: AtOnce(),
+            worker=self.worker,
             host="host",
             say=lambda sentence: None,
         )
