@@ -28,7 +28,7 @@ class GatheringCase(AgentCase):
     def connect(self) -> tuple[StatsdProtocol, StringTransport]:
         """A sender by TCP."""
         protocol, transport = self.factory.buildProtocol(None), StringTransport()
-        protocol.makeConnection(transport)  # type: ignore[arg-type]
+        protocol.makeConnection(transport)
         return protocol, transport
 
     def ledger(self, *lines: str) -> dict[str, int]:

@@ -30,7 +30,7 @@ class DoubleStatsdTests(DoubleCase):
     def connect(self) -> tuple[StatsdProtocol, StringTransport]:
         """A sender by TCP."""
         protocol, transport = self.factory.buildProtocol(None), StringTransport()
-        protocol.makeConnection(transport)  # type: ignore[arg-type]
+        protocol.makeConnection(transport)
         return protocol, transport
 
     def gauges(self, store: IStore) -> list[bytes]:
