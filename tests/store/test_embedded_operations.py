@@ -143,3 +143,13 @@ class DiskTests(EmbeddedSuite):
         self.failureResultOf(self.store.checkpoint([good, bad]), LocalProtocolError)
         self.assertEqual(self.successResultOf(self.store.tabs()), {"tab": "Gauge", "taken": "Gauge"})
         self.assertEqual(self.successResultOf(self.store.checkpoint([good])), [Written.DONE])
+
+    def test_known_states_that_are_not_there_spoil_nothing(self) -> None:
+        """Who says that States are there, and is wrong, has written nothing of all of its call."""
+        self.put(self.store, states={("tab", "c"): b"1"}, types={"tab": "Gauge"})
+        good = self.checkpoint(self.store, W, types={"good": "Gauge"})
+        for known in ([("tab", [("c", b"2"), ("d", b"2")])], [("other", [("c", b"2")])]):
+            bad = self.checkpoint(self.store, known=known)
+            self.failureResultOf(self.store.checkpoint([good, bad]), LocalProtocolError)
+            self.assertEqual(self.rows("SELECT tab FROM tabs"), [("tab",)])
+            self.assertEqual(self.rows("SELECT state FROM states"), [(b"1",)])
