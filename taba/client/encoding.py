@@ -108,11 +108,13 @@ def encode_numbers(
     else:
         seen = len(both) // 2
     # The sum shows every NaN and infinity. It may overflow without them, too.
-    if not isfinite(sum(both[1::2])):
+    times, values = both[::2], both[1::2]
+    if not isfinite(sum(values)):
         both = _finite(both)
+        times, values = both[::2], both[1::2]
     end = len(both)
     ends = [*range(2 * CHUNK_EVENTS, end, 2 * CHUNK_EVENTS), end] if end else []
-    return _numbers([tab] * len(ends), type_name, both, ends, swap), seen, seen - end // 2
+    return _numbers([tab] * len(ends), type_name, times, values, ends, swap), seen, seen - end // 2
 
 
 def encode_small(
@@ -124,8 +126,9 @@ def encode_small(
     """
     try:
         both = array("d", log)
-        if isfinite(sum(both[1::2])):
-            return _numbers(tabs, type_name, both, ends, swap), []
+        times, values = both[::2], both[1::2]
+        if isfinite(sum(values)):
+            return _numbers(tabs, type_name, times, values, ends, swap), []
     except OverflowError:
         pass
     blocks: list[Block] = []
@@ -138,9 +141,10 @@ def encode_small(
     return blocks, left_out
 
 
-def _numbers(tabs: Sequence[str], type_name: str, both: array[float], ends: Sequence[int], swap: bool) -> list[Block]:
+def _numbers(
+    tabs: Sequence[str], type_name: str, times: array[float], values: array[float], ends: Sequence[int], swap: bool
+) -> list[Block]:
     """A Block of each tab. Everything here is done for every tab of every flush."""
-    times, values = both[::2], both[1::2]
     if swap:
         times.byteswap()
         values.byteswap()
