@@ -13,8 +13,17 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from taba.real import LAST_SECONDS
+from taba.settings import AgentSettings, ServerSettings
+
 UNITS = Path(__file__).resolve().parent.parent.parent / "docs" / "deploy" / "systemd"
 MOST_EXPOSURE = 2.0
+
+
+def directives(unit: Path) -> dict[str, str]:
+    """What a unit says."""
+    lines = (line.partition("=") for line in unit.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
+    return {key: value for key, equals, value in lines if equals}
 
 
 class UnitTests(SynchronousTestCase):
@@ -44,6 +53,23 @@ class UnitTests(SynchronousTestCase):
         verified = self.analyze("verify", "--man=no", *units)
         complaints = [line for line in verified.stdout.splitlines() if "taba" in line]
         self.assertEqual(complaints, [], verified.stdout)
+
+    def test_what_they_say(self) -> None:
+        """Services say when they are ready and that they live, may take longer to stop than their processes do, run as
+        users of their own on folders of their own, start again, and can be reloaded. The agent's port can be opened
+        first.
+        """
+        for name, stop_seconds in (("taba-agent", AgentSettings().stop_seconds),
+                                   ("taba-server", ServerSettings().stop_seconds),
+                                   ("taba-server@", ServerSettings().stop_seconds)):  # fmt: skip
+            unit = directives(UNITS / f"{name}.service")
+            found = {key: unit.get(key) for key in ("Type", "DynamicUser", "Restart", "KillSignal")}
+            self.assertEqual(found, {"Type": "notify", "DynamicUser": "yes", "Restart": "always", "KillSignal": None})
+            self.assertIn("StateDirectory", unit)
+            self.assertIn("-HUP", unit["ExecReload"])
+            self.assertGreater(float(unit["WatchdogSec"]), 0)
+            self.assertGreater(float(unit["TimeoutStopSec"]), stop_seconds + LAST_SECONDS)
+        self.assertIn("ListenStream", directives(UNITS / "taba-agent.socket"))
 
     def test_exposure(self) -> None:
         """What a service could do to its host, were it taken over, is as little as it can be."""

@@ -5,10 +5,13 @@ REAL: nginx, a server process and sockets. Skipped where nginx is not installed 
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,13 +53,10 @@ class NginxCase(SynchronousTestCase):
             raise SkipTest("nginx is not installed")
         self.stage = Stage()
         self.addCleanup(self.stage.close)
-        self.server: ServerProcess = self.stage.server(variables=self.variables)
-        start_all(self.server)
+        self.start_servers()
         self.port, folder = free_port(), self.stage.place("nginx")
-        conf = (REPOSITORY / "docs" / "deploy" / "nginx.conf").read_text(encoding="utf-8")
-        for shown, here in (("8300", self.server.port), ("8301", free_port()), ("listen 8080", f"listen {self.port}")):
-            conf = conf.replace(f"{shown} max" if shown.isdecimal() else shown,
-                                f"{here} max" if shown.isdecimal() else str(here))  # fmt: skip
+        conf = self.adapted((REPOSITORY / "docs" / "deploy" / "nginx.conf").read_text(encoding="utf-8"))
+        conf = conf.replace("listen 8080", f"listen {self.port}")
         (folder / "taba.conf").write_text(conf.replace("listen ", "listen 127.0.0.1:"), encoding="utf-8")
         (folder / "nginx.conf").write_text(MAIN.format(folder=folder), encoding="utf-8")
         self.nginx = subprocess.Popen([NGINX, "-c", str(folder / "nginx.conf"), "-p", str(folder)],
@@ -64,6 +64,15 @@ class NginxCase(SynchronousTestCase):
         self.addCleanup(self.nginx.wait)
         self.addCleanup(self.nginx.terminate)
         until(self.answers, PATIENCE, lambda: f"nginx answers\n{self.errors(folder)}")
+
+    def start_servers(self) -> None:
+        """Start what is behind it."""
+        self.server: ServerProcess = self.stage.server(variables=self.variables)
+        start_all(self.server)
+
+    def adapted(self, conf: str) -> str:
+        """The configuration, with the addresses of the servers."""
+        return conf.replace("8300 max", f"{self.server.port} max").replace("8301 max", f"{free_port()} max")
 
     def answers(self) -> bool:
         """Whether nginx is there."""
@@ -163,6 +172,60 @@ class NginxTests(NginxCase):
         self.assertEqual(ask(self.port, "/post", bytes(33 << 20)).status, 413)
         self.server.kill()
         self.assertIn(ask(self.port, "/tabs").status, (502, 504))
+
+
+class Named(http.server.BaseHTTPRequestHandler):
+    """Stands for the servers of one role: it answers with that."""
+
+    role = ""
+
+    def do_GET(self) -> None:
+        """Answer; a body is left alone, for none is sent."""
+        text = f"{self.role} {self.path}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+class RoutingTests(NginxCase):
+    """With somebody else behind each of its upstreams."""
+
+    def start_servers(self) -> None:
+        """Nobody but who tells where it is."""
+
+    def adapted(self, conf: str) -> str:
+        """The addresses of each upstream are those of one who says its name."""
+        for role in ("taba_fe", "taba_append", "taba_ctrl"):
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type(role, (Named,), {"role": role}))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            self.addCleanup(server.server_close)
+            self.addCleanup(server.shutdown)
+            head, _, rest = conf.partition(f"upstream {role} {{")
+            block, _, tail = rest.partition("}")
+            block = re.sub(r"127\.0\.0\.1:830[01]", f"127.0.0.1:{server.server_port}", block)
+            conf = f"{head}upstream {role} {{{block}}}{tail}"
+        return conf
+
+    def test_who_is_asked(self) -> None:
+        """Events go to servers that are fe, agents' batches too, and every question to those that are ctrl; under the
+        prefix as at the root, where the servers see no prefix.
+        """
+        wanted = {
+            "taba_fe": ("/post", "/post_zip", "/v2/events"),
+            "taba_append": ("/v2/append", "/v2/topology"),
+            "taba_ctrl": ("/tabs?name=x", "/projection", "/status", "/servers", "/readyz?role=ctrl", "/postmortem"),
+        }
+        for role, paths in wanted.items():
+            for path in paths:
+                for prefix in ("", "/taba"):
+                    self.assertEqual(ask(self.port, f"{prefix}{path}").text, f"{role} {path}")
+                    self.assertEqual(ask(self.port, f"{prefix}{path}", b"").text, f"{role} {path}")
 
 
 class TrustedNginxTests(NginxCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from twisted.internet.defer import succeed
@@ -124,8 +125,8 @@ class ReadyTests(PortCase):
 
     def test_only_an_fe_takes_events(self) -> None:
         """A server that is no fe answers questions only; whoever sends it events is told where to go."""
-        for path in ("/post", "/v2/append"):
-            self.open("be,ctrl")
+        for path, roles in itertools.product(("/post", "/v2/append"), ("be,ctrl", "ctrl")):
+            self.open(roles)
             status, said = self.ask(path, "POST")
             self.assertEqual(status, 503)
             self.assertIn("This server is no fe (SERVER_ROLES)", said)
