@@ -359,7 +359,8 @@ typedef struct taba_statsd taba_statsd;
 #define TABA_STATSD_VALUE 5    /* no number, an infinite one, an empty member of a set or one that is not UTF-8 */
 #define TABA_STATSD_NAME 6     /* an empty name, or one that is too long with its tags, or with too many of them */
 #define TABA_STATSD_SIZE 7     /* a line over TABA_STATSD_LINE_MAX, a datagram that was cut */
-#define TABA_STATSD_REASONS 8
+#define TABA_STATSD_MEMORY 8   /* there was no memory for it */
+#define TABA_STATSD_REASONS 9
 
 /* What was understood and is nothing for Taba. */
 #define TABA_STATSD_EVENT 0    /* _e{..} */
@@ -367,7 +368,7 @@ typedef struct taba_statsd taba_statsd;
 #define TABA_STATSD_UNUSED 2   /* a metric that no Type is given for */
 #define TABA_STATSD_IGNORED 3
 
-/* "syntax", "type", "rate", "time", "future", "value", "name", "size". */
+/* "syntax", "type", "rate", "time", "future", "value", "name", "size", "memory". */
 const char *taba_statsd_reason_name(int reason);
 
 /* `client` stands for all senders. Names longer than max_name, with their tags, are refused. With `signed_gauges` a sign
@@ -386,7 +387,8 @@ typedef struct taba_statsd_clock {
     double now, newest;
 } taba_statsd_clock;
 
-/* Take a whole datagram: lines with or without a LF behind the last. TABA_OK or TABA_ENOMEM, then the rest is dropped. */
+/* Take a whole datagram: lines with or without a LF behind the last. TABA_OK or TABA_ENOMEM, then the rest
+ * of its lines is refused (MEMORY). */
 int taba_statsd_datagram(taba_statsd *statsd, const taba_statsd_clock *clock, const uint8_t *bytes, size_t length);
 
 /* A stream of lines, cut anywhere: what it keeps of the line that is not whole yet. */
@@ -394,7 +396,8 @@ typedef struct taba_statsd_stream taba_statsd_stream;
 taba_statsd_stream *taba_statsd_stream_new(const taba_allocator *allocator);
 void taba_statsd_stream_free(taba_statsd_stream *stream);
 
-/* Take the next bytes of a stream. TABA_OK or TABA_ENOMEM, then the stream is to be ended. */
+/* Take the next bytes of a stream. TABA_OK or TABA_ENOMEM, then the rest of the lines is refused (MEMORY), and the stream is
+ * to be ended. */
 int taba_statsd_stream_feed(taba_statsd_stream *stream, taba_statsd *statsd, const taba_statsd_clock *clock,
                             const uint8_t *bytes, size_t length);
 
@@ -404,11 +407,13 @@ int taba_statsd_stream_end(taba_statsd_stream *stream, taba_statsd *statsd, cons
 /* What taba_statsd_receive did. */
 typedef struct taba_statsd_received {
     uint64_t datagrams, bytes;
+    uint64_t lines;        /* that were not blank, of datagrams that were only counted */
     int error;             /* errno of the call that failed, or 0: nothing more waited, or enough was taken */
 } taba_statsd_received;
 
 /* Receive datagrams from a socket, without waiting, until none waits or `most` were taken (a few more perhaps), and take
- * them. With `discard` they are only counted. TABA_OK or TABA_ENOMEM. Up to 2.2 MB of buffers are kept. */
+ * them. With `discard` they are only counted. TABA_OK or TABA_ENOMEM, then lines of the last ones are refused (MEMORY), and
+ * *out tells of all that were received. Up to 2.2 MB of buffers are kept. */
 int taba_statsd_receive(taba_statsd *statsd, const taba_statsd_clock *clock, int socket, uint64_t most, int discard,
                         taba_statsd_received *out);
 

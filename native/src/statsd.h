@@ -108,6 +108,16 @@ static inline const taba_allocator *taba_statsd_allocator(const taba_statsd *p) 
 /* Count a line, or one value of it, as refused. */
 void taba_statsd_refuse(taba_statsd *p, int reason, const uint8_t *line, size_t length);
 
+/* The lines of [at, end) that are not blank, the last one with or without its LF. */
+uint64_t taba_statsd_count_lines(const uint8_t *at, const uint8_t *end);
+
+/* Count these lines as refused, since there is no memory for them. */
+void taba_statsd_give_up(taba_statsd *p, const uint8_t *at, const uint8_t *end);
+
+/* Take the whole lines of [at, end); *rest gets where the one that is not whole begins. TABA_OK or TABA_ENOMEM; then *rest
+ * is where the first line begins that was not taken. */
+int taba_statsd_take_lines(taba_statsd *p, const uint8_t *at, const uint8_t *end, const uint8_t **rest);
+
 /* Take one line of `length` bytes without its LF, whatever it is. TABA_OK or TABA_ENOMEM, with nothing of it taken. */
 int taba_statsd_line(taba_statsd *p, const uint8_t *line, size_t length);
 

@@ -26,6 +26,8 @@ static int take(taba_statsd *p, const taba_statsd_clock *clock, uint8_t *datagra
                 taba_statsd_received *out) {
     out->datagrams++;
     out->bytes += length;
+    if (discard)
+        out->lines += taba_statsd_count_lines(datagram, datagram + length);
     if (discard || length == 0)
         return TABA_OK;
     if (cut) {
@@ -39,6 +41,13 @@ static int take(taba_statsd *p, const taba_statsd_clock *clock, uint8_t *datagra
 }
 
 #if defined(__linux__)
+
+/* There was no memory for a datagram received with this one. */
+static void give_up(taba_statsd *p, const uint8_t *datagram, size_t length, taba_statsd_received *out) {
+    out->datagrams++;
+    out->bytes += length;
+    taba_statsd_give_up(p, datagram, datagram + length);
+}
 
 /* Receive some datagrams, and take them; *more tells whether others may wait. */
 static int receive(taba_statsd *p, const taba_statsd_clock *clock, int socket, bool discard, bool *more,
@@ -57,9 +66,13 @@ static int receive(taba_statsd *p, const taba_statsd_clock *clock, int socket, b
     if (n < 0)
         out->error = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : errno;
     *more = n == TABA_STATSD_DATAGRAMS;
-    for (int i = 0; i < n && status == TABA_OK; i++) {
+    for (int i = 0; i < n; i++) {
+        uint8_t *datagram = p->datagrams + (size_t)i * STRIDE;
         const bool cut = (messages[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
-        status = take(p, clock, p->datagrams + (size_t)i * STRIDE, messages[i].msg_len, cut, discard, out);
+        if (status == TABA_OK)
+            status = take(p, clock, datagram, messages[i].msg_len, cut, discard, out);
+        else
+            give_up(p, datagram, messages[i].msg_len, out);
     }
     return status;
 }

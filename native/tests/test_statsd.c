@@ -172,7 +172,7 @@ static void datagrams_of_a_socket(void) {
     CHECK(got.datagrams == 6 && got.error == 0 && sum.accepted == 10 && sum.refused[TABA_STATSD_SIZE] == 1);
     CHECK(send(pair[0], "a:1|c", 5, 0) == 5);
     CHECK_OK(taba_statsd_receive(p, &CLOCK, pair[1], 100, 1, &got));
-    CHECK(got.datagrams == 1 && got.bytes == 5 && taba_statsd_waiting(p) == 10);
+    CHECK(got.datagrams == 1 && got.bytes == 5 && got.lines == 1 && taba_statsd_waiting(p) == 10);
     close(pair[0]);
     close(pair[1]);
     CHECK_OK(taba_statsd_receive(p, &CLOCK, pair[1], 100, 0, &got));
@@ -230,6 +230,78 @@ static void every_allocation_may_fail(void) {
     }
 }
 
+static void lines_are_counted(void) {
+    static const struct { const char *text; uint64_t lines; } cases[] = {
+        {"", 0}, {"\n\r\n\r", 0}, {"a", 1}, {"a\n", 1}, {"a\r\n\n\nb", 2}, {"\r\r", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const size_t length = strlen(cases[i].text);
+        uint8_t *copy = test_alone(test_blob(cases[i].text, length));
+        CHECK(taba_statsd_count_lines(copy, copy + length) == cases[i].lines);
+        free(copy);
+    }
+}
+
+/* Whichever allocation fails: every line of a stream is taken, or counted as refused for want of memory. */
+static void a_stream_without_memory(void) {
+    static const char text[] = "a:1|c\nb:2|ms|#x:y\nc:member|s\nc:5|g\nabc:1|c";
+    for (size_t k = 1, step = 1; step < sizeof text; k++) {
+        test_memory m;
+        taba_statsd_summary sum;
+        test_memory_init(&m);
+        taba_statsd *p = gatherer(&m.allocator);
+        taba_statsd_stream *s = taba_statsd_stream_new(&m.allocator);
+        int status = TABA_OK;
+        size_t fed = 0;
+        m.fail_at = m.calls + k;
+        for (; fed < sizeof text - 1 && status == TABA_OK; fed += step) {
+            const size_t left = sizeof text - 1 - fed;
+            status = taba_statsd_stream_feed(s, p, &CLOCK, (const uint8_t *)text + fed, left < step ? left : step);
+        }
+        if (status == TABA_OK)
+            status = taba_statsd_stream_end(s, p, &CLOCK, 1);
+        fed = fed < sizeof text - 1 ? fed : sizeof text - 1;
+        taba_statsd_take(p, &sum);
+        CHECK(sum.lines == sum.accepted + sum.refused[TABA_STATSD_MEMORY]);
+        if (status == TABA_OK) {
+            CHECK(sum.lines == 5);
+            k = 0;
+            step += 5;
+        } else {
+            CHECK(sum.refused[TABA_STATSD_MEMORY] > 0);
+            CHECK(sum.lines == taba_statsd_count_lines((const uint8_t *)text, (const uint8_t *)text + fed));
+        }
+        taba_statsd_stream_free(s);
+        taba_statsd_free(p);
+        CHECK(m.live == 0);
+    }
+}
+
+/* The same for datagrams: those that were received behind the one for which memory ran out are counted, too. */
+static void datagrams_without_memory(void) {
+    int pair[2], status = TABA_ENOMEM;
+    CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0);
+    for (size_t k = 1; status != TABA_OK; k++) {
+        test_memory m;
+        taba_statsd_summary sum;
+        taba_statsd_received got;
+        test_memory_init(&m);
+        taba_statsd *p = gatherer(&m.allocator);
+        CHECK_OK(taba_statsd_receive(p, &CLOCK, pair[1], 100, 0, &got)); /* its buffers are there */
+        for (int i = 0; i < 3; i++)
+            CHECK(send(pair[0], "a:1|c\nb:2|ms\n\nc:3|g|#a:b", 25, 0) == 25);
+        m.fail_at = m.calls + k;
+        status = taba_statsd_receive(p, &CLOCK, pair[1], 100, 0, &got);
+        taba_statsd_take(p, &sum);
+        CHECK(got.datagrams == 3 && sum.lines == 9 && sum.accepted + sum.refused[TABA_STATSD_MEMORY] == 9);
+        CHECK((sum.refused[TABA_STATSD_MEMORY] == 0) == (status == TABA_OK));
+        taba_statsd_free(p);
+        CHECK(m.live == 0);
+    }
+    close(pair[0]);
+    close(pair[1]);
+}
+
 int main(void) {
     test_seed(3);
     RUN(lines_of_all_kinds);
@@ -242,5 +314,8 @@ int main(void) {
     RUN(datagrams_of_a_socket);
     RUN(damaged_lines);
     RUN(every_allocation_may_fail);
+    RUN(lines_are_counted);
+    RUN(a_stream_without_memory);
+    RUN(datagrams_without_memory);
     return 0;
 }

@@ -33,7 +33,7 @@ from taba.agent.endpoint import IEndpoint
 from taba.agent.intake import MAX_INSTANCES, Applied, BatchNumber, Instance, Receipt
 from taba.agent.service import Agent
 from taba.agent.unsent import Unsent
-from taba.errors import SpoolError
+from taba.errors import SpoolError, WrongType
 from taba.metrics import Exposition
 from taba.native import Scratch
 from taba.process import Process
@@ -147,7 +147,7 @@ class DoubleAgent(Agent):
         try:
             adopted = self._adopt(name) if batch is not None else False
             copied = self.second.apply(scratch, batch, unsent)
-        except (SpoolError, MemoryError) as problem:
+        except (SpoolError, MemoryError, WrongType) as problem:
             if adopted and self.second.intake is not None:
                 del self.second.intake.instances[name]
             self._miss(scratch.summary().accepted if scratch is not None else 0, batch, str(problem))

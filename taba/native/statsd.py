@@ -46,11 +46,15 @@ class StatsdCounts:
 
 @frozen
 class Received:
-    """What was received from a socket. `error` is the errno that ended it, 0 for none."""
+    """What was received from a socket. `lines` are those of datagrams that were only counted; `error` is the errno that
+    ended it, 0 for none; `exhausted` says that memory ran out, and lines were refused for that.
+    """
 
     datagrams: int
     bytes: int
-    error: int
+    lines: int = 0
+    error: int = 0
+    exhausted: bool = False
 
 
 class StatsdScratch(Scratch):
@@ -86,14 +90,17 @@ class Statsd:
         self._clock.now, self._clock.newest = now, newest
 
     def datagram(self, data: bytes) -> None:
-        """Take a whole datagram."""
+        """Take a whole datagram. MemoryError: lines of it were refused for want of memory."""
         verify(lib.taba_statsd_datagram(self._statsd, self._clock, *blob_of(data)))
 
     def receive(self, socket: int, most: int, discard: bool = False) -> Received:
         """Receive what waits at a socket, about `most` datagrams, and take it; with `discard` only count it."""
         out = self._received
-        verify(lib.taba_statsd_receive(self._statsd, self._clock, socket, most, discard, out))
-        return Received(out.datagrams, out.bytes, out.error)
+        code = lib.taba_statsd_receive(self._statsd, self._clock, socket, most, discard, out)
+        exhausted = code == lib.TABA_ENOMEM
+        if not exhausted:
+            verify(code)
+        return Received(out.datagrams, out.bytes, out.lines, out.error, exhausted)
 
     def waiting(self) -> int:
         """The events in the window."""
@@ -143,7 +150,7 @@ class StatsdStream:
         self._stream = owned(lib.taba_statsd_stream_new(ffi.NULL), lib.taba_statsd_stream_free)
 
     def feed(self, data: bytes) -> None:
-        """The next bytes."""
+        """The next bytes. MemoryError: lines of them were refused for want of memory, and the stream is to be ended."""
         statsd = self._statsd
         verify(lib.taba_statsd_stream_feed(self._stream, statsd._statsd, statsd._clock, *blob_of(data)))
 

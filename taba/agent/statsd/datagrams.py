@@ -124,10 +124,22 @@ class DatagramPort:
 
     def doRead(self) -> None:
         """Datagrams wait."""
+        if self.endpoint.kind == "unix" and self._gatherer.dropping():
+            self._gatherer.keep_waiting(self)  # so that they wait in the socket, and then their senders
+            return
         received = self._gatherer.receive(self._file)
         if received.error and received.error != self._failed:
             self._log.error("StatsD: {name}: {why}", name=self.name(), why=os.strerror(received.error))
         self._failed = received.error
+
+    def pauseProducing(self) -> None:
+        """Read nothing until `resumeProducing`."""
+        self._reactor.removeReader(self)
+
+    def resumeProducing(self) -> None:
+        """Read again, unless it is closed."""
+        if self._socket.fileno() >= 0:
+            self._reactor.addReader(self)
 
     def look(self) -> None:
         """See how many datagrams the kernel dropped, as long as the socket is open."""

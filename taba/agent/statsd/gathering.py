@@ -1,10 +1,11 @@
 """Puts StatsD lines into the agent's ordinary intake: gathers them for a while, then applies them as one request that
 has no number.
 
-Invariants: what was taken from a socket is applied, or held until there is room for it, or counted as dropped; while
-the agent refuses events, streams are not read; while it can take none, datagrams are received and dropped, so that
-memory stays bounded. (While only the servers are behind they are taken: nobody would send them again.) Counts of
-lines enter the ledger with the commit that is open when they are told. Used in the reactor thread only.
+Invariants: what was taken from a socket is applied, or held until there is room for it, or counted as dropped, with the
+reason; while the agent refuses events, streams are not read; while it can take none, datagrams from the network are
+received and dropped, so that memory stays bounded, and those of UNIX sockets wait, with their senders. (While only the
+servers are behind datagrams are taken: nobody would send them again.) Counts of lines enter the ledger with the commit
+that is open when they are told. Used in the reactor thread only.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ DATAGRAMS_A_TURN = 256
 NAMES_PART = 4
 """Names may take this part of what the intake may, and are all forgotten when they take more."""
 LEAST_NAMES_BYTES = 4 << 20
+OBSTACLES = ("starting", "disk", "memory", "spool")
+"""Why datagrams are dropped: the agent is not ready yet; its disk fails; AGENT_MEMORY_BYTES; SPOOL_MAX_BYTES."""
 
 
 class Gatherer:
@@ -66,14 +69,17 @@ class Gatherer:
         self._window = LEAST_WINDOW
         self._most = GIVEN
         self._held: StatsdScratch | None = None
+        self._held_by = "memory"
         self._told = 0
         self._timer: IDelayedCall | None = None
+        self._streams: dict[Any, None] = {}
         self._paused: dict[Any, None] = {}
+        self._waiting: dict[Any, None] = {}
         self._shown: dict[str, float] = {}
         self._stopped = False
         self.counts: Counter[str] = Counter()
         """In this life of the process: lines, accepted, refused.REASON, ignored.WHAT, collisions, datagrams, dropped,
-        resets.
+        dropped_lines.REASON, resets.
         """
         self.tabs = 0
 
@@ -87,6 +93,16 @@ class Gatherer:
         """Whether nothing can be taken now, not even of senders that keep nothing."""
         return self._held is not None or self._agent.obstacle() is not None
 
+    def _obstacle(self) -> str:
+        """One of OBSTACLES, while nothing can be taken: what is in the way, or was when something found no room."""
+        if self._agent.obstacle() is None:
+            return self._held_by
+        if self._agent.intake is None:
+            return "starting"
+        if self._agent.committer.problem is not None:
+            return "disk"
+        return "spool" if self._agent.committer.full else "memory"
+
     def _at(self) -> None:
         now, newest = self._agent.times()
         self._statsd.at(now, newest)
@@ -97,18 +113,36 @@ class Gatherer:
         """For a connection that begins."""
         return StatsdStream(self._statsd)
 
-    def feed(self, stream: StatsdStream, data: bytes, transport: Any) -> None:
-        """The next bytes of a connection, whose `transport` is not read while the agent refuses events."""
+    def connected(self, transport: Any) -> None:
+        """A connection begins."""
+        self._streams[transport] = None
+        if self.refusing():
+            self._pause()
+
+    def feed(self, stream: StatsdStream, data: bytes) -> None:
+        """The next bytes of a connection. MemoryError: it is to be given up, and what could not be taken is counted."""
         self._at()
         stream.feed(data)
         self._taken()
         if self.refusing():
+            self._pause()
+
+    def _pause(self) -> None:
+        """Read no connection until the agent takes events again: each could bring as much as one read holds."""
+        for transport in [each for each in self._streams if each not in self._paused]:
             transport.pauseProducing()
             self._paused[transport] = None
-            self._wake(RETRY_SECONDS)
+        self._wake(RETRY_SECONDS)
+
+    def keep_waiting(self, port: Any) -> None:
+        """Do not read a port, whose senders wait, until something can be taken."""
+        port.pauseProducing()
+        self._waiting[port] = None
+        self._wake(RETRY_SECONDS)
 
     def end(self, stream: StatsdStream, transport: Any, whole: bool) -> None:
         """A connection is over; `whole` when the other side closed it in order."""
+        self._streams.pop(transport, None)
         self._paused.pop(transport, None)
         if self._stopped:
             return
@@ -120,31 +154,38 @@ class Gatherer:
         """A datagram that somebody else received."""
         self.counts["datagrams"] += 1
         if self.dropping():
-            self._dropped(1)
+            self._dropped(1, sum(line not in (b"", b"\r") for line in data.split(b"\n")))
             return
         self._at()
-        self._statsd.datagram(data)
+        try:
+            self._statsd.datagram(data)
+        except MemoryError:
+            self.flush()
         self._taken()
 
     def receive(self, socket: int) -> Received:
         """Take the datagrams that wait at a socket, or drop them while the agent can take none."""
         discard = self.dropping()
         self._at()
-        try:
-            received = self._statsd.receive(socket, DATAGRAMS_A_TURN, discard)
-        except MemoryError as problem:
-            self._lose(problem)
-            return Received(0, 0, 0)
+        received = self._statsd.receive(socket, DATAGRAMS_A_TURN, discard)
         self.counts["datagrams"] += received.datagrams
         if discard:
-            self._dropped(received.datagrams)
-        else:
-            self._taken()
+            self._dropped(received.datagrams, received.lines)
+            return received
+        if received.exhausted:
+            self.flush()
+        self._taken()
         return received
 
-    def _dropped(self, datagrams: int) -> None:
+    def _dropped(self, datagrams: int, lines: int) -> None:
+        reason = self._obstacle()
         self.counts["dropped"] += datagrams
-        self._agent.note({"dropped.datagrams": datagrams})
+        self.counts[f"dropped_lines.{reason}"] += lines
+        self._agent.note({"dropped.datagrams": datagrams, f"dropped.lines.{reason}": lines})
+        if self._clock.seconds() >= self._shown.get(f"dropped.{reason}", 0.0):
+            self._shown[f"dropped.{reason}"] = self._clock.seconds() + LOG_SECONDS
+            why = self._agent.obstacle() or "The agent's memory is full (AGENT_MEMORY_BYTES)."
+            self._log.warn("StatsD: datagrams are dropped, {lines} lines at first: {why}", lines=lines, why=why)
         self._wake(RETRY_SECONDS)
 
     def dropped_by_kernel(self, datagrams: int) -> None:
@@ -179,16 +220,24 @@ class Gatherer:
             while self._held is not None or self._statsd.waiting():
                 self._apply()
         except SpoolError:
+            self._held_by = self._obstacle()
             self._wake(RETRY_SECONDS)
         self._hold(self._statsd.waiting())
         self._account(self._statsd.take())
-        if self.refusing():
-            if self._paused:
-                self._wake(RETRY_SECONDS)
-            return
-        paused, self._paused = self._paused, {}
-        for transport in paused:
-            transport.resumeProducing()
+        self._resume()
+
+    def _resume(self) -> None:
+        """Let go on what waits, as far as the agent takes events again."""
+        if self._waiting and not self.dropping():
+            waiting, self._waiting = self._waiting, {}
+            for port in waiting:
+                port.resumeProducing()
+        if self._paused and not self.refusing():
+            paused, self._paused = self._paused, {}
+            for transport in paused:
+                transport.resumeProducing()
+        if self._paused or self._waiting:
+            self._wake(RETRY_SECONDS)
 
     def _apply(self) -> None:
         """Apply a part of what was gathered. SpoolError when there is no room; then it is held."""

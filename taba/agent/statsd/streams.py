@@ -30,11 +30,12 @@ class StatsdProtocol(Protocol):
         transport: Any = self.transport
         if isinstance(transport, FileDescriptor):
             transport.bufferSize = READ_BYTES
+        self._gatherer.connected(transport)
 
     def dataReceived(self, data: bytes) -> None:
         """The next bytes."""
         try:
-            self._gatherer.feed(self._stream, data, self.transport)
+            self._gatherer.feed(self._stream, data)
         except MemoryError:
             transport: Any = self.transport
             transport.abortConnection()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from taba.agent.statsd.gathering import Gatherer
+from taba.agent.statsd.gathering import OBSTACLES, Gatherer
 from taba.metrics import Exposition
 from taba.native import STATSD_IGNORED, STATSD_REASONS
 
@@ -24,6 +24,9 @@ def expose_statsd(into: Exposition, prefix: str, gatherer: Gatherer) -> None:
     for by in ("kernel", "agent"):
         count = counts["dropped_by_kernel" if by == "kernel" else "dropped"]
         into.counter(f"{name}_dropped_datagrams_total", meaning, count, by=by)
+    meaning = "Lines of the datagrams that the agent dropped, by what kept it from taking events."
+    for reason in OBSTACLES:
+        into.counter(f"{name}_dropped_lines_total", meaning, counts[f"dropped_lines.{reason}"], reason=reason)
     into.counter(f"{name}_connections_total", "Connections of senders of StatsD.", counts["connections"])
     meaning = "Names that became the same tab as another one, when characters were replaced."
     into.counter(f"{name}_collisions_total", meaning, counts["collisions"])

@@ -1,11 +1,13 @@
-"""Sockets of datagrams, as the kernel has them: what it drops, and how much it holds.
+"""Sockets of datagrams, as the kernel has them: what it drops, how much it holds, and senders that wait.
 
-REAL: sockets on loopback; no processes, and waiting only for the kernel.
+REAL: sockets, on loopback and in a folder for the moment; no processes, and waiting only for the kernel.
 """
 
 from __future__ import annotations
 
+import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -111,7 +113,7 @@ class UdpTests(PortCase):
             self.read_until(lambda: self.gatherer.counts["datagrams"] >= 1)
 
     def test_dropped_by_the_agent(self) -> None:
-        """While the agent takes nothing, datagrams are received all the same, and counted."""
+        """While the agent takes nothing, datagrams are received all the same, and their lines are counted."""
         self.open("udp:0")
         self.refuse()
         sender = self.sender()
@@ -123,4 +125,67 @@ class UdpTests(PortCase):
         self.read_until(lambda: self.gatherer.counts["datagrams"] >= 41)
         self.pass_time(1)
         self.assertEqual(self.total(), (1, 1))
-        self.assertEqual(self.ledger("dropped.datagrams"), {"dropped.datagrams": 40})
+        self.assertEqual(self.ledger("dropped.datagrams", "dropped.lines.memory"),
+                         {"dropped.datagrams": 40, "dropped.lines.memory": 120})  # fmt: skip
+
+
+class UnixTests(PortCase):
+    """Datagrams on this host, whose senders can wait."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory(prefix="taba-")  # a socket's path is short
+        self.addCleanup(folder.cleanup)
+        self.path = os.path.join(folder.name, "sd.sock")
+        self.open(f"unix:{self.path}")
+        self.sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.sender.close)
+        self.sender.connect(self.path)
+        self.sender.setblocking(False)
+
+    def send_until_full(self) -> int:
+        """Send until the kernel lets the sender wait; how many datagrams it took."""
+        for sent in range(1_000_000):
+            try:
+                self.sender.send(b"a:1|c")
+            except BlockingIOError:
+                return sent
+        raise AssertionError("no sender ever waits")
+
+    def test_senders_wait(self) -> None:
+        """While the agent takes nothing the socket is not read, so that senders wait, and nothing is lost."""
+        self.refuse()
+        sent = self.send_until_full()
+        self.port.doRead()
+        self.assertEqual(self.reactor.reading, [])
+        self.pass_time(1)
+        self.assertEqual(self.reactor.reading, [])
+        self.accept()
+        self.pass_time(0.2)
+        self.read_until(lambda: self.gatherer.counts["datagrams"] >= sent)
+        self.sender.send(b"a:1|c")
+        self.read_until(lambda: self.gatherer.counts["datagrams"] >= sent + 1)
+        self.pass_time(1)
+        self.assertEqual(self.total(), (sent + 1, sent + 1))
+        self.assertEqual(self.ledger("dropped.datagrams"), {"dropped.datagrams": 0})
+
+    def test_only_the_servers_behind(self) -> None:
+        """While only the servers are behind, they are read: many a sender does not wait, but gives up."""
+        self.patch(self.agent, "refusing", lambda: "the servers are behind")
+        self.sender.send(b"a:1|c")
+        self.read_until(lambda: self.gatherer.counts["datagrams"] >= 1)
+        self.pass_time(1)
+        self.assertEqual((self.total(), self.reactor.reading), ((1, 1), [self.port]))
+
+    def test_closed_while_waiting(self) -> None:
+        """A port that is closed then takes a last look at what waits, counts it as dropped, and is not read again."""
+        self.refuse()
+        self.sender.send(b"a:1|c\na:1|c")
+        self.port.doRead()
+        self.port.close()
+        self.accept()
+        self.pass_time(1)
+        self.assertEqual((self.reactor.reading, self.total()), ([], (0, 0)))
+        self.assertEqual(self.ledger("dropped.datagrams", "dropped.lines.memory"),
+                         {"dropped.datagrams": 1, "dropped.lines.memory": 2})  # fmt: skip
+        self.assertFalse(os.path.exists(self.path))

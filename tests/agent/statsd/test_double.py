@@ -8,6 +8,7 @@ from taba import native
 from taba.agent.double import MISSED
 from taba.agent.statsd.gathering import Gatherer
 from taba.agent.statsd.streams import StatsdFactory, StatsdProtocol
+from taba.errors import WrongType
 from taba.interfaces import IStore
 from tests.agent.agent_case import Away
 from tests.agent.double_case import DoubleCase
@@ -124,6 +125,13 @@ class DoubleStatsdTests(DoubleCase):
             self.begin()
             self.take_statsd()
             self.assertEqual(self.totals(), expected)
+
+    def test_strange_to_the_second(self) -> None:
+        """What the second agent cannot take is missing there alone, and is not counted as refused."""
+        self.patch(self.agent.second, "apply", lambda *_: (_ for _ in ()).throw(WrongType("another kind")))
+        self.gatherer.datagram(b"a:1|c")
+        self.assertEqual(self.totals(), ((1, 1), (0, 0)))
+        self.assertEqual((self.line(MISSED), self.line("received"), self.line("refused.memory")), (1, 1, 0))
 
     def test_refused(self) -> None:
         """A bad line is counted once, by the first agent, which is the one that senders see."""

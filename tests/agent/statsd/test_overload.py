@@ -47,6 +47,20 @@ class OverloadTests(GatheringCase):
         self.assertIn('taba_agent_statsd_dropped_datagrams_total{by="kernel"} 5\n', self.metrics())
         self.assertIn('taba_agent_statsd_dropped_datagrams_total{by="agent"} 3\n', self.metrics())
 
+    def test_all_streams_wait(self) -> None:
+        """As soon as the agent refuses, no stream is read, also those that brought nothing yet, and those that come: a
+        thousand senders cannot fill the memory with a read each.
+        """
+        self.begin()
+        (first, _), (_, idle) = self.connect(), self.connect()
+        self.refuse()
+        first.dataReceived(b"a:1|c\n")
+        _, late = self.connect()
+        self.assertEqual((idle.producerState, late.producerState), ("paused", "paused"))
+        self.accept()
+        self.pass_time(1)
+        self.assertEqual((idle.producerState, late.producerState), ("producing", "producing"))
+
     def test_behind(self) -> None:
         """While only the servers are behind, streams wait, and datagrams are taken: nobody would send them again."""
         self.begin()
