@@ -14,6 +14,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import select
 import sys
 import threading
 import time
@@ -147,8 +148,8 @@ async def load(run: Run) -> Any:
 
 
 async def steadily(run: Run) -> Any:
-    """Ten thousand events in small portions, and then some more, until an attempt has failed: which of them do
-    depends on what was under way when the agent changed its mind.
+    """Ten thousand events in small portions, and then some more, until nothing more comes from the standard input, and
+    an attempt has failed: which of them do depends on what was under way when the agent changed its mind.
     """
     client, count = run.start(), 0
 
@@ -157,7 +158,8 @@ async def steadily(run: Run) -> Any:
         more = 250 if count < 10_000 else 10
         _record(client, count, count + more)
         count += more
-        return count >= 10_000 and client.get_status()["failed_attempts"] >= 1
+        told = bool(select.select([sys.stdin], [], [], 0)[0])
+        return told and count >= 10_000 and client.get_status()["failed_attempts"] >= 1
 
     await run.wait_for(enough)
     return await run.stop(), client.get_status(), count

@@ -31,12 +31,14 @@ class Program:
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (variables.get("PYTHONPATH"), str(ROOT))))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.client.engine_program", engine, scenario, url],
-            env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.errors = ""
 
     def result(self) -> Any:
-        """What the scenario returned, once the process has ended well; what it said otherwise is in `errors`."""
+        """Close its standard input; what the scenario returned, once the process has ended well. What it said otherwise
+        is in `errors`.
+        """
         output, self.errors = self._process.communicate(timeout=LONG)
         assert self._process.returncode == 0, (self._process.returncode, output, self.errors)
         return json.loads(output.splitlines()[-1])
@@ -45,7 +47,7 @@ class Program:
         """Kill what is left of it."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
 
