@@ -74,8 +74,8 @@ class StoreHarness(Protocol):
     def advance(self, seconds: float) -> None:
         """Let time pass on all clocks."""
 
-    def settle(self) -> None:
-        """Let everything happen that needs no time."""
+    def settle(self, sought: Deferred[Any] | None = None) -> None:
+        """Let everything happen that needs no time; and, where a real server takes some, wait for what is sought."""
 
     def wall(self) -> float:
         """The store's wall time."""
@@ -144,12 +144,12 @@ class StoreSuite(Suite):
 
     def get(self, deferred: Deferred[T]) -> T:
         """The result of what was asked, which must be there when everything has settled."""
-        self.harness.settle()
+        self.harness.settle(deferred)
         return self.successResultOf(deferred)
 
     def fails(self, deferred: Deferred[Any], error: type[Exception] = StoreUnavailable) -> None:
         """Whatever was asked must have failed."""
-        self.harness.settle()
+        self.harness.settle(deferred)
         self.failureResultOf(deferred, error)
 
     def waits(self, deferred: Deferred[Any]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.python.failure import Failure
 
@@ -155,13 +156,14 @@ class RealRedisHarness:
             results[0].raiseException()
         return results[0]
 
-    def settle(self) -> None:
-        quiet = 0
+    def settle(self, sought: Deferred[Any] | None = None) -> None:
+        quiet, until = 0, time.monotonic() + SECONDS
         while quiet < 4:
             self._reactor.iterate(0.001)
             roles = ("append", "be", "query") if self._shard.state()["open"] else ()
             links = [self._shard.link(role) for role in roles]
-            quiet = quiet + 1 if all(link.idle for link in links) else 0
+            come = sought is None or sought.called or time.monotonic() > until
+            quiet = quiet + 1 if come and all(link.idle for link in links) else 0
 
     def wall(self) -> float:
         return START + self._reactor.seconds() - self._started

@@ -169,7 +169,7 @@ class LocalHarness:
     def wall(self) -> float:
         return self.surroundings.wall()
 
-    def settle(self) -> None:
+    def settle(self, sought: Deferred[Any] | None = None) -> None:
         pass
 
     def stop(self) -> None:

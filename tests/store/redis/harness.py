@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from taba.process import Process
 from taba.store.limits import Limits
 from taba.store.redis.access import Address
@@ -48,7 +50,7 @@ class MemoryRedisHarness:
         self.store = FaultyStore(self.redis)
         self.world.result_of(self.store.startService())
 
-    def settle(self) -> None:
+    def settle(self, sought: Deferred[Any] | None = None) -> None:
         self.world.advance(SETTLE_SECONDS)
 
     def wall(self) -> float:
