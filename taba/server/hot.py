@@ -71,7 +71,7 @@ class HotFold:
             self._fold_aggregates(aggregates)
             return self._prepared
         self._prepared.known = self._fold_hot(waiting, states)
-        self._fold_aggregates({**self._hot_aggregates(), **aggregates})
+        self._fold_aggregates(aggregates)
         done = self._prepared.aggregates
         for tab, type in waiting.missing():
             self._warm(tab, type, aggregates.get(tab, b""))
@@ -133,13 +133,6 @@ class HotFold:
         self._prepared.aggregates.update(
             fold_aggregates(self._by_tab, self._handlers, aggregates, self.generation, self.failed)
         )
-
-    def _hot_aggregates(self) -> dict[str, bytes]:
-        """The Aggregates in memory of tabs that Handlers folded for: of what the native core could not fold nobody knew
-        before that they are needed.
-        """
-        found = {tab: self.hot.get(tab, native.AGGREGATE) for tab in self._by_tab}
-        return {tab: aggregate for tab, aggregate in found.items() if aggregate is not None}
 
     def _warm(self, tab: str, type: str, aggregate: bytes) -> None:
         """Let a tab's Aggregate be hot."""

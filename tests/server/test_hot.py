@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from taba import native
 from taba.handlers.counter_group import CounterGroup
 from taba.handlers.gauge import Gauge
 from taba.handlers.percentile_group import PercentileGroup
@@ -219,25 +218,6 @@ class HotTests(SynchronousTestCase):
         self.assertEqual([(aside.client, aside.events) for aside in checkpoint.set_aside], [("x", 1)])
         self.assertEqual([client for _, states in checkpoint.known for client, _ in states], ["y"])
         self.assertEqual((checkpoint.ledger["folded"], checkpoint.ledger["refused.undecodable"]), (3, 1))
-
-    def test_state_that_can_take_no_more(self) -> None:
-        """Of Partials that would make a State count more than can be counted, what fits is folded, and goes on top of
-        what the Aggregate had.
-        """
-        handler, state = CounterGroup(), self.be.folding.hot.get("a", "x") or b""
-        full = state
-        for _ in range(60):
-            state = handler.reduce([state, state])
-            full = handler.reduce([full, state])
-        self.be.folding.hot.update("a", "x", full)
-        self.be.take([counter("x", "a")])
-        self.be.take([counter("x", "a")])
-        self.assertEqual(self.be.pending(), 2)
-        self.be.begin()
-        checkpoint = self.be.folding.prepare(*self.be._found, self.be.told)
-        aggregate = checkpoint.aggregates["a"] or b""
-        self.assertEqual([(aside.client, aside.events) for aside in checkpoint.set_aside], [("x", 1)])
-        self.assertEqual(native.counter_group_summary(aggregate, NOW, ())[1].count, 3)
 
     def test_damaged_aggregate_is_counted(self) -> None:
         """An Aggregate that cannot be folded into stays as it is, and the ledger says so."""
