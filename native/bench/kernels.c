@@ -7,7 +7,6 @@
 #include <valgrind/callgrind.h>
 
 #include "accumulator.h"
-#include "hot.h"
 #include "inputs.h"
 #include "scratch.h"
 
@@ -207,35 +206,9 @@ static input hot_states(void) {
 static void fold_hot(input *x) {
     taba_buffer *left = new_buffer(), *damaged = new_buffer();
     uint64_t events;
-    must(taba_hot_take(x->hot, x->waiting, blob_of(x->bytes), START + 60, left, left, &events));
+    must(taba_hot_take(x->hot, x->waiting, blob_of(x->bytes), START + 60, left, &events));
     must(taba_hot_fold(x->hot, x->waiting, 0, x->out, x->index, damaged));
     must(events == 6000 && taba_buffer_length(left) == 0 ? TABA_OK : TABA_ECORRUPT);
-}
-
-/* The same batch, when nothing is in memory. */
-static input no_states(void) {
-    input x = a_batch();
-    x.hot = taba_hot_new(NULL);
-    x.waiting = taba_waiting_new(NULL);
-    x.more = new_buffer();
-    must(x.hot != NULL && x.waiting != NULL ? TABA_OK : TABA_ENOMEM);
-    x.hot->seed = 1;
-    return x;
-}
-
-static void fold_new(input *x) {
-    taba_buffer *left = new_buffer(), *still = new_buffer();
-    uint64_t events;
-    must(taba_hot_take(x->hot, x->waiting, blob_of(x->bytes), START + 60, left, x->more, &events));
-    for (size_t i = 0; i < taba_buffer_length(left); i += sizeof(taba_entry)) {
-        taba_entry entry;
-        memcpy(&entry, taba_buffer_bytes(left) + i, sizeof entry);
-        must(taba_hot_know(x->hot, name_of(x, entry.tab, entry.tab_length), name_of(x, entry.type, entry.type_length),
-                           TABA_COUNTER_GROUP, 0));
-    }
-    must(taba_hot_take_left(x->hot, x->waiting, blob_of(x->bytes), START + 60, left, still, &events));
-    must(taba_hot_fold(x->hot, x->waiting, 0, x->out, x->index, still));
-    must(events == 6000 && taba_buffer_length(still) == 0 ? TABA_OK : TABA_ECORRUPT);
 }
 
 /* ---------------------------------------------------------------------------------------------- States */
@@ -354,7 +327,6 @@ static const struct {
     {"split a batch of 600 by 128 vbuckets", a_batch, split_batch},
     {"checksum 64 kB", some_bytes, checksum},
     {"fold a batch of 600 into hot CounterGroups", hot_states, fold_hot},
-    {"fold a batch of 600 new CounterGroups", no_states, fold_new},
     {"check a CounterGroup", counters, check},
     {"check a PercentileGroup", percentiles, check},
     {"check a UniqueGroup", uniques, check},

@@ -532,15 +532,6 @@ int taba_hot_update(taba_hot *hot, taba_blob tab, taba_blob client, const taba_b
 /* A State; bytes NULL when it is not there. Valid until the next change. */
 int taba_hot_get(const taba_hot *hot, taba_blob tab, taba_blob client, taba_blob *out);
 
-/* From now on Partials of a tab and this Type, which is of `kind`, may be taken for any client, whether there is a State or
- * not; with kind 0 they are left, and it is not asked again. taba_hot_forget_tabs and taba_hot_sweep end that. */
-int taba_hot_know(taba_hot *hot, taba_blob tab, taba_blob type, int kind, int running);
-void taba_hot_forget_tabs(taba_hot *hot);
-
-/* Give States to the places that taba_waiting_vacant tells; `stored` is whether the store has them. TABA_ENOMEM: some have
- * theirs. */
-int taba_hot_fill(taba_hot *hot, const uint32_t *entries, const taba_blob *states, size_t n, int stored);
-
 /* Forget what was not used since the last call, or, without `keep`, everything. No Partial may be waiting. */
 int taba_hot_sweep(taba_hot *hot, int keep);
 
@@ -552,17 +543,11 @@ void taba_waiting_free(taba_waiting *waiting);
 size_t taba_waiting_count(const taba_waiting *waiting);   /* how many */
 size_t taba_waiting_memory(const taba_waiting *waiting);  /* bytes held */
 
-/* Take what can be taken of a batch: whatever there is a State of, of the same Type, or whose tab is known to be of that Type
- * (taba_hot_know), whose number of events is right and at most 2**53, and which is not newer than `newest`. The others go to
- * `left`, a taba_entry each, in the order of the batch; `unknown` gets, of each tab among them that is not known, the place
- * in `left` of its first one (a uint64_t). `events` gets how many events the taken ones have. Fails as taba_batch_index does,
- * and has taken nothing then. */
-int taba_hot_take(taba_hot *hot, taba_waiting *waiting, taba_blob batch, double newest, taba_buffer *left, taba_buffer *unknown,
+/* Take what can be taken of a batch: whatever there is a State of, of the same Type, whose number of events is right and
+ * at most 2**53, and which is not newer than `newest`. The others go to `left`, a taba_entry each, in the order of the
+ * batch; `events` gets how many events the taken ones have. Fails as taba_batch_index does, and has taken nothing then. */
+int taba_hot_take(const taba_hot *hot, taba_waiting *waiting, taba_blob batch, double newest, taba_buffer *left,
                   uint64_t *events);
-
-/* Take what can be taken of what taba_hot_take left of a batch, now that more tabs are known; the others go to `out`. */
-int taba_hot_take_left(taba_hot *hot, taba_waiting *waiting, taba_blob batch, double newest, const taba_buffer *left,
-                       taba_buffer *out, uint64_t *events);
 
 typedef struct taba_waiting_row {
     uint32_t tab, client, type;  /* numbers of names */
@@ -579,15 +564,9 @@ int taba_waiting_rows(const taba_waiting *waiting, const taba_hot *hot, int fail
  * name and of its Type's. To be called before the fold, and these be put. */
 int taba_waiting_tabs(taba_waiting *waiting, const taba_hot *hot, taba_buffer *out);
 
-/* Append the States to `out` that something waits for and that are not there: three uint32_t each, the number of their
- * place (for taba_hot_fill) and those of the names of tab and client. What the store has of them is to be put in their
- * places before the fold; the others are folded from the empty State. */
-int taba_waiting_vacant(const taba_waiting *waiting, const taba_hot *hot, taba_buffer *out);
-
 typedef struct taba_hot_state {
     uint32_t tab, client;   /* numbers of names */
     size_t offset, length;  /* within the buffer that was written */
-    size_t fresh;           /* whether the store does not have it yet */
 } taba_hot_state;
 
 /* Fold what waits into the States, tab by tab, or, with `aggregates`, and after that, into the Aggregates of the tabs. The

@@ -26,7 +26,6 @@ static void release_all(taba_hot *hot) {
         if (hot->entries[i].state != NULL)
             taba_release(a, hot->entries[i].state, (size_t)hot->entries[i].length + 1);
     taba_release(a, hot->entries, hot->room * sizeof *hot->entries);
-    taba_release(a, hot->tabs, hot->tab_room * sizeof *hot->tabs);
     taba_slots_free(&hot->slots, a);
     taba_names_free(&hot->names, a);
 }
@@ -42,7 +41,7 @@ void taba_hot_free(taba_hot *hot) {
 
 size_t taba_hot_memory(const taba_hot *hot) {
     return sizeof *hot + hot->room * sizeof *hot->entries + hot->slots.room * sizeof *hot->slots.slot +
-           hot->tab_room * sizeof *hot->tabs + taba_names_memory(&hot->names) + hot->states;
+           taba_names_memory(&hot->names) + hot->states;
 }
 
 size_t taba_hot_names(const taba_hot *hot) { return hot->names.count; }
@@ -101,7 +100,8 @@ int taba_hot_replace(taba_hot *hot, taba_hot_entry *entry, const uint8_t *state,
     return TABA_OK;
 }
 
-int taba_hot_make(taba_hot *hot, uint32_t tab, uint32_t client, size_t *number) {
+/* Find or make the entry of two numbered names. */
+static int make_entry(taba_hot *hot, uint32_t tab, uint32_t client, size_t *number) {
     const taba_allocator *a = taba_hot_allocator(hot);
     *number = taba_hot_find(hot, tab, client);
     if (*number != SIZE_MAX)
@@ -126,7 +126,7 @@ int taba_hot_make(taba_hot *hot, uint32_t tab, uint32_t client, size_t *number) 
     return TABA_OK;
 }
 
-int taba_hot_number(taba_hot *hot, taba_blob name, uint32_t *number) {
+static int number_name(taba_hot *hot, taba_blob name, uint32_t *number) {
     return taba_names_number(&hot->names, taba_hot_allocator(hot), name.bytes, name.length,
                              taba_hash(name.bytes, name.length, hot->seed), number);
 }
@@ -136,13 +136,13 @@ int taba_hot_put(taba_hot *hot, taba_blob tab, taba_blob client, taba_blob type,
     size_t at = 0;
     if (kind < 1 || kind >= TABA_PARTIAL || tab.length > TABA_NAME_MAX || client.length > TABA_NAME_MAX)
         return TABA_EDOMAIN;
-    int status = taba_hot_number(hot, tab, &t);
+    int status = number_name(hot, tab, &t);
     if (status == TABA_OK)
-        status = taba_hot_number(hot, client, &c);
+        status = number_name(hot, client, &c);
     if (status == TABA_OK)
-        status = taba_hot_number(hot, type, &n);
+        status = number_name(hot, type, &n);
     if (status == TABA_OK)
-        status = taba_hot_make(hot, t, c, &at);
+        status = make_entry(hot, t, c, &at);
     if (status != TABA_OK)
         return status;
     taba_hot_entry *entry = &hot->entries[at];
@@ -151,47 +151,8 @@ int taba_hot_put(taba_hot *hot, taba_blob tab, taba_blob client, taba_blob type,
         entry->type = n;
         entry->kind = (uint8_t)kind;
         entry->running = running != 0;
-        entry->stored = true;
     }
     return status;
-}
-
-int taba_hot_fill(taba_hot *hot, const uint32_t *entries, const taba_blob *states, size_t n, int stored) {
-    for (size_t i = 0; i < n; i++) {
-        if (entries[i] >= hot->count)
-            return TABA_EDOMAIN;
-        const int status = taba_hot_replace(hot, &hot->entries[entries[i]], states[i].bytes, states[i].length);
-        if (status != TABA_OK)
-            return status;
-        hot->entries[entries[i]].stored = stored != 0;
-    }
-    return TABA_OK;
-}
-
-int taba_hot_know(taba_hot *hot, taba_blob tab, taba_blob type, int kind, int running) {
-    uint32_t t, n;
-    if (kind < 0 || kind >= TABA_PARTIAL || tab.length > TABA_NAME_MAX)
-        return TABA_EDOMAIN;
-    int status = taba_hot_number(hot, tab, &t);
-    if (status == TABA_OK)
-        status = taba_hot_number(hot, type, &n);
-    void *array = hot->tabs;
-    const size_t room = hot->tab_room;
-    if (status == TABA_OK)
-        status = taba_array_reserve(taba_hot_allocator(hot), &array, &hot->tab_room, (size_t)t + 1, sizeof *hot->tabs, 16);
-    hot->tabs = array;
-    if (hot->tab_room > room)
-        memset(hot->tabs + room, 0, (hot->tab_room - room) * sizeof *hot->tabs);
-    if (status == TABA_OK) {
-        const taba_hot_tab known = {n, (uint8_t)kind, running != 0, true};
-        hot->tabs[t] = known;
-    }
-    return status;
-}
-
-void taba_hot_forget_tabs(taba_hot *hot) {
-    if (hot->tab_room != 0)
-        memset(hot->tabs, 0, hot->tab_room * sizeof *hot->tabs);
 }
 
 int taba_hot_update(taba_hot *hot, taba_blob tab, taba_blob client, const taba_blob *state, int *found) {
@@ -204,7 +165,6 @@ int taba_hot_update(taba_hot *hot, taba_blob tab, taba_blob client, const taba_b
     taba_release(taba_hot_allocator(hot), entry->state, (size_t)entry->length + 1);
     hot->states -= (size_t)entry->length + 1;
     entry->state = NULL;
-    entry->stored = false;
     return TABA_OK;
 }
 

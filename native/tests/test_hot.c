@@ -49,10 +49,10 @@ static int everything(const taba_allocator *a, const body_result *first, const b
     int status = hot && w && left && states && index ? put_states(hot, counter, gauge) : TABA_ENOMEM;
     uint64_t events = 0, more = 0;
     if (status == TABA_OK)
-        status = taba_hot_take(hot, w, test_blob_of(first->batch), BODY_NOW, left, left, &events);
+        status = taba_hot_take(hot, w, test_blob_of(first->batch), BODY_NOW, left, &events);
     if (status == TABA_OK) {
         const size_t before = taba_waiting_count(w);
-        status = taba_hot_take(hot, w, test_blob_of(second->batch), BODY_NOW, left, left, &more);
+        status = taba_hot_take(hot, w, test_blob_of(second->batch), BODY_NOW, left, &more);
         CHECK(taba_waiting_count(w) == before + (status == TABA_OK ? 3 : 0));
     }
     if (status == TABA_OK) {
@@ -90,81 +90,6 @@ static int everything(const taba_allocator *a, const body_result *first, const b
     return status;
 }
 
-/* Let tabs be known, and take what was left. */
-static int know(taba_hot *hot, taba_waiting *w, taba_blob batch, const taba_buffer *left, taba_buffer *out) {
-    uint64_t events = 0;
-    int status = taba_hot_know(hot, text_blob("a"), text_blob("CounterGroup"), TABA_COUNTER_GROUP, 1);
-    if (status == TABA_OK)
-        status = taba_hot_know(hot, text_blob("g"), text_blob("Gauge"), TABA_GAUGE, 0);
-    if (status == TABA_OK)
-        status = taba_hot_know(hot, text_blob("b"), text_blob("CounterGroup"), 0, 0); /* the caller's */
-    if (status == TABA_OK)
-        status = taba_hot_take_left(hot, w, batch, BODY_NOW, left, out, &events);
-    CHECK(events == (status == TABA_OK ? 2 : 0) && taba_waiting_count(w) == events);
-    return status;
-}
-
-/* With an allocator that may fail: nothing is known, then two tabs, of which the store has one State. */
-static int from_nothing(const taba_allocator *a, const body_result *first, const taba_buffer *gauge) {
-    taba_hot *hot = taba_hot_new(a);
-    taba_waiting *w = taba_waiting_new(a);
-    taba_buffer *left = taba_buffer_new(a), *unknown = taba_buffer_new(a), *out = taba_buffer_new(a);
-    int status = hot && w && left && unknown && out ? TABA_OK : TABA_ENOMEM;
-    uint64_t events = 0;
-    if (status == TABA_OK)
-        status = taba_hot_take(hot, w, test_blob_of(first->batch), BODY_NOW, left, unknown, &events);
-    if (status == TABA_OK) {
-        CHECK(events == 0 && taba_buffer_length(left) == 3 * sizeof(taba_entry));
-        CHECK(taba_buffer_length(unknown) == 3 * sizeof(uint64_t));
-        status = know(hot, w, test_blob_of(first->batch), left, out);
-    }
-    uint32_t vacant[6];
-    if (status == TABA_OK) {
-        CHECK(taba_buffer_length(out) == sizeof(taba_entry));
-        taba_buffer_clear(out);
-        status = taba_waiting_vacant(w, hot, out);
-    }
-    if (status == TABA_OK) {
-        CHECK(taba_buffer_length(out) == sizeof vacant);
-        memcpy(vacant, taba_buffer_bytes(out), sizeof vacant);
-        const taba_blob state = test_blob_of(gauge);
-        CHECK_STATUS(taba_hot_fill(hot, &(uint32_t){99}, &state, 1, 1), TABA_EDOMAIN);
-        status = taba_hot_fill(hot, vacant + 3, &state, 1, 1);
-    }
-    taba_buffer *index = status == TABA_OK ? taba_buffer_new(a) : NULL;
-    if (status == TABA_OK)
-        status = index != NULL ? taba_hot_fold(hot, w, 0, out, index, left) : TABA_ENOMEM;
-    if (status == TABA_OK) {
-        taba_hot_state told[2];
-        CHECK(taba_buffer_length(index) == sizeof told);
-        memcpy(told, taba_buffer_bytes(index), sizeof told);
-        CHECK(told[0].fresh == 1 && told[1].fresh == 0);
-    }
-    taba_waiting_free(w);
-    taba_hot_free(hot);
-    taba_buffer *const buffers[] = {left, unknown, out, index};
-    for (size_t i = 0; i < 4; i++)
-        taba_buffer_free(buffers[i]);
-    return status;
-}
-
-static void what_is_not_there_waits_where_its_tab_is_known(void) {
-    body_result first = batch_of(3), second = batch_of(4);
-    taba_buffer *gauge = state_of(&second, 2, TABA_GAUGE);
-    int status = TABA_ENOMEM;
-    for (size_t fail = 1; status == TABA_ENOMEM; fail++) {
-        test_memory m;
-        test_memory_init(&m);
-        m.fail_at = fail;
-        status = from_nothing(&m.allocator, &first, gauge);
-        CHECK(m.live == 0);
-    }
-    CHECK_OK(status);
-    taba_buffer_free(gauge);
-    taba_buffer_free(first.batch);
-    taba_buffer_free(second.batch);
-}
-
 static void a_fold_is_that_of_the_partials(void) {
     body_result first = batch_of(3), second = batch_of(4);
     taba_buffer *out = taba_buffer_new(NULL), *once = state_of(&first, 1, TABA_COUNTER_GROUP);
@@ -199,6 +124,5 @@ static void memory_may_run_out_anywhere(void) {
 int main(void) {
     RUN(a_fold_is_that_of_the_partials);
     RUN(memory_may_run_out_anywhere);
-    RUN(what_is_not_there_waits_where_its_tab_is_known);
     return 0;
 }

@@ -22,7 +22,7 @@ from taba.native.core import (
     crc32,
     crc32c,
 )
-from taba.native.hot import AGGREGATE, HotStates, Learn, Taken, WaitingPartials
+from taba.native.hot import AGGREGATE, HotStates, WaitingPartials
 from taba.native.requests import Accumulator, Columns, ColumnsFacts, Limits, Scratch, ScratchSummary
 from taba.native.sketches import Sketch, SketchSummary
 from taba.native.states import (
@@ -62,9 +62,9 @@ __all__ = [
     "AGGREGATE", "COUNTER_GROUP", "COUNTER_GROUP_LEVELS", "GAUGE", "PARTIAL", "PERCENTILE_GROUP", "RAW",
     "RAW_EXPIRING", "RAW_NUMBER", "REFUSED", "RENDERED", "STATSD_IGNORED", "STATSD_LINE_MAX", "STATSD_METRICS",
     "STATSD_REASONS", "STATSD_WEIGHT_MAX", "UNIQUE_GROUP", "UNIQUE_GROUP_LEVELS", "VERSION", "Accumulator",
-    "Columns", "ColumnsFacts", "Entry", "GaugeEntry", "HotStates", "Learn", "Limits", "Received", "Scratch",
+    "Columns", "ColumnsFacts", "Entry", "GaugeEntry", "HotStates", "Limits", "Received", "Scratch",
     "ScratchSummary", "Section", "Sketch", "SketchSummary", "Statsd", "StatsdCounts", "StatsdScratch",
-    "StatsdStream", "Taken", "UniqueWindow", "WaitingPartials", "Window", "batch_entries", "batch_partials",
+    "StatsdStream", "UniqueWindow", "WaitingPartials", "Window", "batch_entries", "batch_partials",
     "batch_split", "check", "counter_group_buckets", "counter_group_summary", "crc32", "crc32c", "fold",
     "gauge_entries", "partial_extent", "percentile_group_summary", "raw_events", "reduce", "render",
     "state_newest", "unique_group_buckets", "unique_group_summary", "unique_hash",

@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from taba.native.core import blob_of, bytes_of, ffi, lib, new_buffer, verify
+from taba.native.core import blob_of, ffi, lib, new_buffer, verify
 
-ENTRY = struct.Struct("@8NQQdii")
+_ENTRY = struct.Struct("@8NQQdii")
 """A taba_entry."""
 
 
@@ -57,15 +57,16 @@ def batch_partials(batch: bytes) -> Iterator[tuple[str, str, str, int, bytes, in
     """
     index = new_buffer()
     verify(lib.taba_batch_index(blob_of(batch), index))
-    yield from read_index(batch, bytes_of(index))
+    yield from read_index(batch, index)
 
 
-def read_index(batch: bytes, rows: bytes) -> Iterator[tuple[str, str, str, int, bytes, int, int, float]]:
-    """The Partials of a batch that an index, an array of taba_entry, names: see `batch_partials`."""
+def read_index(batch: bytes, index: Any) -> Iterator[tuple[str, str, str, int, bytes, int, int, float]]:
+    """The Partials of a batch that an index, a buffer of taba_entry, names: see `batch_partials`."""
     names: dict[int, str] = {}
+    rows = ffi.buffer(lib.taba_buffer_bytes(index), lib.taba_buffer_length(index))
     for (
         tab, tab_length, client, client_length, type, type_length, partial, length, events, own, newest, status, first
-    ) in ENTRY.iter_unpack(rows):  # fmt: skip
+    ) in _ENTRY.iter_unpack(rows):  # fmt: skip
         yield (
             names.get(tab) or names.setdefault(tab, batch[tab : tab + tab_length].decode()),
             names.get(client) or names.setdefault(client, batch[client : client + client_length].decode()),

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import struct
-from array import array
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
-from taba.native.batches import ENTRY, read_index
-from taba.native.core import blob_of, blobs, bytes_of, ffi, lib, new_buffer, owned, verify
+from taba.native.batches import read_index
+from taba.native.core import blob_of, bytes_of, ffi, lib, new_buffer, owned, verify
 
 AGGREGATE: Final = ""
 """The client under which a tab's running Aggregate is kept."""
 
 _ROW: Final = struct.Struct("@IIIPNQ")
 """A taba_waiting_row."""
-_STATE: Final = struct.Struct("@IINNN")
+_STATE: Final = struct.Struct("@IINN")
 """A taba_hot_state."""
-_PLACE: Final = struct.Struct("@III")
-"""What taba_waiting_vacant tells."""
 _TAB: Final = struct.Struct("@I")
 _TYPED: Final = struct.Struct("@II")
 
@@ -26,8 +23,6 @@ Changed = list[tuple[str, list[tuple[str, bytes]]]]
 """Of each tab its changed States: (client, State)."""
 Taken = tuple[str, str, str, int, bytes, int, int, float]
 """See `batch_partials`."""
-Learn = Callable[[Sequence[Taken]], bool]
-"""See `WaitingPartials.take`."""
 
 
 class HotStates:
@@ -48,22 +43,6 @@ class HotStates:
         """Keep a State: from now on Partials of this (tab, client, Type) may be taken."""
         names = [blob_of(name.encode()) for name in (tab, client, type)]
         verify(lib.taba_hot_put(self._hot, *names, kind, running, blob_of(state)))
-
-    def know(self, tab: str, type: str, kind: int, running: bool) -> None:
-        """From now on Partials of a tab and this Type may be taken for any client; with kind 0 none is, and it is not
-        asked again what the tab is.
-        """
-        verify(lib.taba_hot_know(self._hot, blob_of(tab.encode()), blob_of(type.encode()), kind, running))
-
-    def forget_tabs(self) -> None:
-        """What was said of tabs may be true no more."""
-        lib.taba_hot_forget_tabs(self._hot)
-
-    def fill(self, places: Sequence[int], states: Sequence[bytes], stored: bool) -> None:
-        """Give States to places (see `WaitingPartials.vacant`); `stored` is whether the store has them."""
-        array_of_blobs, _alive = blobs(states)
-        numbers = ffi.from_buffer("uint32_t[]", array("I", places))
-        verify(lib.taba_hot_fill(self._hot, numbers, array_of_blobs, len(states), stored))
 
     def update(self, tab: str, client: str, state: bytes | None) -> bool:
         """Replace a State that is there, or with None forget it; whether it was there."""
@@ -109,31 +88,16 @@ class WaitingPartials:
         """Bytes held, without the batches."""
         return int(lib.taba_waiting_memory(self._waiting))
 
-    def take(self, batch: bytes, newest: float, learn: Learn) -> tuple[list[Taken], int]:
+    def take(self, batch: bytes, newest: float) -> tuple[list[Taken], int]:
         """Take what can be taken of a batch, none newer than `newest`: what is left of it, as `batch_partials` has it,
         and how many events were taken. CodecError when the batch is malformed; nothing is taken then.
-
-        `learn` is given, of each tab that is not known, the first Partial in the same form; it makes tabs known, and
-        says whether it did: then what was left is tried again.
         """
-        left, unknown, events = new_buffer(), new_buffer(), ffi.new("uint64_t *")
-        before, hot, blob = len(self), self._hot._hot, blob_of(batch)
-        verify(lib.taba_hot_take(hot, self._waiting, blob, newest, left, unknown, events))
-        taken = events[0]
-        if lib.taba_buffer_length(unknown) and learn(list(read_index(batch, _picked(left, unknown)))):
-            still = new_buffer()
-            verify(lib.taba_hot_take_left(hot, self._waiting, blob, newest, left, still, events))
-            left, taken = still, taken + events[0]
+        left, events = new_buffer(), ffi.new("uint64_t *")
+        before = len(self)
+        verify(lib.taba_hot_take(self._hot._hot, self._waiting, blob_of(batch), newest, left, events))
         if len(self) > before:
             self._batches.append(batch)  # it holds what was taken
-        return list(read_index(batch, bytes_of(left))), taken
-
-    def vacant(self) -> list[tuple[int, str, str]]:
-        """The States that something waits for and that are not here: (place, tab, client)."""
-        out = new_buffer()
-        verify(lib.taba_waiting_vacant(self._waiting, self._hot._hot, out))
-        names = self._hot._known()
-        return [(place, names[tab], names[client]) for place, tab, client in _PLACE.iter_unpack(bytes_of(out))]
+        return list(read_index(batch, left)), events[0]
 
     def rows(self, failed: bool = False) -> Iterator[tuple[str, str, str, int, bytes]]:
         """What waits, State by State: tab, client, Type, events, Partial; with `failed` of those States only that the
@@ -155,37 +119,27 @@ class WaitingPartials:
         names = self._hot._known()
         return [(names[tab], names[type]) for tab, type in _TYPED.iter_unpack(bytes_of(out))]
 
-    def fold(self) -> tuple[Changed, dict[tuple[str, str], bytes]]:
-        """Fold into the States: the new ones, tab by tab, and by (tab, client) those that the store has none of yet."""
-        changed, fresh, _ = self._fold(False)
-        return changed, fresh
+    def fold(self) -> Changed:
+        """Fold into the States: the new ones, tab by tab."""
+        changed, _ = self._fold(False)
+        return changed
 
     def fold_aggregates(self) -> tuple[dict[str, bytes], list[str]]:
         """After `fold`, fold into the Aggregates: the new ones, and the tabs whose Aggregate is damaged, or missing."""
-        changed, _, damaged = self._fold(True)
+        changed, damaged = self._fold(True)
         return {tab: states[0][1] for tab, states in changed}, damaged
 
-    def _fold(self, aggregates: bool) -> tuple[Changed, dict[tuple[str, str], bytes], list[str]]:
+    def _fold(self, aggregates: bool) -> tuple[Changed, list[str]]:
         states, index, damaged = new_buffer(), new_buffer(), new_buffer()
         verify(lib.taba_hot_fold(self._hot._hot, self._waiting, aggregates, states, index, damaged))
         names, view = self._hot._known(), bytes_of(states)
         changed: Changed = []
-        fresh: dict[tuple[str, str], bytes] = {}
         last = -1
         some: list[tuple[str, bytes]] = []
-        for tab, client, offset, length, is_fresh in _STATE.iter_unpack(bytes_of(index)):
-            if is_fresh:
-                fresh[names[tab], names[client]] = view[offset : offset + length]
-                continue
+        for tab, client, offset, length in _STATE.iter_unpack(bytes_of(index)):
             if tab != last:
                 last = tab
                 some = []
                 changed.append((names[tab], some))
             some.append((names[client], view[offset : offset + length]))
-        return changed, fresh, [names[tab] for (tab,) in _TAB.iter_unpack(bytes_of(damaged))]
-
-
-def _picked(left: Any, places: Any) -> bytes:
-    """Some rows of an array of taba_entry."""
-    rows, size = bytes_of(left), ENTRY.size
-    return b"".join(rows[at * size : at * size + size] for (at,) in struct.iter_unpack("@Q", bytes_of(places)))
+        return changed, [names[tab] for (tab,) in _TAB.iter_unpack(bytes_of(damaged))]

@@ -73,11 +73,6 @@ class Blacklist:
         """Go by these lists from now on."""
         self._names, self._clients, self._empty = other._names, other._clients, other._empty
 
-    @property
-    def empty(self) -> bool:
-        """Whether both lists are: then nothing is refused."""
-        return self._empty
-
     def refuses(self, tab: str, client: str) -> bool:
         """Whether events of a client for a tab are not taken."""
         return not self._empty and (self._names.match(tab) or self._clients.match(client))

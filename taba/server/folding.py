@@ -16,7 +16,7 @@ might fold later is set aside, too.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from sys import intern
 
 from attrs import define, field
@@ -24,16 +24,27 @@ from attrs import define, field
 from taba import native
 from taba.errors import CodecError
 from taba.handlers.registry import Registry
-from taba.interfaces import Checkpoint, Lease, Loaded, LogEntry, Position, SetAside
+from taba.interfaces import RETIRED, Checkpoint, Lease, Loaded, LogEntry, Position, SetAside
 from taba.server.blacklist import Blacklist
 from taba.server.chores import Change
-from taba.server.generations import UNDECODABLE, Failed, Generation, Key, Refused
+from taba.server.generations import (
+    BLACKLISTED,
+    FUTURE,
+    OTHER_TYPE,
+    UNDECODABLE,
+    UNKNOWN_TYPE,
+    Failed,
+    Generation,
+    Key,
+    Refused,
+)
 from taba.server.hot import HotFold, learn
 from taba.server.keeping import Keeping
 from taba.server.notes import Notes
 from taba.server.operating import Carrying, with_restored
-from taba.server.operations import Operation
-from taba.server.taking import MAX_EVENTS, Taking
+from taba.server.operations import TYPES, Operation, parse
+
+MAX_EVENTS = 2**53
 
 
 @define
@@ -78,14 +89,6 @@ class Folding:
     under_way: Checkpoint | None = None
     passed_over: list[tuple[Operation, str]] = field(factory=list)
     """Operations that came to nothing, and why; whoever reads it empties it."""
-    taking: Taking = field(init=False)
-    _fresh: Collection[Key] = ()
-    """The States of the checkpoint under way that the native core has made."""
-
-    def __attrs_post_init__(self) -> None:
-        self.taking = Taking(
-            self.types, self.registry, self.max_clock_skew, self.keeping, self.blacklist, self.hot
-        )
 
     @classmethod
     def loaded(
@@ -145,26 +148,90 @@ class Folding:
         self.folded = entry.id
         generation = self.generation
         generation.held += len(entry.body)
-        # While operations have not been carried out in the store, the States in memory may be of tabs that are no more.
-        natively = not self.sealed and not (self.closed is not None and self.closed.end)
         try:
-            rest = (
-                self.taking.take_hot(entry.body, generation, entry.appended)
-                if natively
-                else list(native.batch_partials(entry.body))
-            )
+            partials = self._take_hot(entry)
         except CodecError:
             return [generation.put_aside(UNDECODABLE, ("", "", ""), min(entry.events, MAX_EVENTS), entry.body)]
-        refused, operations = self.taking.take_partials(rest, generation, entry.appended)
+        refused, operations = self._take_partials(partials, generation, entry.appended)
         if operations:
             self._seal(operations, entry)
         return refused
+
+    def _take_hot(self, entry: LogEntry) -> Sequence[tuple[str, str, str, int, bytes, int, int, float]]:
+        """Let what is for hot States wait for them; the rest. While operations have not been carried out in the store,
+        the States in memory may be of tabs that are no more: then all is the rest.
+        """
+        if self.sealed or (self.closed is not None and self.closed.end):
+            return list(native.batch_partials(entry.body))
+        return self.generation.take_hot(self.hot, entry.body, entry.appended + self.max_clock_skew)
+
+    def _take_partials(
+        self,
+        partials: Sequence[tuple[str, str, str, int, bytes, int, int, float]],
+        generation: Generation,
+        appended: float,
+    ) -> tuple[list[Refused], list[Operation]]:
+        """Take the Partials of a batch, each on its own: what was refused, and the operations among them."""
+        refused: list[Refused] = []
+        operations: list[Operation] = []
+        folded = 0
+        for tab, client, type, events, partial, first, own_events, newest in partials:
+            names = tab, client, type
+            if events > MAX_EVENTS:  # no agent counted that: the number itself must not do harm
+                events = 0
+            sound = first >= 0 and own_events == events
+            if type in TYPES and sound and first == native.PARTIAL | native.RAW:
+                operations += parse(type, tab, partial)
+                generation.ledger["operations"] += events
+                continue
+            reason = self._problem(tab, type, sound, partial, newest > appended + self.max_clock_skew)
+            if self.blacklist.refuses(tab, client):
+                reason = BLACKLISTED
+            if not reason:
+                self._accept(generation, names, events, partial)
+                folded += events
+            elif reason in (UNKNOWN_TYPE, UNDECODABLE):
+                refused.append(generation.put_aside(reason, names, events, partial))
+            else:
+                refused.append(generation.refuse(reason, names, events))
+        if folded:
+            generation.ledger["folded"] += folded
+        return refused, operations
+
+    def _problem(self, tab: str, type: str, sound: bool, partial: bytes, future: bool) -> str:
+        """Why a Partial is not folded; "" when it is. `sound` is whether it holds as many events as its batch says."""
+        handler = self.registry.get(type)
+        if handler is None:
+            return UNKNOWN_TYPE
+        known = self.types.get(tab)
+        if known is None:
+            try:
+                if native.check(partial) != native.PARTIAL | (handler.kind & 0xFF):
+                    return UNDECODABLE
+            except CodecError:
+                return UNDECODABLE
+        elif known != type:
+            return OTHER_TYPE
+        if not sound:
+            return UNDECODABLE
+        return FUTURE if future else ""
+
+    def _accept(self, generation: Generation, names: tuple[str, str, str], events: int, partial: bytes) -> None:
+        tab, client, type = names
+        if tab not in self.types:
+            self.types[tab] = generation.types[tab] = intern(type)
+        if self.keeping.merges(tab) and self._runs(type):
+            client = RETIRED
+        generation.accept((tab, client), type, events, partial)
+
+    def _runs(self, type: str) -> bool:
+        handler = self.registry.get(type)
+        return handler is not None and handler.running_aggregate
 
     def _seal(self, operations: Sequence[Operation], entry: LogEntry) -> None:
         """The operations of a batch end the generation that the batch's Partials went into."""
         carrying = Carrying(self.types, self.notes)
         carrying.carry_out(operations)
-        self.hot.forget_tabs()
         self.passed_over += carrying.passed_over
         self.generation.unpack()
         generation, self.generation = self.generation, Generation()
@@ -209,13 +276,13 @@ class Folding:
                 if each.tab:
                     own, newest = native.partial_extent(each.partial)
                     future = newest > closed.appended + self.max_clock_skew
-                    if self.taking.problem(each.tab, each.type, own == events, each.partial, future):
+                    if self._problem(each.tab, each.type, own == events, each.partial, future):
                         continue
-                    self.taking.accept(closed, (each.tab, each.client, each.type), events, each.partial)
+                    self._accept(closed, (each.tab, each.client, each.type), events, each.partial)
                     closed.ledger["folded"] += events
                 else:
                     partials = list(native.batch_partials(each.partial))
-                    refused += self.taking.take_partials(partials, closed, closed.appended)[0]
+                    refused += self._take_partials(partials, closed, closed.appended)[0]
             except CodecError:
                 continue
             closed.ledger[f"refused.{each.reason}"] -= events
@@ -226,11 +293,10 @@ class Folding:
     def needed(self) -> tuple[list[Key], list[str]]:
         """The States and running Aggregates that the store may have, and that `prepare` will ask for."""
         closed = self._closed()
-        keys = list(dict.fromkeys(closed.keys()))
-        pending = (key[0] for key in keys if key in closed.pending and self.taking.runs(closed.pending[key].type))
-        tabs = dict.fromkeys(pending)
+        keys = list(closed.keys())
+        tabs = dict.fromkeys(key[0] for key in keys if self._runs(closed.pending[key].type))
         if closed.waiting is not None:
-            tabs.update(dict.fromkeys(tab for tab, _ in closed.waiting.missing() if tab not in closed.types))
+            tabs.update(dict.fromkeys(tab for tab, _ in closed.waiting.missing()))
         return keys, list(tabs)
 
     def _closed(self) -> Generation:
@@ -246,7 +312,6 @@ class Folding:
         """
         generation = self._closed()
         prepared = HotFold(self.registry, self.hot, generation, failed).fold(states, aggregates)
-        self._fresh = prepared.fresh
         self.ledger.update(generation.ledger)
         self.under_way = Checkpoint(
             lease=self.lease,
@@ -274,8 +339,7 @@ class Folding:
         if checkpoint.renames:
             self.hot.sweep(keep=False)  # States move under other names, all of a tab's at once
             return set()
-        learnt = learn(self.hot, self.registry, self._closed(), checkpoint, self._fresh)
-        self._fresh = ()
+        learnt = learn(self.hot, self.registry, self._closed(), checkpoint)
         for tab, aggregate in checkpoint.aggregates.items():
             if self.hot.update(tab, native.AGGREGATE, aggregate):
                 learnt.add((tab, native.AGGREGATE))
@@ -315,7 +379,6 @@ class Folding:
         """
         if self.sealed:
             return None
-        self.hot.forget_tabs()
         for name, type in change.types.items():
             if type is None:
                 self.types.pop(name, None)

@@ -91,16 +91,14 @@ class Generation:
         self.held += PARTIAL_OVERHEAD
 
     def take_hot(
-        self, hot: native.HotStates, batch: bytes, newest: float, learn: native.Learn
-    ) -> Sequence[native.Taken]:
+        self, hot: native.HotStates, batch: bytes, newest: float
+    ) -> Sequence[tuple[str, str, str, int, bytes, int, int, float]]:
         """Let what a batch has for hot States wait for them, none of it newer than `newest`; the rest, as
-        `native.batch_partials` has it; for `learn` see `native.WaitingPartials.take`. CodecError when the batch is
-        malformed.
+        `native.batch_partials` has it. CodecError when the batch is malformed.
         """
         waiting = self.waiting or native.WaitingPartials(hot)
-        before, memory = len(waiting), hot.memory
-        rest, events = waiting.take(batch, newest, learn)
-        self.held += hot.memory - memory  # places that were made for new States
+        before = len(waiting)
+        rest, events = waiting.take(batch, newest)
         if taken := len(waiting) - before:
             self.waiting = waiting
             self.held += taken * HOT_OVERHEAD
@@ -125,14 +123,8 @@ class Generation:
         return self.refuse(reason, names, events)
 
     def keys(self) -> Sequence[Key]:
-        """The States that the store may have, of those that Partials wait for and that are not hot; some of them may
-        stand there twice.
-        """
-        made = self.types
-        keys = [key for key in self.pending if key[0] not in made]
-        if self.waiting is not None:
-            keys += [(tab, client) for _, tab, client in self.waiting.vacant() if tab not in made]
-        return keys
+        """The States that the store may have, of those that Partials wait for."""
+        return [key for key in self.pending if key[0] not in self.types]
 
 def fold_state(
     handler: IHandler, state: bytes, key: Key, pending: Pending, generation: Generation, failed: Failed

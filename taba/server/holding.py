@@ -22,13 +22,8 @@ class Holding:
         self._store = store
         self.cache = StateCache(max_cache_bytes)
         self.folding: dict[int, Folding] = {}
-        self.max_bytes = max_cache_bytes
+        self._max_bytes = max_cache_bytes
         self._cooled = -1
-
-    @property
-    def memory(self) -> int:
-        """Bytes of memory that States take."""
-        return sum(each.hot.memory for each in self.folding.values()) + self.cache.held
 
     def holds(self, folding: Folding) -> bool:
         """Whether this is what is held of its vbucket: it may have been dropped, and loaded again, meanwhile."""
@@ -48,20 +43,17 @@ class Holding:
         """
         states: dict[Key, bytes] = {}
         aggregates: dict[str, bytes] = {}
-        folding = self.folding.get(vbucket)
-        pending = folding.closed.pending if folding is not None and folding.closed is not None else {}
-        # What waits for a State natively is named since the State is not hot.
-        cold = [key for key in keys if not self._kept(vbucket, key, states, key, key in pending)]
-        cold_tabs = [tab for tab in tabs if not self._kept(vbucket, (tab,), aggregates, tab, True)]
+        cold = [key for key in keys if not self._kept(vbucket, key, states, key)]
+        cold_tabs = [tab for tab in tabs if not self._kept(vbucket, (tab,), aggregates, tab)]
         if cold:
             states.update((yield self._store.states(vbucket, cold)))
         if cold_tabs:
             aggregates.update((yield self._store.aggregates(vbucket, cold_tabs)))
         return states, aggregates
 
-    def _kept(self, vbucket: int, name: Name, into: dict[Any, bytes], key: Any, perhaps_hot: bool) -> bool:
+    def _kept(self, vbucket: int, name: Name, into: dict[Any, bytes], key: Any) -> bool:
         """Put what is in memory under a name into a dict; whether there was something."""
-        folding = self.folding.get(vbucket) if perhaps_hot else None
+        folding = self.folding.get(vbucket)
         value = None if folding is None else folding.hot.get(name[0], name[1] if len(name) > 1 else native.AGGREGATE)
         if value is None:
             value = self.cache.get(vbucket, name)
@@ -76,12 +68,8 @@ class Holding:
         if checkpoint.renames:
             self.cache.drop(vbucket)  # States move under other names, all of a tab's at once
             return
-        kept = self.cache.keeps(vbucket)
         for key, state in checkpoint.states.items():
-            if key not in hot:
-                self.cache.put(vbucket, key, state)
-            elif kept:
-                self.cache.put(vbucket, key, None)
+            self.cache.put(vbucket, key, None if key in hot else state)
         for tab, aggregate in checkpoint.aggregates.items():
             self.cache.put(vbucket, (tab,), None if (tab, native.AGGREGATE) in hot else aggregate)
 
@@ -89,7 +77,7 @@ class Holding:
         """Let what was not used for longest go from memory until the limit holds, about."""
         hot = sum(each.hot.memory for each in self.folding.values())
         for vbucket in self._turns():
-            if hot <= self.max_bytes:
+            if hot <= self._max_bytes:
                 break
             self._cooled, folding = vbucket, self.folding[vbucket]
             before = folding.hot.memory
@@ -97,7 +85,7 @@ class Holding:
             if 2 * folding.hot.memory > before:  # most of it was used: something has to go
                 folding.cool(keep=False)
             hot += folding.hot.memory - before
-        self.cache.max_bytes = max(0, self.max_bytes - hot)
+        self.cache.max_bytes = max(0, self._max_bytes - hot)
         self.cache.shrink()
 
     def _turns(self) -> list[int]:

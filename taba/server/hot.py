@@ -1,20 +1,18 @@
 """Folding where the States are: those that a be has in memory, of Types that the native core folds, without a Python
 object for each. Pure.
 
-A (tab, client) is hot from the first Partial on that waits for it natively, as all do whose tab the native core knows
-(see `taking`), or from the checkpoint on that its Handler made it for. What comes for it then waits natively; all
+A (tab, client) is hot from the checkpoint on that folded into it first. What comes for it then waits natively; all
 else, and all that anything is wrong with, waits as before and is folded by its Handler. Whichever way a Partial goes,
 it comes to the same State, to the same Aggregate (of fractions: to rounding, for the order of clients may differ), and
 into the same line of the ledger.
 
-A hot (tab, client) that something waits for may be vacant: its State is asked for with the others before the
-checkpoint is prepared, and filled in then. What waits natively becomes what waits otherwise (`Generation.unpack`)
-before a State is forgotten.
+Every hot (tab, client) that something waits for has its State here; so what waits natively becomes what waits otherwise
+(`Generation.unpack`) before a State is forgotten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import define, field
 
@@ -45,8 +43,6 @@ class Prepared:
 
     states: dict[Key, bytes | None] = field(factory=dict)
     known: Known = ()
-    fresh: set[Key] = field(factory=set)
-    """Those of `states` that the native core has made, and has."""
     aggregates: dict[str, bytes | None] = field(factory=dict)
 
 
@@ -70,7 +66,7 @@ class HotFold:
         if waiting is None:
             self._fold_aggregates(aggregates)
             return self._prepared
-        self._prepared.known = self._fold_hot(waiting, states)
+        self._prepared.known = self._fold_hot(waiting)
         self._fold_aggregates(aggregates)
         done = self._prepared.aggregates
         for tab, type in waiting.missing():
@@ -93,41 +89,19 @@ class HotFold:
                 self._by_tab.setdefault(key[0], []).extend(taken)
                 self._handlers[key[0]] = handler
 
-    def _fold_hot(self, waiting: native.WaitingPartials, states: Mapping[Key, bytes]) -> Known:
+    def _fold_hot(self, waiting: native.WaitingPartials) -> Known:
         """Fold into hot States: the new ones. A State that what waits otherwise was folded into goes on from there."""
-        made = self._prepared.states
-        both = {key for key, state in made.items() if self.hot.update(*key, state)}
-        both |= self._fill(waiting, states)
+        both = [key for key, state in self._prepared.states.items() if self.hot.update(*key, state)]
         waiting.missing()  # it puts them in order
-        known, fresh = waiting.fold()
+        known = waiting.fold()
         if both:
-            for key in both & {(tab, client) for tab, folded in known for client, _ in folded}:
-                del made[key]
-        made.update(fresh)
-        self._prepared.fresh.update(fresh)
+            folded = {(tab, client) for tab, states in known for client, _ in states}
+            for key in both:
+                if key in folded:
+                    del self._prepared.states[key]
         for key, pending in _by_key(waiting).items():
             self._fold_state(key, pending, self.hot.get(*key) or b"")
         return known
-
-    def _fill(self, waiting: native.WaitingPartials, states: Mapping[Key, bytes]) -> set[Key]:
-        """Fill vacant places with what the store has of them, or with what was folded into that; the latter."""
-        made, both = self._prepared.states, set()
-        filled: dict[bool, tuple[list[int], list[bytes]]] = {True: ([], []), False: ([], [])}
-        for place, tab, client in waiting.vacant():
-            key = tab, client
-            stored, state = states.get(key), made.get(key)
-            if state is not None:
-                both.add(key)
-            elif stored:
-                state = stored
-            if state is not None:
-                places, found = filled[bool(stored)]
-                places.append(place)
-                found.append(state)
-        for is_stored, (places, found) in filled.items():
-            if places:
-                self.hot.fill(places, found, is_stored)
-        return both
 
     def _fold_aggregates(self, aggregates: Mapping[str, bytes]) -> None:
         self._prepared.aggregates.update(
@@ -151,16 +125,12 @@ def _by_key(waiting: native.WaitingPartials) -> dict[Key, Pending]:
     return found
 
 
-def learn(
-    hot: native.HotStates, registry: Registry, generation: Generation, checkpoint: Checkpoint, fresh: Collection[Key]
-) -> set[Key]:
+def learn(hot: native.HotStates, registry: Registry, generation: Generation, checkpoint: Checkpoint) -> set[Key]:
     """Let the States that a checkpoint is about to write be hot, where they may; those that are. `generation` is what
-    it was made of, `fresh` what the native core has made of it.
+    it was made of.
     """
-    learnt = set(fresh)
+    learnt: set[Key] = set()
     for key, state in checkpoint.states.items():
-        if key in fresh:
-            continue
         pending = generation.pending.get(key)
         handler = None if pending is None else registry.get(pending.type)
         if pending is not None and handler is not None and state and is_native(handler) and key[1] != RETIRED:

@@ -217,8 +217,8 @@ class ServerMetrics:
         into.gauge(f"{PREFIX}tabs", "Tabs of the vbuckets that this server folds.", sum(map(_tabs, foldings)))
         meaning = "Memory of what was read of logs and is in no checkpoint yet."
         into.gauge(f"{PREFIX}folding_bytes", meaning, sum(each.held for each in foldings))
-        into.gauge(f"{PREFIX}state_cache_bytes", "Memory of States that are kept hot.", server.backend.holding.memory)
-        into.gauge(f"{PREFIX}state_cache_limit_bytes", "STATE_CACHE_BYTES.", server.backend.holding.max_bytes)
+        into.gauge(f"{PREFIX}state_cache_bytes", "Memory of States that are kept hot.", server.backend.cache.held)
+        into.gauge(f"{PREFIX}state_cache_limit_bytes", "STATE_CACHE_BYTES.", server.backend.cache.max_bytes)
         into.counter(f"{PREFIX}taken_batches_total", "Batches read of logs.", measures.taken_batches)
         into.counter(f"{PREFIX}taken_bytes_total", "Bytes of batches read of logs.", measures.taken_bytes)
         into.counter(f"{PREFIX}leases_lost_total", "Leases lost without being given back.", measures.leases_lost)

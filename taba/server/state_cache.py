@@ -35,10 +35,6 @@ class StateCache:
             self._order.move_to_end((vbucket, name))
         return value
 
-    def keeps(self, vbucket: int) -> bool:
-        """Whether anything of a vbucket is kept."""
-        return bool(self._vbuckets.get(vbucket))
-
     def put(self, vbucket: int, name: Name, value: bytes | None) -> None:
         """Keep a value, or with None forget it."""
         kept = self._vbuckets.setdefault(vbucket, {})

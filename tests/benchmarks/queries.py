@@ -102,16 +102,14 @@ def _long(server: processes.Serving, asked: Asked) -> Iterator[Figure]:
     bodies.send(server.agent_port, prepared, len(prepared))
     settled(server, bodies.CONNECTIONS * states)
     server.get("tabs")
-    fifth, detailed = "/projection?name=.*[05]$&re=1", "application/json-detailed"
-    for what, path, accept, made_of, shown in (
-        ("/projection, text", "/projection", "text/plain", states, states),
-        ("/projection, JSON", "/projection", "application/json", states, states),
-        ("/projection, every bucket", fifth, detailed, states // 5, states // 5),
-        ("/tabs of chosen clients", "/tabs?client=client_.*&re=1", "text/plain", states, LONG_TABS),
+    for what, path, accept, shown in (
+        ("/projection, text", "/projection", "text/plain", states),
+        ("/projection, JSON", "/projection", "application/json", states),
+        ("/tabs of chosen clients", "/tabs?client=client_.*&re=1", "text/plain", LONG_TABS),
     ):
-        read = asked.repeat(what, RUNS, partial(_read, server, path, accept, made_of, shown))
+        read = asked.repeat(what, RUNS, partial(_read, server, path, accept, states, shown))
         runs, above, lengths = zip(*read, strict=True)
-        what = f"{what}, {max(lengths) / (1 << 20):.1f} MiB of {made_of} States"
+        what = f"{what}, {max(lengths) / (1 << 20):.1f} MiB of {states} States"
         yield figure_of(what, runs, of="States", scale="thousand")
         yield Figure(f"{what}: memory above before", above, "MiB", 32.0, less_is_better=True)
 

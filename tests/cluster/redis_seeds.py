@@ -27,7 +27,7 @@ def redis_seeds_from_environment() -> Report:
         seeds = list(chosen_seeds(given))
         return run_seeds(seeds, float("inf"), len(seeds), one=run_one_redis, report=report)
     first = int(os.environ.get("TABA_REDIS_SIM_FIRST", "0"))
-    budget = float(os.environ.get("TABA_REDIS_SIM_SECONDS", "40"))
+    budget = float(os.environ.get("TABA_REDIS_SIM_SECONDS", "30"))
     least = int(os.environ.get("TABA_REDIS_SIM_LEAST", "10"))
     return run_seeds(iter(range(first, first + 1_000_000)), budget, least, one=run_one_redis, report=report)
 

@@ -147,5 +147,5 @@ def from_environment() -> Report:
     if given:
         seeds = list(chosen_seeds(given))
         return run_seeds(seeds, float("inf"), len(seeds))
-    budget = float(os.environ.get("TABA_SIM_SECONDS", "55"))
+    budget = float(os.environ.get("TABA_SIM_SECONDS", "40"))
     return run_seeds(iter(range(1_000_000_000)), budget, int(os.environ.get("TABA_SIM_LEAST", "100")))

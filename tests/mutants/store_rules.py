@@ -111,7 +111,6 @@ STORE_MUTANTS: Sequence[Mutant] = (
             (
                 "server/folding.py",
                 "        self.folded = entry.id\n        generation = self.generation\n",
-                "        from taba.server.operations import TYPES, parse\n"
                 "        self.folded = entry.id\n"
                 "        operations = [each for tab, _, type, _, partial, *_ in native.batch_partials(entry.body)\n"
                 "                      if type in TYPES for each in parse(type, tab, partial)]\n"
@@ -119,7 +118,7 @@ STORE_MUTANTS: Sequence[Mutant] = (
                 "            self.sealed[-1].end -= 1\n"
                 "        generation = self.generation\n",
             ),
-            ("server/taking.py", "                operations += parse(type, tab, partial)\n", ""),
+            ("server/folding.py", "                operations += parse(type, tab, partial)\n", ""),
         ),
     ),
     Mutant(

@@ -283,7 +283,7 @@ class OtherTests(AdminCase):
 
         handlers = Registry([*registry().handlers.values(), Novel()])
         for folding in self.served.backend.folding.values():
-            folding.registry = folding.taking.registry = handlers
+            folding.registry = handlers
         self.assertEqual(self.text("refold?type=Novel"), "Asked: 2\n")
         self.pump()
         self.assertEqual(self.json("aside", "GET"), [])

@@ -15,9 +15,8 @@ from taba.handlers.registry import Registry
 from taba.interfaces import Checkpoint, Lease, Loaded, LogEntry, Position, SetAside
 from taba.server.blacklist import Blacklist
 from taba.server.chores import Change
-from taba.server.folding import Folding
+from taba.server.folding import MAX_EVENTS, Folding
 from taba.server.operations import DELETE, REFOLD, TYPES
-from taba.server.taking import MAX_EVENTS
 from tests.server.making import NOW, registry, sections
 from tests.twin.batches import Entry, encode_section
 

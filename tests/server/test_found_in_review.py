@@ -44,7 +44,7 @@ class ReviewTests(ServedCase):
         handlers = Registry([*registry().handlers.values(), handler])
         self.served.backend._registry = handlers
         for each in self.served.backend.folding.values():
-            each.registry = each.taking.registry = handlers
+            each.registry = handlers
 
     def append_events(self, kinds: dict[str, int], *events: tuple[str, str, str, float, str]) -> None:
         """One batch of events."""

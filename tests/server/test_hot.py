@@ -16,12 +16,9 @@ from taba.handlers.percentile_group import PercentileGroup
 from taba.handlers.registry import Registry
 from taba.handlers.unique_group import UniqueGroup
 from taba.interfaces import RETIRED, IHandler, Lease, Loaded, LogEntry, Position
-from taba.server.blacklist import Blacklist
 from taba.server.chores import Change
 from taba.server.folding import Folding
 from taba.server.holding import Holding
-from taba.server.keeping import Keeping
-from taba.settings import TabSettings
 from taba.store.contents import Vbucket
 from tests.server.making import NOW, sections
 from tests.server.test_folding import KINDS, Event, Told, counter, delete
@@ -83,11 +80,7 @@ class Be:
             entry = LogEntry(0, self.folding.folded + 1, NOW, section.events, "lineage", section.data)
             self.store.kept.last_id = entry.id
             self.folding.take(entry)
-            self.native += self.pending()
-
-    def pending(self) -> int:
-        """How much waits natively of what is being taken."""
-        return len(self.folding.generation.waiting or ())
+            self.native += len(self.folding.generation.waiting or ())
 
     def begin(self) -> None:
         """Begin a checkpoint."""
@@ -118,13 +111,6 @@ class Be:
         """Let States go from memory."""
         self.folding.cool(keep)
 
-    def damage(self, tab: str, client: str) -> None:
-        """A State is damaged in the store, and what was in memory is forgotten."""
-        if client in self.store.kept.states.get(tab, {}) and self.folding.closed is None:
-            self.folding.cool(False)
-            self.holding.cache.drop(0)
-            self.store.kept.states[tab][client] = b"\x01\x01?"
-
     def all(self) -> tuple[Any, ...]:
         """All that it came to."""
         while self.folding.dirty or self.folding.closed is not None:
@@ -148,7 +134,7 @@ STEP = st.one_of(
     st.just(("begin",)),
     st.just(("end",)),
     st.tuples(st.just("cool"), st.booleans()),
-    st.tuples(st.sampled_from(["forget", "damage"]), st.sampled_from("abpgu"), st.sampled_from("xyz")),
+    st.tuples(st.just("forget"), st.sampled_from("abpgu"), st.sampled_from("xyz")),
     st.builds(lambda tab: ("take", [delete(tab)]), st.sampled_from("abg")),
 )
 
@@ -177,37 +163,15 @@ class HotTests(SynchronousTestCase):
         self.be.begin()
         self.be.end()
 
-    def test_all_wait_natively(self) -> None:
-        """Of a known tab nothing needs a Python object; States that the store has are written as known."""
-        self.be.take([counter("x", "a"), counter("y", "a")])
-        self.be.take([counter("new", "a"), counter("x", "a"), counter("x", "b")])
-        self.assertEqual((self.be.pending(), list(self.be.folding.generation.pending)), (5, []))
-        self.assertEqual(self.be.folding.generation.types, {"b": "CounterGroup"})
+    def test_known_states_wait_natively(self) -> None:
+        """What comes for a State that is in memory needs no Python object, and is written as known."""
+        self.be.take([counter("x", "a"), counter("y", "a"), counter("new", "a")])
+        self.assertEqual((self.be.native, list(self.be.folding.generation.pending)), (2, [("a", "new")]))
         self.be.begin()
         checkpoint = self.be.folding.prepare(*self.be._found, self.be.told)
         clients = [client for tab, states in checkpoint.known for client, _ in states]
-        self.assertEqual((clients, list(checkpoint.states)), (["x", "y"], [("a", "new"), ("b", "x")]))
-        self.assertEqual((checkpoint.changes, checkpoint.ledger["folded"]), (4, 7))
-
-    def test_what_is_not_in_memory_is_asked_for(self) -> None:
-        """A State that the store has and be has not waits natively, too; that of a new tab is not asked for."""
-        self.be.cool(keep=False)
-        self.be.take([counter("x", "a"), counter("new", "a"), counter("x", "b")])
-        self.assertEqual(self.be.pending(), 3)
-        self.be.folding.close()
-        self.assertEqual(self.be.folding.needed(), ([("a", "x"), ("a", "new")], ["a"]))
-
-    def test_what_is_looked_at_one_by_one(self) -> None:
-        """Another Type, a client of the blacklist, a tab that keeps no clients: nothing of that waits natively."""
-        self.be.take([("x", "a", "Gauge", NOW, "1")])
-        self.assertEqual((self.be.pending(), self.be.folding.generation.ledger["refused.other type"]), (0, 1))
-        self.be.folding.blacklist.become(Blacklist.of(clients=["bad"]))
-        self.be.take([counter("bad", "d"), counter("good", "b")])
-        self.assertEqual((self.be.pending(), list(self.be.folding.generation.pending)), (0, [("b", "good")]))
-        self.be.folding.blacklist.become(Blacklist.of())
-        self.be.folding.keeping.become(Keeping([TabSettings(name="m", per_client="merge")]))
-        self.be.take([counter("x", "m"), counter("x", "c")])
-        self.assertEqual((self.be.pending(), ("m", RETIRED) in self.be.folding.generation.pending), (1, True))
+        self.assertEqual((clients, list(checkpoint.states), checkpoint.changes), (["x", "y"], [("a", "new")], 3))
+        self.assertEqual(checkpoint.ledger["folded"], 5)
 
     def test_damaged_state_costs_only_its_own(self) -> None:
         """A State in memory that cannot be folded into: its Partials are set aside, those of others are folded."""
@@ -229,13 +193,13 @@ class HotTests(SynchronousTestCase):
 
     def test_memory_is_bounded(self) -> None:
         """However many States a be is asked for, what it keeps of them stays near its limit, and nothing is lost."""
-        self.be.holding.max_bytes = 40_000
+        self.be.holding._max_bytes = 40_000
         for number in range(40):
             self.be.take([counter(f"client_{number * 20 + i}", "a") for i in range(20)])
             self.be.begin()
             self.be.end()
             self.be.holding.shrink()
-            self.assertLessEqual(self.be.holding.memory, 40_000)
+            self.assertLessEqual(self.be.folding.hot.memory + self.be.holding.cache.held, 40_000)
         self.be.take([counter(f"client_{number}", "a") for number in range(800)])
         states, _, _, ledger, _ = self.be.all()
         self.assertEqual((len(states["a"]), ledger["folded"]), (802, 1602))

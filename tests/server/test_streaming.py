@@ -239,13 +239,6 @@ class MemoryTests(StreamCase):
         self.assertGreater(length, 100 * 20)
         self.assertLess(most, 2 << 20)
 
-    def test_every_bucket(self) -> None:
-        """The longest form of Aggregates holds no more than what is rendered at a time."""
-        self.fill(600, 1)
-        length, most = self.most_bytes("tabs", "application/json-detailed")
-        self.assertGreater(length, 4 << 20)
-        self.assertLess(most, 3 << 20)
-
     def test_supertabs_of_clients(self) -> None:
         """So does the State of all."""
         self.fill(100, 1000)
