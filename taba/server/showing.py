@@ -12,23 +12,15 @@ from twisted.logger import Logger
 
 from taba import native
 from taba.errors import CodecError
-from taba.handlers.counter_group import CounterGroup
-from taba.handlers.gauge import Gauge
-from taba.handlers.percentile_group import PercentileGroup
 from taba.handlers.registry import Registry
-from taba.handlers.unique_group import UniqueGroup
 from taba.interfaces import IHandler, Style
+from taba.server.hot import is_native
 from taba.server.reducing import Reducing
 
 RENDERED_AT_A_TIME = 100
 """How many States the native core renders in one call, at most: it cannot be divided into turns."""
 RENDERED_BYTES = 256 << 10
 """And how many bytes of States, about."""
-
-
-def is_native(handler: IHandler | None) -> bool:
-    """Whether the native core does what a Handler does: not that of somebody else, under whatever name."""
-    return type(handler) in (CounterGroup, PercentileGroup, Gauge, UniqueGroup)
 
 
 @define
